@@ -1,0 +1,31 @@
+//! The nouns, the pure decisions and the ports of the Dev Command Center.
+//!
+//! No IO, no async, no clock: everything here can be tested with values alone. Adapters (recorder, Locus, store,
+//! engines) implement the traits of [`ports`]; `dcc-jobs` drives them; only the binary wires both together.
+
+pub mod approval;
+pub mod canonical;
+pub mod capability;
+pub mod event;
+pub mod failure;
+pub mod gate;
+pub mod ids;
+pub mod job;
+pub mod limits;
+pub mod locus;
+pub mod op;
+pub mod path;
+pub mod plan;
+pub mod plans;
+pub mod policy;
+pub mod ports;
+pub mod principal;
+pub mod redact;
+pub mod session;
+pub mod time;
+pub mod workspace;
+
+pub use failure::{Code, Failure, Outcome};
+pub use ids::*;
+pub use path::RepoPath;
+pub use time::Timestamp;

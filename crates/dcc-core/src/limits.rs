@@ -1,0 +1,71 @@
+//! Every bound of the product, with its reason. Nothing grows without one of these.
+
+/// A payload inside an event; larger ones go by artifact (DATA 5).
+pub const EVENT_PAYLOAD_BYTES_MAX: usize = 32 * 1024;
+/// One artifact. Larger agent output is cut and marked; 64 MiB holds the largest patch a person could review.
+pub const ARTIFACT_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// A request body over HTTP (GOVERNANCE 8).
+pub const HTTP_BODY_BYTES_MAX: usize = 1024 * 1024;
+/// Linux's PATH_MAX; git allows more but no worktree could hold it.
+pub const PATH_BYTES_MAX: usize = 4096;
+/// Paths of one commit: what a preview can show and a person can mean.
+pub const COMMIT_PATHS_MAX: usize = 10_000;
+/// A commit message, a note, a description.
+pub const TEXT_BYTES_MAX: usize = 256 * 1024;
+/// A title, a name, a reason.
+pub const LINE_BYTES_MAX: usize = 2_000;
+/// A page of a list (PRODUCT, CLI).
+pub const PAGE_MAX: usize = 1_000;
+/// Events in one append: a job's batch is below 40, a burst of updates below this.
+pub const APPEND_BATCH_MAX: usize = 1_000;
+/// Diff text of one file before it is cut with a mark and offered as an artifact.
+pub const DIFF_FILE_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// Files in one status; beyond this a person filters (P8: 50,000 changed files).
+pub const STATUS_ENTRIES_MAX: usize = 50_000;
+/// Standard output or error of one recipe kept as artifact; the rest is counted.
+pub const OUTPUT_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Output of one git child (a diff of 10,000 files fits).
+pub const GIT_OUTPUT_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// One git child; a full status of 112,000 files takes seconds on a loaded machine.
+pub const GIT_TIMEOUT_MS: u64 = 120_000;
+/// A recipe without its own timeout.
+pub const RECIPE_TIMEOUT_MS: u64 = 10 * 60 * 1000;
+/// One JSON line from an agent (a 100 MB line is cut off and is a protocol fault).
+pub const AGENT_LINE_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// A loaded machine needs up to 30 s to start a real agent (SESSIONS 5, fact 10).
+pub const AGENT_START_TIMEOUT_MS: u64 = 60_000;
+/// Grace before a cancelled agent's process tree is ended (SESSIONS 5, fact 5).
+pub const AGENT_CANCEL_GRACE_MS: u64 = 5_000;
+/// Permission requests of one session that may wait at once; more pause the session (GOVERNANCE 2, fatigue).
+pub const SESSION_PENDING_MAX: usize = 32;
+/// Sessions with a live run (SESSIONS 3).
+pub const SESSIONS_RUNNING_MAX: usize = 8;
+/// A pending request lives this long (GOVERNANCE 1).
+pub const APPROVAL_TTL_MS: i64 = 24 * 60 * 60 * 1000;
+/// From decision to run for a one-time approval (GOVERNANCE 2).
+pub const ONCE_TTL_MS: i64 = 120_000;
+/// A rendering's nonce for a same-turn decision (GOVERNANCE 2).
+pub const NONCE_TTL_MS: i64 = 120_000;
+/// From the same-turn decision to the start of execution (GOVERNANCE 2).
+pub const SAME_TURN_START_MS: i64 = 30_000;
+pub const JOB_GRANT_TTL_MS: i64 = 8 * 60 * 60 * 1000;
+pub const JOB_GRANT_USES: u32 = 25;
+pub const SESSION_GRANT_TTL_MS: i64 = 8 * 60 * 60 * 1000;
+pub const SESSION_GRANT_USES: u32 = 100;
+pub const WORKSPACE_GRANT_TTL_MS: i64 = 24 * 60 * 60 * 1000;
+/// No use bound is written for workspace grants; 10,000 keeps the count finite.
+pub const WORKSPACE_GRANT_USES: u32 = 10_000;
+/// An agent session that asks the same denied plan again within this time gets the same denial (GOVERNANCE 2).
+pub const DENIAL_ECHO_MS: i64 = 10 * 60 * 1000;
+/// How long a command waits for the project lock before HSK-423-LOCKED (PRODUCT).
+pub const PROJECT_LOCK_WAIT_MS: u64 = 10_000;
+/// Search stops here with "narrow it" (UX 2.7).
+pub const SEARCH_HITS_MAX: usize = 2_000;
+/// A file larger than this is not searched for text; such files are data.
+pub const SEARCH_FILE_BYTES_MAX: u64 = 8 * 1024 * 1024;
+/// Checkpoint of the chain every so many events (DATA 5).
+pub const CHECKPOINT_EVERY_EVENTS: u64 = 100;
+/// Live readers of the event stream; each holds one bounded queue.
+pub const STREAM_READERS_MAX: usize = 200;
+/// Events waiting for one slow reader before it is told to refetch.
+pub const STREAM_QUEUE_MAX: usize = 1_000;

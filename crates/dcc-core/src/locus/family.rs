@@ -1,0 +1,1 @@
+//! Family and reason: one pure function to show and to authorise (DATA 1).

@@ -1,0 +1,59 @@
+//! Acts that change only DCC's own state: workspace status and link, session control, revocation, derived data.
+
+use serde::{Deserialize, Serialize};
+
+use crate::capability::{Axis, Capability, Tier};
+use crate::ids::{ApprovalId, GrantId, MtId, SessionId, WorkspaceId, WpId};
+use crate::plan::{IntentClass, PlanBody, Precondition, Preview, PreviewItem, Requirement};
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(tag = "act", rename_all = "snake_case")]
+pub enum SimpleAct {
+    OpenWorkspace { workspace_id: WorkspaceId },
+    CloseWorkspace { workspace_id: WorkspaceId },
+    ArchiveWorkspace { workspace_id: WorkspaceId },
+    LinkWorkspace { workspace_id: WorkspaceId, wp_id: WpId, mt_id: Option<MtId> },
+    UnlinkWorkspace { workspace_id: WorkspaceId },
+    SendMessage { session_id: SessionId, text: String },
+    CancelSession { session_id: SessionId, reason: Option<String> },
+    /// `waived` when there is a reason instead of a handoff.
+    CloseSession { session_id: SessionId, waived: bool, text: String },
+    RevokeGrant { grant_id: GrantId, approval_id: ApprovalId },
+    RebuildStore,
+    SyncBoard,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct SimplePlan {
+    pub act: SimpleAct,
+    pub sentence: String,
+}
+
+impl PlanBody for SimplePlan {
+    fn preview(&self) -> Preview {
+        Preview {
+            title: self.sentence.clone(),
+            exactly: vec![PreviewItem::Fact { label: "act".into(), value: self.sentence.clone() }],
+            place: Vec::new(),
+            risk: "changes only what DCC knows; no file of the repository".into(),
+            undo: "by the opposite act".into(),
+        }
+    }
+    fn requirement(&self) -> Requirement {
+        use SimpleAct as A;
+        let (axis, intent) = match &self.act {
+            A::OpenWorkspace { .. } | A::CloseWorkspace { .. } | A::ArchiveWorkspace { .. } | A::LinkWorkspace { .. } | A::UnlinkWorkspace { .. } => {
+                (Axis::LocusWrite, IntentClass::WorkspaceState)
+            }
+            A::SendMessage { .. } => (Axis::SessionSend, IntentClass::SessionControl),
+            A::CancelSession { .. } | A::CloseSession { .. } => (Axis::SessionControl, IntentClass::SessionControl),
+            A::RevokeGrant { .. } => (Axis::SessionControl, IntentClass::GrantRevoke),
+            A::RebuildStore => (Axis::StoreMaintain, IntentClass::StoreMaintain),
+            A::SyncBoard => (Axis::LocusSync, IntentClass::BoardSync),
+        };
+        Requirement { capabilities: vec![Capability::plain(axis)], tier: Tier::R1, intent, workspace_id: None, branch: None, paths: Vec::new() }
+    }
+    fn preconditions(&self) -> Vec<Precondition> {
+        Vec::new()
+    }
+}

@@ -1,0 +1,87 @@
+//! Canon: packet and micro-task records; derived: the board file.
+
+use serde::{Deserialize, Serialize};
+
+use crate::event::Event;
+use crate::failure::Outcome;
+use crate::gate::Cleared;
+use crate::ids::{MtId, Sha256Hex, WpId};
+use crate::locus::{MicroTask, Record, RecordKey, WorkPacket};
+use crate::plans::LocusPlan;
+
+/// A record as last accepted, and what stands on disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LocusEntry<T> {
+    pub record: T,
+    pub sha256: Sha256Hex,
+    /// Set when the file is not the accepted bytes: a sentence naming what is wrong. Gates go on with `record`.
+    pub drift: Option<String>,
+}
+
+/// A new record whose bytes are an artifact already; its file is replaced after the event that names it is durable.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StagedRecord {
+    pub key: RecordKey,
+    pub version: u64,
+    pub sha256: Sha256Hex,
+    /// What the file must be now; none when it must not exist.
+    pub predecessor: Option<Sha256Hex>,
+}
+
+/// The mirror table of DATA 3.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MirrorState {
+    Synchronized,
+    Stale,
+    AdvisoryEdit,
+    NormalizationRequired,
+}
+
+impl MirrorState {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Synchronized => "synchronized",
+            Self::Stale => "stale",
+            Self::AdvisoryEdit => "advisory_edit",
+            Self::NormalizationRequired => "normalization_required",
+        }
+    }
+}
+
+/// The board file as it stands against Locus.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct BoardFacts {
+    pub mirror_state: MirrorState,
+    /// Path of the file, for messages.
+    pub path: String,
+    pub sha256: Option<Sha256Hex>,
+    /// What a person has to know: which lines differ, what the parser refused.
+    pub message: Option<String>,
+}
+
+/// Locus: one JSON record a file under `gov/`. A mutation is three steps in this order: `stage` (artifact, durable),
+/// the recorder's event naming version and hash (the caller's), `publish` (atomic replacement of the file).
+pub trait Locus: Send + Sync {
+    /// All packets, tombstones excluded, by id.
+    fn packets(&self) -> Outcome<Vec<LocusEntry<WorkPacket>>>;
+    /// One packet, looked up without regard to case.
+    fn packet(&self, wp_id: &WpId) -> Outcome<Option<LocusEntry<WorkPacket>>>;
+    fn micro_tasks(&self, wp_id: &WpId) -> Outcome<Vec<LocusEntry<MicroTask>>>;
+    fn micro_task(&self, wp_id: &WpId, mt_id: &MtId) -> Outcome<Option<LocusEntry<MicroTask>>>;
+    /// Stores the record's bytes as a synced artifact. HSK-409-VERSION-CONFLICT when the accepted version moved.
+    fn stage(&self, record: &Record) -> Outcome<StagedRecord>;
+    /// Replaces the files. The events that name these hashes must be durable. HSK-409-DRIFT when a file is neither the
+    /// predecessor nor the new bytes: the record is accepted all the same (the event stands) and the drift shown.
+    fn publish(&self, cleared: Cleared<LocusPlan>, staged: &[StagedRecord]) -> Outcome<()>;
+    /// Replaces the drifted file by the last accepted record (`locus.accept_edit` with restore).
+    fn restore(&self, key: &RecordKey) -> Outcome<()>;
+    /// Takes in accepted records from events that this process did not write, and rolls files forward whose hash is a
+    /// predecessor's. Called at open and after each batch; returns the drift found, as (key, sentence).
+    fn catch_up(&self, events: &[Event]) -> Outcome<Vec<(String, String)>>;
+    /// The board file against the canonical rendering. Reads only.
+    fn board(&self) -> Outcome<BoardFacts>;
+    /// Writes the canonical rendering when the mirror table allows it; returns the facts after. `force_create` is never
+    /// implied: edits by hand are left alone and reported.
+    fn sync_board(&self) -> Outcome<BoardFacts>;
+}

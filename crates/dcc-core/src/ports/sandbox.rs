@@ -1,0 +1,39 @@
+//! Running commands under the kernel's restrictions (GOVERNANCE 7).
+
+use serde::{Deserialize, Serialize};
+
+use crate::failure::Outcome;
+use crate::gate::Cleared;
+use crate::plans::RecipePlan;
+use crate::session::Posture;
+
+/// What a finished run left.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct RunReport {
+    /// None when a signal ended it.
+    pub exit_code: Option<i32>,
+    pub signal: Option<i32>,
+    pub timed_out: bool,
+    pub duration_ms: u64,
+    /// Captured output, cut at `limits::OUTPUT_BYTES_MAX` each.
+    #[serde(skip)]
+    pub stdout: Vec<u8>,
+    #[serde(skip)]
+    pub stderr: Vec<u8>,
+    /// Bytes that were produced beyond the cut.
+    pub stdout_cut: u64,
+    pub stderr_cut: u64,
+    /// Processes of the run that outlived its main process and were ended.
+    pub survivors: u32,
+    pub posture: Posture,
+}
+
+pub trait Sandbox: Send + Sync {
+    /// What this machine can enforce; found by a self-test once.
+    fn posture(&self) -> Posture;
+    /// Finds argv[0] in the sandbox's PATH and hashes it; (absolute path, hash).
+    fn resolve(&self, program: &str) -> Outcome<(String, crate::ids::Sha256Hex)>;
+    /// Runs to the end or the timeout; all processes of it are gone on return. HSK-503-SANDBOX-UNAVAILABLE when the
+    /// kernel cannot enforce the profile.
+    fn run(&self, cleared: Cleared<RecipePlan>) -> Outcome<RunReport>;
+}

@@ -1,0 +1,106 @@
+//! Derived: devcc.db and workspace.json. May be deleted at any time.
+
+use serde::{Deserialize, Serialize};
+
+use crate::approval::{Approval, ApprovalStatus, Grant};
+use crate::event::Event;
+use crate::failure::Outcome;
+use crate::ids::{ApprovalId, GrantId, JobId, SessionId, WorkspaceId, WpId};
+use crate::job::{Job, JobState};
+use crate::locus::{MicroTask, WorkPacket};
+use crate::op::Op;
+use crate::ports::sessions::{Observed, ToolReport};
+use crate::session::Session;
+use crate::time::Timestamp;
+use crate::workspace::Workspace;
+
+/// Filter over jobs; all given parts must match. Newest first.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct JobFilter {
+    pub states: Vec<JobState>,
+    pub op: Option<Op>,
+    pub wp_id: Option<WpId>,
+    pub mt_id: Option<crate::ids::MtId>,
+    pub session_id: Option<SessionId>,
+    pub workspace_id: Option<WorkspaceId>,
+    pub root_job_id: Option<JobId>,
+    /// Opaque: the last item's job_id of the page before.
+    pub cursor: Option<String>,
+    /// 0 means `limits::PAGE_MAX`.
+    pub limit: usize,
+}
+
+/// One row of the tool-call ledger (SESSIONS 6).
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct ToolCall {
+    pub tool: ToolReport,
+    pub session_id: Option<SessionId>,
+    pub workspace_id: Option<WorkspaceId>,
+    pub wp_id: Option<WpId>,
+    pub job_id: Option<JobId>,
+    pub approval_id: Option<ApprovalId>,
+    pub observed: Observed,
+    pub started_at: Timestamp,
+    pub finished_at: Option<Timestamp>,
+    pub seq: u64,
+}
+
+/// One message of a session; the text stands in an artifact when large.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Message {
+    pub seq: u64,
+    pub session_id: SessionId,
+    /// user, agent, thought, system.
+    pub role: String,
+    pub text: String,
+    pub text_ref: Option<crate::ids::Sha256Hex>,
+    pub ts: Timestamp,
+    pub job_id: Option<JobId>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct StoreHealth {
+    pub path: String,
+    /// `ok`, `rebuilt`, `read_only_newer`, with a sentence.
+    pub status: String,
+    pub message: String,
+    /// Last recorder sequence applied.
+    pub cursor: u64,
+    pub bytes: u64,
+    pub schema_version: u32,
+}
+
+/// The projections. `apply` is idempotent by sequence; every row is a fold of `dcc-core` over events, so a rebuild from
+/// the recorder and Locus gives the same rows.
+pub trait Store: Send + Sync {
+    /// Applies events in order; those at or below the cursor are skipped. A gap is refused with HSK-500-ENGINE and the
+    /// caller feeds the missing ones.
+    fn apply(&self, events: &[Event]) -> Outcome<()>;
+    /// Replaces the packet projections of these records (Locus is their canon, not the recorder).
+    fn put_packets(&self, packets: &[WorkPacket], micro_tasks: &[MicroTask], all: bool) -> Outcome<()>;
+    fn cursor(&self) -> Outcome<u64>;
+    fn health(&self) -> StoreHealth;
+    /// Drops all rows and starts again from sequence 0; the caller then feeds everything.
+    fn reset(&self) -> Outcome<()>;
+
+    fn jobs(&self, filter: &JobFilter) -> Outcome<Vec<Job>>;
+    fn job(&self, id: JobId) -> Outcome<Option<Job>>;
+    /// Newest first; `None` for all.
+    fn approvals(&self, status: Option<ApprovalStatus>, limit: usize) -> Outcome<Vec<Approval>>;
+    fn approval(&self, id: ApprovalId) -> Outcome<Option<Approval>>;
+    fn grants(&self, limit: usize) -> Outcome<Vec<Grant>>;
+    fn grant(&self, id: GrantId) -> Outcome<Option<Grant>>;
+    fn sessions(&self, limit: usize) -> Outcome<Vec<Session>>;
+    fn session(&self, id: SessionId) -> Outcome<Option<Session>>;
+    fn tool_calls(&self, session: Option<SessionId>, after_seq: u64, limit: usize) -> Outcome<Vec<ToolCall>>;
+    fn messages(&self, session: SessionId, after_seq: u64, limit: usize) -> Outcome<Vec<Message>>;
+    fn workspaces(&self) -> Outcome<Vec<Workspace>>;
+    fn workspace(&self, id: WorkspaceId) -> Outcome<Option<Workspace>>;
+    /// Substring search over packets, micro-tasks, sessions, workspaces: (kind, id, title), at most `limit`.
+    fn find_objects(&self, text: &str, limit: usize) -> Outcome<Vec<(String, String, String)>>;
+    /// Ids that end or start with this text, for short ids: (kind, id).
+    fn resolve_short(&self, text: &str) -> Outcome<Vec<(String, String)>>;
+    /// Writes or refreshes a worktree's `workspace.json` by the rules of DATA 7; a sentence when it was left alone.
+    fn write_workspace_json(&self, workspace: &Workspace, head: Option<&crate::ids::Oid>) -> Outcome<Option<String>>;
+}
