@@ -70,7 +70,10 @@ pub struct Approval {
     pub plan_digest: Sha256Hex,
     /// The plan's canonical JSON in the artifact store.
     pub plan_artifact: Sha256Hex,
+    /// Cut to fit an event when it is large; then `preview_ref` names the whole one.
     pub preview: Preview,
+    #[serde(default)]
+    pub preview_ref: Option<Sha256Hex>,
     pub preview_digest: Sha256Hex,
     /// The policy rule that asked.
     pub rule: String,

@@ -74,6 +74,8 @@ pub struct Facts<'a> {
     pub own_workspace_id: Option<WorkspaceId>,
     /// The acting session's model, for workspace grants.
     pub model: Option<&'a str>,
+    /// The packet the plan's workspace is bound to now; a grant dies with a change of packet.
+    pub wp_id: Option<&'a crate::ids::WpId>,
     /// Branches nobody below validator writes (GOVERNANCE 6).
     pub protected_branches: &'a [String],
     /// The packet's scope, compiled by the runner: which of the plan's paths lie outside.
@@ -286,6 +288,7 @@ pub fn covers(grant: &Grant, facts: &Facts<'_>) -> bool {
         && grant.binding.workspace_id == facts.requirement.workspace_id
         && grant.intent == facts.requirement.intent
         && grant.binding.branch == facts.requirement.branch
+        && grant.binding.wp_id.as_ref() == facts.wp_id
         && !matches!(grant.intent, IntentClass::Unknown)
 }
 

@@ -34,6 +34,8 @@ pub struct Exec {
     pub cwd: PathBuf,
     /// Bytes for standard input; none is an empty input.
     pub stdin: Option<Vec<u8>>,
+    /// A file for standard input instead of bytes, for input that should not be held in memory.
+    pub stdin_file: Option<Arc<std::fs::File>>,
     pub timeout_ms: u64,
     /// Bytes kept of each stream; the rest is read, counted and dropped.
     pub stdout_max: usize,
@@ -131,6 +133,7 @@ impl Exec {
             env: Vec::new(),
             cwd: cwd.into(),
             stdin: None,
+            stdin_file: None,
             timeout_ms: 30_000,
             stdout_max: dcc_core::limits::OUTPUT_BYTES_MAX,
             stderr_max: 64 * 1024,
@@ -149,7 +152,12 @@ impl Exec {
     /// Runs to the end, the time limit or the cancellation; the child and its process group are gone on return.
     pub fn run(self) -> Outcome<Finished> {
         let started = Instant::now();
-        let mut child = self.spawn_child(if self.stdin.is_some() { Stdio::piped() } else { Stdio::null() })?;
+        let stdin = match (&self.stdin, &self.stdin_file) {
+            (Some(_), _) => Stdio::piped(),
+            (None, Some(file)) => Stdio::from(file.try_clone().map_err(|e| Failure::engine(format!("standard input: {e}")))?),
+            (None, None) => Stdio::null(),
+        };
+        let mut child = self.spawn_child(stdin)?;
         let pid = Pid::from_raw(child.id() as i32).expect("a spawned child has a positive process id");
         if let Some(cancel) = &self.cancel {
             cancel.attach(pid);

@@ -1,0 +1,20 @@
+//! The job pipeline: every stateful operation of DCC walks plan -> gate -> approve -> apply -> record here.
+//!
+//! Authority: none of its own; it writes canon through the recorder and Locus ports and feeds the derived store.
+//! Invariants: acceptance, decisions and planned effects are durable before the next step or the reply; an effect runs
+//! with a `Cleared` plan or not at all; a denied, expired or stale job has had no writer in scope.
+//! On failure of the recorder nothing stateful starts and reads go on.
+
+pub mod approvals;
+pub mod context;
+pub mod facts;
+pub mod host;
+pub mod journal;
+pub mod kinds;
+pub mod ledger;
+pub mod preconditions;
+pub mod recovery;
+pub mod runner;
+
+pub use context::{Config, Context, Ports, Recipe};
+pub use runner::Runner;

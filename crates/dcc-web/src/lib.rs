@@ -1,0 +1,3 @@
+pub mod assets;
+pub mod safe_text;
+pub mod ui;

@@ -4,6 +4,7 @@ pub mod change;
 pub mod family;
 pub mod record;
 pub mod rules;
+pub mod scope;
 
 pub use change::LocusChange;
 pub use record::*;

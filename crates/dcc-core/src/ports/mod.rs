@@ -19,8 +19,8 @@ pub use locus::{BoardFacts, Locus, LocusEntry, MirrorState, StagedRecord};
 pub use recorder::{Appended, ArtifactStore, ChainHead, Checkpoint, EventFilter, Order, Recorder, VerifyReport};
 pub use sandbox::{RunReport, Sandbox};
 pub use search::{CodeHit, CodeQuery, CodeResults, CodeSearch};
-pub use sessions::{AgentReport, PermissionAnswer, PermissionAsk, SessionBackend, SessionHost, Steer, ToolReport};
-pub use store::{Store, StoreHealth};
+pub use sessions::{AgentCatalogue, AgentReport, AgentSpec, PermissionAnswer, PermissionAsk, SessionBackend, SessionHost, Steer, ToolReport, WorktreeFiles};
+pub use store::{JobFilter, Store, StoreHealth};
 pub use version::VersionEngine;
 
 /// Time and fresh ids, given in so that tests decide both.

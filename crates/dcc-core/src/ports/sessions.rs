@@ -180,3 +180,26 @@ pub trait WorktreeFiles: Send + Sync {
     /// through a symbolic link.
     fn write(&self, worktree: &crate::workspace::WorktreeBinding, cleared: Cleared<crate::plans::FileWritePlan>, content: &[u8]) -> Outcome<()>;
 }
+
+/// An agent ready to be started, resolved from a preset or the operator's configuration.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct AgentSpec {
+    pub name: String,
+    /// argv without secrets; argv[0] as configured.
+    pub command: Vec<String>,
+    /// Absolute path of the program.
+    pub executable: String,
+    pub env: std::collections::BTreeMap<String, String>,
+    pub read_paths: Vec<String>,
+    pub connect_ports: Vec<u16>,
+}
+
+/// Which agents there are.
+pub trait AgentCatalogue: Send + Sync {
+    /// HSK-404-AGENT when there is no such name or its program is not installed.
+    fn resolve(&self, name: &str) -> Outcome<AgentSpec>;
+    /// A command given word for word.
+    fn resolve_command(&self, command: &[String]) -> Outcome<AgentSpec>;
+    /// (name, installed, what it is), for the doctor and the start form.
+    fn list(&self) -> Vec<(String, bool, String)>;
+}

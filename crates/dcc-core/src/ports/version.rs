@@ -235,6 +235,10 @@ pub trait VersionEngine: Send + Sync {
     fn probe(&self, worktree: &WorktreeBinding) -> Outcome<WorktreeProbe>;
     fn worktrees(&self, common_dir: &str) -> Outcome<Vec<WorktreeFacts>>;
     fn status(&self, worktree: &WorktreeBinding) -> Outcome<Status>;
+    /// The name of a merge, rebase, cherry-pick, revert or bisect that runs in the worktree.
+    fn operation_in_progress(&self, worktree: &WorktreeBinding) -> Outcome<Option<String>> {
+        Ok(self.status(worktree)?.operation)
+    }
     /// Files with counts; with `paths` only those. Hunks when `with_text`; at most `limits::DIFF_FILE_BYTES_MAX` a file.
     fn diff(&self, worktree: &WorktreeBinding, source: &DiffSource, paths: &[RepoPath], with_text: bool) -> Outcome<Vec<FileDiff>>;
     fn log(&self, worktree: &WorktreeBinding, limit: usize, paths: &[RepoPath]) -> Outcome<Vec<CommitFacts>>;
@@ -249,6 +253,11 @@ pub trait VersionEngine: Send + Sync {
     fn is_tracked(&self, worktree: &WorktreeBinding, path: &RepoPath) -> Outcome<bool>;
     /// The operator's name and address from his own git configuration; a named error when there is none.
     fn identity(&self) -> Outcome<(String, String)>;
+    /// The same, with the repository's own `user.name` and `user.email` over the operator's: what a commit there carries.
+    fn identity_for(&self, worktree: &WorktreeBinding) -> Outcome<(String, String)> {
+        let _ = worktree;
+        self.identity()
+    }
 
     /// Checks paths and names; builds nothing. HSK-409-WORKTREE-CONFLICT when the path or branch exists.
     fn create_worktree(&self, cleared: Cleared<WorktreePlan>, lock_reason: Option<&str>) -> Outcome<WorktreeBinding>;

@@ -1,1 +1,33 @@
-//! sandbox
+//! Running agents and recipes under the kernel's restrictions (GOVERNANCE 7).
+//!
+//! Authority: ephemeral. A run leaves nothing behind but what it wrote into its writable directories.
+//!
+//! How it works: DCC re-executes its own binary as a small single-threaded host ([`host_main`]). The host becomes the
+//! reaper of everything below it, confines its one child (no new privileges, capabilities, limits, Landlock, seccomp)
+//! and starts the command. One socket between DCC and the host carries the specification, the host's reports and
+//! DCC's commands; when it closes for whatever reason, the host ends the whole tree.
+//!
+//! Invariants: a restriction that cannot be set up means that the command never runs; nothing is promised in a posture
+//! that a self-test did not see refused; the tree is empty when an ending is reported, or the report says what is left.
+//!
+//! On failure: HSK-503-SANDBOX-UNAVAILABLE names the layer that could not be set up.
+
+mod confine;
+mod engine;
+mod filter;
+mod host;
+mod install;
+mod posture;
+mod probe;
+mod profile;
+mod spawn;
+mod spec;
+mod tree;
+
+pub use engine::LandlockSandbox;
+pub use host::host_main;
+pub use posture::self_test;
+pub use profile::{Network, Profile};
+pub use spawn::{SandboxedChild, reap, spawn};
+pub use spec::{EndReason, Ending, ExitReport, Spec, Stdin};
+pub use tree::sweep_marker;

@@ -112,8 +112,9 @@ fn lane_column(lane: &LaneView, now_ms: i64) -> Markup {
     let id = format!("l-{}", lane.status);
     let folds = matches!(lane.status.as_str(), "cancelled") || (lane.status == "stub" && lane.cards.is_empty());
     html! {
-        section.lane id={ "lane-" (lane.status) } data-lane=(lane.status) data-fold-lane=[folds.then_some("true")] aria-labelledby=(id) {
+        section.lane.fold[folds] id={ "lane-" (lane.status) } data-lane=(lane.status) aria-labelledby=(id) {
             header.ph {
+                button.btn.flat.sm.ico.lane-fold type="button" data-lane-fold aria-expanded=(if folds { "false" } else { "true" }) aria-label={ "Fold or open " (t(&lane.title)) } { (icon("down")) }
                 h2 id=(id) { (t(&lane.title)) }
                 span.lane-says data-local {}
                 span.m.push { (lane.count) @if let Some(limit) = lane.wip_limit { span.mut { "/" (limit) } } }

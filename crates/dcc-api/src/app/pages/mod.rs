@@ -1,0 +1,1 @@
+//! View models of the screens, filled from canon and the derived store.

@@ -1,0 +1,155 @@
+//! The self-test: what this machine really refuses, tried from inside, once.
+//!
+//! Authority: derived, by experiment. A flag of the posture is true only when the self-test saw the refusal; whatever
+//! could not be tried counts as not enforced.
+
+use std::ffi::OsString;
+use std::io::Read as _;
+use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use dcc_core::failure::{Code, Failure, Outcome};
+use dcc_core::session::Posture;
+
+use super::probe::{Attempt, Findings};
+use super::profile::{Network, Profile};
+use super::spawn::spawn;
+use super::spec::{Ending, PROCESSES_MAX, Spec, Stdin, text_of};
+
+const LAYERS: &str = "landlock+seccomp";
+/// Longer than the probe's own waits on a loaded machine.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(20);
+/// The findings are one short line.
+const FINDINGS_BYTES_MAX: u64 = 64 * 1024;
+
+/// A layer that cannot be set up.
+pub fn unavailable(layer: &str, why: &str) -> Failure {
+    Failure::new(Code::SandboxUnavailable, format!("the sandbox cannot be set up: {layer}: {why}"))
+        .hint("dcc doctor shows what this machine can enforce; Linux 6.2 or newer with Landlock enabled is needed")
+}
+
+/// Runs the self-test with the host command; its files stand below `run_dir` only while it runs. Never fails: what
+/// goes wrong is a posture without layers and a note that says why.
+pub fn self_test(host_command: &[OsString], run_dir: &Path) -> Posture {
+    let recipe = attempt(host_command, run_dir, "recipe", Network::None);
+    // Port 1 is not the one that is tried: a refusal shows that ports are told apart.
+    let agent = attempt(host_command, run_dir, "agent", Network::Ports(vec![1]));
+    let mut notes = Vec::new();
+    let Ok((recipe, abi)) = recipe.map_err(|failure| notes.push(failure.message)) else {
+        return Posture { layers: vec!["none".into()], notes, ..Posture::default() };
+    };
+    let agent = match agent {
+        Ok((findings, _)) => Some(findings),
+        Err(failure) => {
+            notes.push(format!("agents with network ports cannot be confined here: {}", failure.message));
+            None
+        }
+    };
+    let posture = Posture {
+        layers: vec![LAYERS.into()],
+        landlock_abi: Some(abi),
+        filesystem: recipe.write_outside_refused && recipe.read_outside_refused && recipe.write_inside_works,
+        network: recipe.tcp_refused && recipe.unix_refused && agent.as_ref().is_none_or(|agent| agent.tcp_refused && agent.unix_refused && agent.udp_refused),
+        processes: false,
+        disk: false,
+        notes: Vec::new(),
+    };
+    notes.extend(limits_of(&recipe, abi));
+    Posture { notes, ..posture }
+}
+
+/// What is not enforced, in words.
+fn limits_of(findings: &Findings, abi: u32) -> Vec<String> {
+    let mut notes = Vec::new();
+    if !findings.signal_refused {
+        notes.push(format!("not enforced: signals to processes outside (Landlock ABI {abi}; 6 is needed)"));
+    }
+    if !findings.inspect_refused {
+        notes.push("not enforced: reading the environment of processes outside".into());
+    }
+    notes.push("network by port only: an agent's TCP ports are enforced, the hosts behind them are not; UDP is open when port 53 is granted".into());
+    notes.push(format!("not enforced: number of processes; a watchdog ends a run above {PROCESSES_MAX}"));
+    notes.push("not enforced: disk use; one file is limited, and a watchdog ends a run when free space runs low".into());
+    notes.push("not enforced: memory and processor time".into());
+    notes.push("names of files, and command lines of other processes, can be seen from inside".into());
+    if ["/usr/bin/bwrap", "/usr/local/bin/bwrap", "/bin/bwrap"].iter().any(|path| Path::new(path).exists()) {
+        notes.push("bubblewrap is installed but not used".into());
+    } else {
+        notes.push("bubblewrap is not installed (it is not used yet)".into());
+    }
+    notes
+}
+
+/// Removes the directory when the attempt is over, however it ends.
+struct Scratch(PathBuf);
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // A directory that stays behind does no harm; the next attempt has another name.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn attempt(host_command: &[OsString], run_dir: &Path, name: &str, network: Network) -> Outcome<(Findings, u32)> {
+    let io = |error: std::io::Error| unavailable("self-test", &error.to_string());
+    let scratch = Scratch(new_private_dir(run_dir, &format!("probe-{name}"))?);
+    let (inside, outside) = (scratch.0.join("inside"), scratch.0.join("outside"));
+    std::fs::create_dir(&inside).map_err(io)?;
+    std::fs::create_dir(&outside).map_err(io)?;
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(io)?;
+    // A socket's path is short by nature; a deep run directory cannot hold one, and then it stays untried.
+    let _unix = UnixListener::bind(outside.join("s"));
+    let plan = Attempt {
+        inside: text_of(&inside),
+        outside: text_of(&outside),
+        port: listener.local_addr().map_err(io)?.port(),
+        process: std::process::id(),
+    };
+    std::fs::create_dir(outside.join("readable")).map_err(io)?;
+    let (findings, abi) = run_probe(host_command, &inside, network, &plan)?;
+    Ok((findings, abi))
+}
+
+fn run_probe(host_command: &[OsString], inside: &Path, network: Network, plan: &Attempt) -> Outcome<(Findings, u32)> {
+    let Some((program, arguments)) = host_command.split_first() else {
+        return Err(unavailable("self-test", "no host command is configured"));
+    };
+    let program = std::fs::canonicalize(program).map_err(|error| unavailable("self-test", &format!("{}: {error}", Path::new(program).display())))?;
+    let mut argv = vec!["dcc-probe".to_owned()];
+    argv.extend(arguments.iter().map(|argument| argument.to_string_lossy().into_owned()));
+    argv.extend(["--probe".to_owned(), serde_json::to_string(plan).expect("plain data")]);
+    let mut profile = Profile::system(inside, inside);
+    profile.executable.push(program.clone());
+    profile.network = network;
+    let marker = format!("probe-{}-{}", std::process::id(), inside.display());
+    let spec = Spec::new(argv, &program, inside, &std::collections::BTreeMap::new(), profile, Stdin::Null, &marker);
+    let mut child = spawn(host_command, spec)?;
+    let stdout = child.stdout.take();
+    let reader = std::thread::spawn(move || {
+        let mut text = String::new();
+        stdout.map(|pipe| pipe.take(FINDINGS_BYTES_MAX).read_to_string(&mut text));
+        text
+    });
+    if child.wait_timeout(PROBE_TIMEOUT)?.is_none() {
+        child.end(Ending::Kill);
+        child.wait()?;
+    }
+    let text = reader.join().map_err(|_| unavailable("self-test", "its reader failed"))?;
+    let findings = serde_json::from_str(&text).map_err(|_| unavailable("self-test", "it gave no answer"))?;
+    Ok((findings, child.landlock_abi))
+}
+
+/// A new directory only we can enter.
+pub fn new_private_dir(parent: &Path, name: &str) -> Outcome<PathBuf> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    static NUMBER: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+    let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    let started = super::tree::process(std::process::id()).map_or(0, |own| own.start_time);
+    let path = parent.join(format!("{name}-{}-{started}-{number}", std::process::id()));
+    let fail = |error: std::io::Error| Failure::engine(format!("cannot make {}: {error}", path.display()));
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(parent).map_err(fail)?;
+    std::fs::DirBuilder::new().mode(0o700).create(&path).map_err(fail)?;
+    std::fs::canonicalize(&path).map_err(fail)
+}

@@ -1,0 +1,291 @@
+//! What a sandboxed command may touch: an allow list, everything else is refused by the kernel.
+//!
+//! Authority: derived, from a plan.
+//!
+//! Invariants: the repository's shared git directory is never writable; the main worktree is never writable; a
+//! directory that holds the operator's home, the project's state or the repository is never granted as a whole.
+//! Known limit: Landlock cannot except a file inside a writable tree, so the worktree's own `.git` file can be changed
+//! from inside. Nothing trusts it; the metadata it points to lies in the shared git directory.
+//!
+//! On failure: HSK-403-SCOPE for a worktree that must not be given away, SBOX_POLICY_DENIED for a path that would.
+
+use std::path::{Path, PathBuf};
+
+use dcc_core::failure::{Code, Failure, Outcome};
+use dcc_core::plans::{RecipePlan, SessionStartPlan};
+use serde::{Deserialize, Serialize};
+
+use super::install;
+use super::spec::{escaped, escaped_list, path_of};
+
+/// The project's state directory, at the root of the main worktree.
+const STATE_DIR: &str = ".handshake";
+
+/// Read and execute.
+const SYSTEM: &[&str] = &[
+    "/usr",
+    "/bin",
+    "/sbin",
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/libx32",
+    "/nix/store",
+    "/gnu/store",
+    "/run/current-system",
+];
+
+/// Read only: what programs need to know of the machine, and no secret among it.
+const SYSTEM_FACTS: &[&str] = &[
+    "/etc/alternatives",
+    "/etc/bash.bashrc",
+    "/etc/ca-certificates",
+    "/etc/ca-certificates.conf",
+    "/etc/crypto-policies",
+    "/etc/debian_version",
+    "/etc/fonts",
+    "/etc/gai.conf",
+    "/etc/gitconfig",
+    "/etc/group",
+    "/etc/host.conf",
+    "/etc/hostname",
+    "/etc/hosts",
+    "/etc/inputrc",
+    "/etc/java",
+    "/etc/ld.so.cache",
+    "/etc/ld.so.conf",
+    "/etc/ld.so.conf.d",
+    "/etc/ld.so.preload",
+    "/etc/locale.alias",
+    "/etc/locale.conf",
+    "/etc/localtime",
+    "/etc/lsb-release",
+    "/etc/magic",
+    "/etc/mime.types",
+    "/etc/nsswitch.conf",
+    "/etc/os-release",
+    "/etc/passwd",
+    "/etc/perl",
+    "/etc/pki/ca-trust",
+    "/etc/pki/tls/certs",
+    "/etc/pki/tls/cert.pem",
+    "/etc/pki/tls/openssl.cnf",
+    "/etc/profile",
+    "/etc/protocols",
+    "/etc/resolv.conf",
+    "/etc/services",
+    "/etc/shells",
+    "/etc/ssl/certs",
+    "/etc/ssl/cert.pem",
+    "/etc/ssl/openssl.cnf",
+    "/etc/terminfo",
+    "/etc/timezone",
+    "/etc/zsh",
+    "/etc/static/ssl/certs",
+    // Landlock refuses what needs the right to trace (environ, mem, fd of processes outside).
+    "/proc",
+    "/sys/devices/system/cpu",
+    "/sys/devices/system/node",
+    "/sys/fs/cgroup",
+    "/sys/kernel/mm/transparent_hugepage",
+];
+
+const DEVICES: &[&str] = &["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"];
+
+/// What of the network is reachable.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Network {
+    /// No socket of any family can be made; a pair of connected ones can.
+    None,
+    /// TCP connections to these ports of any host; names resolve (UDP) only when 53 is among them. Nothing listens.
+    Ports(Vec<u16>),
+}
+
+/// The allow list. Directories mean everything below them.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Profile {
+    /// Read, write, execute.
+    #[serde(with = "escaped_list")]
+    pub writable: Vec<PathBuf>,
+    /// Read and execute.
+    #[serde(with = "escaped_list")]
+    pub executable: Vec<PathBuf>,
+    /// Read.
+    #[serde(with = "escaped_list")]
+    pub readable: Vec<PathBuf>,
+    /// Names of entries only.
+    #[serde(with = "escaped_list")]
+    pub listable: Vec<PathBuf>,
+    /// Device files: read, write, ioctl.
+    #[serde(with = "escaped_list")]
+    pub devices: Vec<PathBuf>,
+    pub network: Network,
+    /// Private to this run, and writable.
+    #[serde(with = "escaped")]
+    pub tmp: PathBuf,
+    /// HOME inside.
+    #[serde(with = "escaped")]
+    pub home: PathBuf,
+    /// What this profile does not give although it was asked for, in words.
+    pub notes: Vec<String>,
+}
+
+/// Where the repository lies, for the checks both kinds of profile share.
+struct Place {
+    worktree: PathBuf,
+    git_dir: PathBuf,
+    common_dir: PathBuf,
+}
+
+impl Place {
+    fn new(cwd: &str, git_dir: &str, common_dir: &str) -> Outcome<Self> {
+        Ok(Self { worktree: require_real(cwd)?, git_dir: require_real(git_dir)?, common_dir: require_real(common_dir)? })
+    }
+    /// The main worktree, when the shared git directory is its `.git`.
+    fn main_worktree(&self) -> Option<&Path> {
+        (self.common_dir.file_name()? == ".git").then(|| self.common_dir.parent()).flatten()
+    }
+    /// True for the main worktree itself and for anything that would make git's own files writable.
+    fn holds_git(&self) -> bool {
+        self.git_dir.starts_with(&self.worktree) || self.common_dir.starts_with(&self.worktree) || self.worktree.starts_with(&self.common_dir)
+    }
+    /// Directories that no grant may contain or lie in: the project's state and the operator's keys.
+    fn secret(&self) -> Vec<PathBuf> {
+        let mut secret: Vec<PathBuf> = self.main_worktree().map(|main| main.join(STATE_DIR)).into_iter().collect();
+        secret.extend(install::operator_secrets());
+        secret
+    }
+    /// Directories that no grant may contain.
+    fn guarded(&self) -> Vec<PathBuf> {
+        let mut guarded = self.secret();
+        guarded.extend([self.common_dir.clone(), self.worktree.clone()]);
+        guarded.extend(install::operator_home());
+        guarded
+    }
+}
+
+impl Profile {
+    /// For a recipe: no network; the worktree is writable when the plan says so and it is not the main worktree.
+    pub fn for_recipe(plan: &RecipePlan, tmp: &Path) -> Outcome<Self> {
+        let place = Place::new(&plan.cwd, &plan.git_dir, &plan.common_dir)?;
+        let mut profile = Self::system(tmp, tmp);
+        if plan.writes && !place.holds_git() {
+            profile.writable.push(place.worktree.clone());
+        } else {
+            if plan.writes {
+                profile.notes.push("the main worktree is read-only to recipes: run it in a worktree of its own to let it write".into());
+            }
+            profile.expose_read_only(&place.worktree)?;
+        }
+        profile.finish(&place, &path_of(&plan.executable), &plan.read_paths)?;
+        Ok(profile)
+    }
+
+    /// For an agent: its worktree, its home and `tmp` are writable. `home` is the agent's home that DCC owns.
+    pub fn for_agent(plan: &SessionStartPlan, tmp: &Path, home: &Path) -> Outcome<Self> {
+        let place = Place::new(&plan.cwd, &plan.git_dir, &plan.common_dir)?;
+        let inside = place.main_worktree().is_some_and(|main| place.worktree.starts_with(main));
+        if place.holds_git() || inside {
+            return Err(Failure::new(
+                Code::Scope,
+                format!("an agent cannot run in {}: it is the repository's main worktree or lies inside it", place.worktree.display()),
+            )
+            .hint("create a worktree for the packet (workspace.create) and start the agent there"));
+        }
+        let mut profile = Self::system(tmp, home);
+        profile.writable.push(place.worktree.clone());
+        profile.writable.push(home.to_path_buf());
+        if !plan.connect_ports.is_empty() {
+            profile.network = Network::Ports(plan.connect_ports.clone());
+        }
+        profile.finish(&place, &path_of(&plan.executable), &plan.read_paths)?;
+        Ok(profile)
+    }
+
+    /// What every profile has: the system to read, a private directory to write, no network.
+    pub fn system(tmp: &Path, home: &Path) -> Self {
+        let list = |paths: &[&str]| paths.iter().map(PathBuf::from).filter(|path| path.exists()).collect();
+        Self {
+            writable: vec![tmp.to_path_buf()],
+            executable: list(SYSTEM),
+            readable: list(SYSTEM_FACTS),
+            listable: Vec::new(),
+            devices: list(DEVICES),
+            network: Network::None,
+            tmp: tmp.to_path_buf(),
+            home: home.to_path_buf(),
+            notes: Vec::new(),
+        }
+    }
+
+    /// Grants a program's file and the directory tree it was installed in, unless that tree holds a guarded directory.
+    pub fn add_program(&mut self, program: &Path, guarded: &[PathBuf]) {
+        self.executable.extend(install::tree(program, guarded));
+    }
+
+    /// The main worktree read-only, entry by entry, so that the project's state stays out of it.
+    fn expose_read_only(&mut self, worktree: &Path) -> Outcome<()> {
+        self.listable.push(worktree.to_path_buf());
+        let entries = std::fs::read_dir(worktree).map_err(|error| Failure::engine(format!("cannot list {}: {error}", worktree.display())))?;
+        for entry in entries {
+            let entry = entry.map_err(|error| Failure::engine(format!("cannot list {}: {error}", worktree.display())))?;
+            // A symbolic link at the top would grant its target, wherever that is.
+            let is_link = entry.file_type().is_ok_and(|kind| kind.is_symlink());
+            if entry.file_name() != STATE_DIR && !is_link {
+                self.executable.push(entry.path());
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, place: &Place, executable: &Path, read_paths: &[String]) -> Outcome<()> {
+        let guarded = place.guarded();
+        self.add_program(executable, &guarded);
+        self.readable.push(place.common_dir.clone());
+        if !place.git_dir.starts_with(&place.common_dir) && !place.git_dir.starts_with(&place.worktree) {
+            return Err(Failure::new(Code::VcsRepoInvalid, "the worktree's git directory is not part of its repository"));
+        }
+        self.readable.extend(alternates(&place.common_dir));
+        for text in read_paths {
+            let Ok(path) = std::fs::canonicalize(text) else {
+                self.notes.push(format!("read path {text} does not exist"));
+                continue;
+            };
+            if let Some(inside) = guarded.iter().find(|inside| inside.starts_with(&path)) {
+                return Err(Failure::new(Code::SboxPolicyDenied, format!("the read path {text} contains {}", inside.display()))
+                    .hint("list the narrower directories that the command needs"));
+            }
+            if let Some(secret) = place.secret().iter().find(|secret| path.starts_with(secret)) {
+                return Err(Failure::new(Code::SboxPolicyDenied, format!("the read path {text} lies in {}, which stays closed", secret.display())));
+            }
+            self.executable.push(path);
+        }
+        Ok(())
+    }
+}
+
+fn require_real(text: &str) -> Outcome<PathBuf> {
+    let path = path_of(text);
+    std::fs::canonicalize(&path).map_err(|error| Failure::new(Code::Scope, format!("{}: {error}", path.display())))
+}
+
+/// Object directories that the repository borrows from. Only what looks like one is taken, because the file may come
+/// with a foreign repository and every line is a grant.
+fn alternates(common_dir: &Path) -> Vec<PathBuf> {
+    const DEPTH_MAX: usize = 5;
+    let mut found: Vec<PathBuf> = Vec::new();
+    let mut open = vec![(common_dir.join("objects"), 0)];
+    while let Some((objects, depth)) = open.pop() {
+        let Ok(text) = std::fs::read_to_string(objects.join("info/alternates")) else { continue };
+        for line in text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).take(100) {
+            let Ok(path) = std::fs::canonicalize(objects.join(line)) else { continue };
+            let looks_right = path.file_name().is_some_and(|name| name == "objects") && path.join("pack").is_dir();
+            if looks_right && depth < DEPTH_MAX && !found.contains(&path) {
+                open.push((path.clone(), depth + 1));
+                found.push(path);
+            }
+        }
+    }
+    found
+}

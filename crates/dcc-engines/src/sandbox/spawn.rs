@@ -1,0 +1,242 @@
+//! DCC's half: starts the host, hands it the specification, hears its reports, orders the end.
+//!
+//! Authority: ephemeral.
+//!
+//! Invariants: the environment is empty but for what the specification declares; neither the specification nor any part
+//! of it stands in argv; dropping a [`SandboxedChild`] ends its tree. When the host itself was killed, the marker
+//! variable is used to find what it left.
+//!
+//! On failure: HSK-503-SANDBOX-UNAVAILABLE with the layer that refused; HSK-500-ENGINE when the program itself cannot
+//! be executed.
+
+#![allow(unsafe_code, reason = "one descriptor is kept open across the host's exec, which takes a call between fork and exec")]
+
+use std::ffi::OsString;
+use std::io::{Read as _, Write as _};
+use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt as _;
+use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use dcc_core::failure::{Failure, Outcome};
+use dcc_core::session::ProcessIdentity;
+use rustix::io::FdFlags;
+use rustix::process::Signal;
+
+use super::posture::unavailable;
+use super::spec::{Ending, ExitReport, Message, Spec, Stdin};
+use super::tree::{descendants, process, signal, sweep_marker};
+
+/// From the host's start to its first word, on a loaded machine.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+/// The longest line of a report.
+const LINE_BYTES_MAX: usize = 64 * 1024;
+/// A host whose tree was killed ends by itself within this.
+const HOST_END: Duration = Duration::from_secs(15);
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+
+/// A confined command that runs. Its stdio pipes go straight to it.
+#[derive(Debug)]
+pub struct SandboxedChild {
+    /// Dropping it is end of input.
+    pub stdin: Option<ChildStdin>,
+    pub stdout: Option<ChildStdout>,
+    pub stderr: Option<ChildStderr>,
+    /// The host, which lives exactly as long as the tree; what [`reap`] takes.
+    pub identity: ProcessIdentity,
+    /// The command's own process.
+    pub pid: u32,
+    pub landlock_abi: u32,
+    marker: String,
+    control: UnixStream,
+    heard: Mutex<Heard>,
+}
+
+#[derive(Debug)]
+struct Heard {
+    host: Child,
+    bytes: Vec<u8>,
+    ended: Option<ExitReport>,
+}
+
+/// Starts `spec` below a new host: `host_command` plus two arguments. Returns once every layer is in place and the
+/// command was executed.
+pub fn spawn(host_command: &[OsString], spec: Spec) -> Outcome<SandboxedChild> {
+    let (control, inner) = UnixStream::pair().map_err(|error| unavailable("socket", &error.to_string()))?;
+    let mut host = start_host(host_command, spec.stdin, inner.into())?;
+    let identity = process(host.id()).map(|own| ProcessIdentity { pid: own.pid, start_time: own.start_time });
+    let mut bytes = Vec::new();
+    let first = send(&control, &spec).and_then(|()| next_message(&control, &mut bytes, Some(Instant::now() + START_TIMEOUT)));
+    let refusal = match (first, identity) {
+        (Ok(Some(Message::Started { pid, landlock_abi })), Some(identity)) => {
+            return Ok(SandboxedChild {
+                stdin: host.stdin.take(),
+                stdout: host.stdout.take(),
+                stderr: host.stderr.take(),
+                identity,
+                pid,
+                landlock_abi,
+                marker: spec.marker,
+                control,
+                heard: Mutex::new(Heard { host, bytes, ended: None }),
+            });
+        }
+        (Ok(Some(Message::Refused { layer, message })), _) if layer == "exec" => Failure::engine(format!("cannot execute {message}")),
+        (Ok(Some(Message::Refused { layer, message })), _) => unavailable(&layer, &message),
+        (Ok(Some(_)), _) => unavailable("host", "it ended before it said that it started"),
+        (Ok(None), _) => unavailable("host", "it did not start in time"),
+        (Err(failure), _) => failure,
+    };
+    drop(control);
+    // It may not have started anything; if it did, its child dies with it and the marker finds the rest.
+    let _ = host.kill();
+    let _ = host.wait();
+    sweep_marker(&spec.marker);
+    Err(refusal)
+}
+
+#[allow(clippy::disallowed_methods, reason = "exec's limits of time and output do not fit a session, and the host needs an inherited descriptor")]
+fn start_host(host_command: &[OsString], stdin: Stdin, inner: OwnedFd) -> Outcome<Child> {
+    let Some((program, arguments)) = host_command.split_first() else {
+        return Err(unavailable("host", "no host command is configured"));
+    };
+    // Above the standard three, so that nothing of the host's own stdio takes its place.
+    let inner = rustix::io::fcntl_dupfd_cloexec(&inner, 3).map_err(|error| unavailable("socket", &std::io::Error::from(error).to_string()))?;
+    let number = inner.as_raw_fd();
+    let mut command = Command::new(program);
+    command.args(arguments).arg("--fd").arg(number.to_string()).env_clear().current_dir("/");
+    command.stdin(if stdin == Stdin::Pipe { Stdio::piped() } else { Stdio::null() }).stdout(Stdio::piped()).stderr(Stdio::piped());
+    // SAFETY: one fcntl, which is safe after a fork of a process with threads; `inner` outlives the spawn.
+    unsafe {
+        command.pre_exec(move || {
+            rustix::io::fcntl_setfd(BorrowedFd::borrow_raw(number), FdFlags::empty())?;
+            Ok(())
+        });
+    }
+    let spawned = command.spawn();
+    drop(inner);
+    spawned.map_err(|error| unavailable("host", &format!("{}: {error}", std::path::Path::new(program).display())))
+}
+
+fn send(mut control: &UnixStream, spec: &Spec) -> Outcome<()> {
+    let bytes = serde_json::to_vec(spec).map_err(|error| Failure::engine(error.to_string()))?;
+    let length = u32::try_from(bytes.len()).ok().filter(|length| *length <= super::spec::SPEC_BYTES_MAX);
+    let length = length.ok_or_else(|| Failure::invalid("the command and its environment are too long"))?;
+    let lost = |error: std::io::Error| unavailable("host", &error.to_string());
+    control.set_write_timeout(Some(START_TIMEOUT)).map_err(lost)?;
+    control.write_all(&length.to_le_bytes()).and_then(|()| control.write_all(&bytes)).map_err(lost)
+}
+
+/// The next report; none after the deadline. Fails when the host is gone without one.
+fn next_message(mut control: &UnixStream, bytes: &mut Vec<u8>, deadline: Option<Instant>) -> Outcome<Option<Message>> {
+    loop {
+        if let Some(end) = bytes.iter().position(|byte| *byte == b'\n') {
+            let line: Vec<u8> = bytes.drain(..=end).collect();
+            return serde_json::from_slice(&line).map(Some).map_err(|error| unavailable("host", &format!("unreadable report: {error}")));
+        }
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        if left.is_some_and(|left| left.is_zero()) {
+            return Ok(None);
+        }
+        control.set_read_timeout(left).map_err(|error| unavailable("host", &error.to_string()))?;
+        let mut chunk = [0; 4096];
+        match control.read(&mut chunk) {
+            Ok(count) if count > 0 && bytes.len() < LINE_BYTES_MAX => bytes.extend_from_slice(&chunk[..count]),
+            Ok(_) => return Err(unavailable("host", "it was ended from outside")),
+            Err(error) if matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut | std::io::ErrorKind::Interrupted) => {}
+            Err(error) => return Err(unavailable("host", &error.to_string())),
+        }
+    }
+}
+
+impl SandboxedChild {
+    /// Orders the end of the whole tree; returns at once, [`SandboxedChild::wait`] tells when it is done. A second,
+    /// sharper order is heard during the first one's grace after end of input.
+    pub fn end(&self, ending: Ending) {
+        // A host that is gone needs no order.
+        let _ = (&self.control).write_all(&[ending.byte()]);
+    }
+
+    /// End of input (the caller has dropped `stdin`) 2 s, TERM 3 s, KILL.
+    pub fn kill_tree(&self) {
+        self.end(Ending::Graceful);
+    }
+
+    /// Until the tree is gone.
+    pub fn wait(&self) -> Outcome<ExitReport> {
+        loop {
+            if let Some(report) = self.hear(None)? {
+                return Ok(report);
+            }
+        }
+    }
+
+    /// None when it still runs after `limit`.
+    pub fn wait_timeout(&self, limit: Duration) -> Outcome<Option<ExitReport>> {
+        self.hear(Some(Instant::now() + limit))
+    }
+
+    fn hear(&self, deadline: Option<Instant>) -> Outcome<Option<ExitReport>> {
+        let mut guard = self.lock();
+        let heard = &mut *guard;
+        if let Some(report) = heard.ended {
+            return Ok(Some(report));
+        }
+        match next_message(&self.control, &mut heard.bytes, deadline) {
+            Ok(Some(Message::Ended(report))) => {
+                heard.ended = Some(report);
+                // It has said its last word and exits.
+                let _ = heard.host.wait();
+                Ok(Some(report))
+            }
+            Ok(_) => Ok(None),
+            Err(failure) => {
+                let _ = heard.host.kill();
+                let _ = heard.host.wait();
+                let swept = sweep_marker(&self.marker);
+                // From here on there is nothing to wait for.
+                heard.ended = Some(ExitReport { survivors: swept, ..ExitReport::default() });
+                Err(Failure { message: format!("{}; {swept} processes were ended by their marker", failure.message), ..failure })
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Heard> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for SandboxedChild {
+    fn drop(&mut self) {
+        if self.lock().ended.is_none() {
+            self.end(Ending::Kill);
+            // The host ends within its own limit; a failure is one of a host that is already gone.
+            let _ = self.wait_timeout(HOST_END);
+        }
+    }
+}
+
+/// Ends the tree of a host that an earlier DCC started, and the host. True when nothing of it is left; a pid that
+/// belongs to another process by now counts as gone.
+pub fn reap(identity: &ProcessIdentity) -> bool {
+    let deadline = Instant::now() + HOST_END;
+    let live = || process(identity.pid).filter(|host| host.start_time == identity.start_time && !host.zombie);
+    while let Some(host) = live() {
+        if Instant::now() > deadline {
+            return false;
+        }
+        let below = descendants(identity.pid);
+        for target in &below {
+            signal(target, Signal::KILL);
+        }
+        // It is told nothing: with its tree gone it exits, and with its socket closed it has begun to already. One
+        // that has no tree and stays is stuck before its start or after its end.
+        if below.is_empty() && deadline.saturating_duration_since(Instant::now()) < HOST_END / 2 {
+            signal(&host, Signal::KILL);
+        }
+        std::thread::sleep(LOOK_EVERY);
+    }
+    true
+}

@@ -1,0 +1,208 @@
+//! What goes over the socket between DCC and the host: one specification in, lines of reports out, single command bytes in.
+//!
+//! Authority: ephemeral. Paths travel in the lossless escape of `dcc_core::workspace`, since JSON holds no bytes.
+
+use std::collections::BTreeMap;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use dcc_core::failure::Outcome;
+use dcc_core::plans::{RecipePlan, SessionStartPlan};
+use dcc_core::workspace::{escape_path, unescape_path};
+use serde::{Deserialize, Serialize};
+
+use super::profile::Profile;
+
+/// The specification with its whole environment; far above any real one, so that a broken length is refused.
+pub const SPEC_BYTES_MAX: u32 = 16 * 1024 * 1024;
+/// Live processes of one run; a parallel build on a large machine stays below.
+pub const PROCESSES_MAX: u32 = 512;
+/// The run is ended when the file system it writes to has less free space than this, if it had more at the start.
+pub const FREE_BYTES_MIN: u64 = 256 * 1024 * 1024;
+/// One file that a run writes; build products stay below, a runaway log does not.
+pub const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024 * 1024;
+/// PATH inside when the operator declares none, after the program's own directory.
+pub const PATH_DEFAULT: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// The variable that marks every process of a run, so that a test can prove that none is left.
+pub const MARKER_VARIABLE: &str = "DCC_SESSION";
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stdin {
+    Pipe,
+    Null,
+}
+
+/// One command to run confined.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Spec {
+    /// argv[0] is what the program sees as its name; never holds a secret.
+    pub argv: Vec<String>,
+    /// Absolute path that is executed.
+    #[serde(with = "escaped")]
+    pub executable: PathBuf,
+    #[serde(with = "escaped")]
+    pub cwd: PathBuf,
+    /// The whole environment.
+    pub env: BTreeMap<String, String>,
+    pub profile: Profile,
+    pub stdin: Stdin,
+    /// Value of [`MARKER_VARIABLE`]; unique to the run.
+    pub marker: String,
+    pub processes_max: u32,
+    pub free_bytes_min: u64,
+}
+
+impl Spec {
+    /// A command with the environment of [`Spec::environment`] and the default limits.
+    pub fn new(argv: Vec<String>, executable: &Path, cwd: &Path, declared: &BTreeMap<String, String>, profile: Profile, stdin: Stdin, marker: &str) -> Self {
+        let env = Self::environment(declared, executable, &profile, marker);
+        Self {
+            argv,
+            executable: executable.to_path_buf(),
+            cwd: cwd.to_path_buf(),
+            env,
+            profile,
+            stdin,
+            marker: marker.to_owned(),
+            processes_max: PROCESSES_MAX,
+            free_bytes_min: FREE_BYTES_MIN,
+        }
+    }
+
+    pub fn for_recipe(plan: &RecipePlan, tmp: &Path, marker: &str) -> Outcome<Self> {
+        let profile = Profile::for_recipe(plan, tmp)?;
+        Ok(Self::new(plan.argv.clone(), &path_of(&plan.executable), &path_of(&plan.cwd), &plan.env, profile, Stdin::Null, marker))
+    }
+
+    /// `tmp` and `home` must exist; the caller removes `tmp` after the session.
+    pub fn for_agent(plan: &SessionStartPlan, tmp: &Path, home: &Path, marker: &str) -> Outcome<Self> {
+        let profile = Profile::for_agent(plan, tmp, home)?;
+        Ok(Self::new(plan.command.clone(), &path_of(&plan.executable), &path_of(&plan.cwd), &plan.env, profile, Stdin::Pipe, marker))
+    }
+
+    /// Nothing is inherited: what was declared, a PATH, a language, and what DCC decides (home, temporary directory,
+    /// marker).
+    fn environment(declared: &BTreeMap<String, String>, executable: &Path, profile: &Profile, marker: &str) -> BTreeMap<String, String> {
+        let mut env = declared.clone();
+        if !env.contains_key("PATH") {
+            let own = executable.parent().and_then(Path::to_str).filter(|dir| !dir.contains(':'));
+            env.insert("PATH".into(), own.map_or_else(|| PATH_DEFAULT.to_owned(), |dir| format!("{dir}:{PATH_DEFAULT}")));
+        }
+        env.entry("LANG".into()).or_insert_with(|| "C.UTF-8".into());
+        // Reading commands of git must not try to refresh an index that they cannot write.
+        env.entry("GIT_OPTIONAL_LOCKS".into()).or_insert_with(|| "0".into());
+        env.insert("HOME".into(), profile.home.to_string_lossy().into_owned());
+        env.insert("TMPDIR".into(), profile.tmp.to_string_lossy().into_owned());
+        env.insert(MARKER_VARIABLE.into(), marker.to_owned());
+        env
+    }
+}
+
+/// What the host says, one JSON object a line.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Message {
+    /// The command runs with every layer in place.
+    Started { pid: u32, landlock_abi: u32 },
+    /// It does not run; which layer could not be set up.
+    Refused { layer: String, message: String },
+    /// It is over, and so is the host.
+    Ended(ExitReport),
+}
+
+/// Why a run was ended by the host; none when the command ended by itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EndReason {
+    /// DCC asked.
+    Asked,
+    /// The socket to DCC closed.
+    ParentGone,
+    /// More than `processes_max` processes.
+    Processes,
+    /// Less than `free_bytes_min` free.
+    Disk,
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct ExitReport {
+    /// None when a signal ended it.
+    pub exit_code: Option<i32>,
+    pub signal: Option<i32>,
+    /// Processes other than the command's own that had to be ended.
+    pub survivors: u32,
+    /// Processes that could not be ended (stuck in the kernel); zero means that the tree is proven empty.
+    pub left: u32,
+    pub ended_by: Option<EndReason>,
+}
+
+/// How to end a run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ending {
+    /// End of input was given: 2 s, then TERM and 3 s, then KILL (SESSIONS 5, supervisor).
+    Graceful,
+    /// TERM and 2 s, then KILL.
+    Terminate,
+    /// KILL.
+    Kill,
+}
+
+impl Ending {
+    pub fn byte(self) -> u8 {
+        match self {
+            Self::Graceful => b'E',
+            Self::Terminate => b'T',
+            Self::Kill => b'K',
+        }
+    }
+    pub fn from_byte(byte: u8) -> Option<Self> {
+        [Self::Graceful, Self::Terminate, Self::Kill].into_iter().find(|ending| ending.byte() == byte)
+    }
+    /// Milliseconds to wait after end of input, and after TERM.
+    pub fn grace_ms(self) -> (u64, u64) {
+        match self {
+            Self::Graceful => (2_000, 3_000),
+            Self::Terminate => (0, 2_000),
+            Self::Kill => (0, 0),
+        }
+    }
+}
+
+/// The path behind the plan's escaped text.
+pub fn path_of(text: &str) -> PathBuf {
+    use std::os::unix::ffi::OsStringExt as _;
+    std::ffi::OsString::from_vec(unescape_path(text)).into()
+}
+
+/// The plan's text for a path.
+pub fn text_of(path: &Path) -> String {
+    escape_path(path.as_os_str().as_bytes())
+}
+
+/// Serde for one path.
+pub mod escaped {
+    use super::{Path, PathBuf, path_of, text_of};
+    use serde::{Deserialize as _, Deserializer, Serializer};
+
+    pub fn serialize<S: Serializer>(path: &Path, s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_str(&text_of(path))
+    }
+    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<PathBuf, D::Error> {
+        Ok(path_of(&String::deserialize(d)?))
+    }
+}
+
+/// Serde for a list of paths.
+pub mod escaped_list {
+    use super::{PathBuf, path_of, text_of};
+    use serde::{Deserialize as _, Deserializer, Serializer};
+
+    pub fn serialize<S: Serializer>(paths: &[PathBuf], s: S) -> Result<S::Ok, S::Error> {
+        s.collect_seq(paths.iter().map(|path| text_of(path)))
+    }
+    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<PathBuf>, D::Error> {
+        Ok(Vec::<String>::deserialize(d)?.iter().map(|text| path_of(text)).collect())
+    }
+}

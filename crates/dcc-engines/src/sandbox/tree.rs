@@ -1,0 +1,191 @@
+//! The processes below the host: finding them in /proc, signalling them, and proving that none is left.
+//!
+//! Authority: ephemeral. As the host is a subreaper, every descendant whose parent ends becomes its child: no child at
+//! all (ECHILD) proves that the tree is empty. A signal goes through a pidfd whose start time was checked, so that a
+//! reused pid is never hit.
+
+use std::time::{Duration, Instant};
+
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, WaitStatus, pidfd_open, pidfd_send_signal, wait};
+
+use super::spec::MARKER_VARIABLE;
+
+/// Passes are this far apart: long enough for ended processes to be reaped, short against any grace.
+const PASS_MS: u64 = 5;
+/// Killed processes are gone at once unless they hang in the kernel.
+const KILL_WAIT_MS: u64 = 10_000;
+
+/// One process as /proc shows it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Process {
+    pub pid: u32,
+    pub parent: u32,
+    /// Clock ticks since boot.
+    pub start_time: u64,
+    pub zombie: bool,
+}
+
+/// Reads /proc/PID/stat; none when there is no such process.
+pub fn process(pid: u32) -> Option<Process> {
+    let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
+    // The name stands in parentheses and may hold any byte, parentheses too.
+    let rest = &stat[stat.iter().rposition(|byte| *byte == b')')? + 2..];
+    let text = std::str::from_utf8(rest).ok()?;
+    let fields: Vec<&str> = text.split(' ').take(20).collect();
+    Some(Process {
+        pid,
+        parent: fields.get(1)?.parse().ok()?,
+        start_time: fields.get(19)?.parse().ok()?,
+        zombie: matches!(*fields.first()?, "Z" | "X"),
+    })
+}
+
+/// All processes of the machine.
+fn all_pids() -> Vec<u32> {
+    let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
+    entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect()
+}
+
+/// Live processes below `root`, not itself, in no order. One snapshot: what moves meanwhile shows in the next.
+pub fn descendants(root: u32) -> Vec<Process> {
+    let mut rest: Vec<Process> = all_pids().into_iter().filter_map(process).collect();
+    let mut found = Vec::new();
+    let mut wave = std::collections::HashSet::from([root]);
+    while !wave.is_empty() {
+        let (next, others): (Vec<_>, Vec<_>) = rest.into_iter().partition(|process| wave.contains(&process.parent));
+        wave = next.iter().map(|process| process.pid).collect();
+        found.extend(next);
+        rest = others;
+    }
+    found.retain(|process| !process.zombie);
+    found
+}
+
+/// Sends the signal if that very process still lives.
+pub fn signal(target: &Process, signal: Signal) {
+    let Some(pid) = Pid::from_raw(target.pid as i32) else { return };
+    if let Ok(pidfd) = pidfd_open(pid, PidfdFlags::empty())
+        && process(target.pid).is_some_and(|now| now.start_time == target.start_time)
+    {
+        // Gone in between is what was wanted.
+        let _ = pidfd_send_signal(pidfd, signal);
+    }
+}
+
+/// Processes ever created on this machine; never falls. None when /proc does not tell.
+pub fn forks() -> Option<u64> {
+    let stat = std::fs::read_to_string("/proc/stat").ok()?;
+    stat.lines().find_map(|line| line.strip_prefix("processes "))?.trim().parse().ok()
+}
+
+/// Ends every process that carries this marker in its environment: for a tree whose host was killed. A process can
+/// drop its marker; the host's own way of finding them has no such gap. Returns how many were ended.
+pub fn sweep_marker(marker: &str) -> u32 {
+    let wanted = format!("{MARKER_VARIABLE}={marker}");
+    let own = std::process::id();
+    let mut ended = std::collections::HashSet::new();
+    let deadline = Instant::now() + Duration::from_millis(KILL_WAIT_MS);
+    loop {
+        let marked = all_pids().into_iter().filter(|pid| *pid != own).filter(|pid| {
+            std::fs::read(format!("/proc/{pid}/environ")).is_ok_and(|env| env.split(|byte| *byte == 0).any(|pair| pair == wanted.as_bytes()))
+        });
+        let live: Vec<Process> = marked.filter_map(process).filter(|process| !process.zombie).collect();
+        if live.is_empty() || Instant::now() > deadline {
+            return ended.len() as u32;
+        }
+        for target in &live {
+            ended.insert((target.pid, target.start_time));
+            signal(target, Signal::KILL);
+        }
+        std::thread::sleep(Duration::from_millis(PASS_MS));
+    }
+}
+
+/// What the host knows of its tree.
+pub struct Tree {
+    root: u32,
+    main: Pid,
+    main_status: Option<WaitStatus>,
+    empty: bool,
+    ended: std::collections::HashSet<(u32, u64)>,
+}
+
+impl Tree {
+    /// `main` is the host's one child; the caller is the host.
+    pub fn new(main: Pid) -> Self {
+        Self { root: std::process::id(), main, main_status: None, empty: false, ended: std::collections::HashSet::new() }
+    }
+    pub fn main_status(&self) -> Option<WaitStatus> {
+        self.main_status
+    }
+    /// Processes other than the main one that were signalled.
+    pub fn survivors(&self) -> u32 {
+        self.ended.len() as u32
+    }
+
+    /// Takes in every child that has ended.
+    pub fn reap(&mut self) {
+        loop {
+            match wait(WaitOptions::NOHANG) {
+                Ok(Some((pid, status))) if pid == self.main => self.main_status = Some(status),
+                Ok(Some(_)) | Err(Errno::INTR) => {}
+                Ok(None) => return,
+                Err(_) => {
+                    self.empty = true;
+                    return;
+                }
+            }
+        }
+    }
+
+    pub fn count(&self) -> usize {
+        descendants(self.root).len()
+    }
+
+    /// Waits until the main process has ended; false after the time.
+    pub fn await_main(&mut self, limit: Duration) -> bool {
+        self.poll(limit, |tree| tree.main_status.is_some() || tree.empty)
+    }
+
+    /// TERM to all and `term` of time, then KILL until nothing is left. Returns how many processes remain.
+    pub fn end(&mut self, term: Duration) -> u32 {
+        self.reap();
+        if !self.empty && !term.is_zero() {
+            self.signal_all(Signal::TERM);
+            // A stopped process takes TERM only when it goes on.
+            self.signal_all(Signal::CONT);
+            self.poll(term, |tree| tree.empty);
+        }
+        let killed = self.poll(Duration::from_millis(KILL_WAIT_MS), |tree| {
+            if !tree.empty {
+                tree.signal_all(Signal::KILL);
+            }
+            tree.empty
+        });
+        if killed { 0 } else { (descendants(self.root).len() as u32).max(1) }
+    }
+
+    fn signal_all(&mut self, which: Signal) {
+        for target in descendants(self.root) {
+            if target.pid != self.main.as_raw_nonzero().get() as u32 {
+                self.ended.insert((target.pid, target.start_time));
+            }
+            signal(&target, which);
+        }
+    }
+
+    fn poll(&mut self, limit: Duration, mut done: impl FnMut(&mut Self) -> bool) -> bool {
+        let deadline = Instant::now() + limit;
+        loop {
+            self.reap();
+            if done(self) {
+                return true;
+            }
+            if Instant::now() >= deadline {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(PASS_MS));
+        }
+    }
+}

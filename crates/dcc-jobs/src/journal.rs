@@ -1,0 +1,161 @@
+//! Writing events: canon first, then the projections, then the live readers.
+//!
+//! Invariant: a store that fails or lags never fails a job; it is fed again from the recorder.
+
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use dcc_core::event::{Event, EventCode, NewEvent};
+use dcc_core::locus::RecordKey;
+use dcc_core::ports::{Appended, EventFilter, StagedRecord};
+use dcc_core::{Code, Failure, Outcome, limits};
+
+use crate::context::Ports;
+
+/// Gets every durable event, in batches.
+pub type Listener = Box<dyn Fn(&[Event]) + Send + Sync>;
+
+/// The one way to record something.
+pub struct Journal {
+    ports: Ports,
+    /// Whoever shows events live; told after they are durable.
+    listener: OnceLock<Listener>,
+    /// Projections are applied in sequence order, by one thread at a time.
+    projecting: Mutex<()>,
+    /// What went wrong with the derived store last, for the health page.
+    store_fault: Mutex<Option<Failure>>,
+}
+
+impl Journal {
+    pub(crate) fn new(ports: Ports) -> Self {
+        Self { ports, listener: OnceLock::new(), projecting: Mutex::new(()), store_fault: Mutex::new(None) }
+    }
+
+    /// Names the one listener; a second one is refused.
+    pub fn listen(&self, listener: Listener) -> Outcome<()> {
+        self.listener.set(listener).map_err(|_| Failure::engine("the journal has its listener already"))
+    }
+
+    fn tell(&self, events: &[Event]) {
+        if let Some(listener) = self.listener.get() {
+            listener(events);
+        }
+    }
+
+    /// Appends all or none; a taken unique key is a failure that names the holder's time.
+    pub fn append(&self, events: Vec<NewEvent>) -> Outcome<Vec<Event>> {
+        match self.try_append(events)? {
+            Appended::Written(events) => Ok(events),
+            Appended::Taken { key, by } => {
+                let code = if key.starts_with("wp:") { Code::VersionConflict } else { Code::ApprovalConsumed };
+                Err(Failure::new(code, format!("already recorded at {} (event {}): {key}", by.ts, by.seq)))
+            }
+        }
+    }
+
+    /// Appends all or none and leaves a taken key to the caller.
+    pub fn try_append(&self, events: Vec<NewEvent>) -> Outcome<Appended> {
+        let appended = self.ports.recorder.append(events)?;
+        if let Appended::Written(events) = &appended {
+            self.project(events);
+            self.tell(events);
+        }
+        Ok(appended)
+    }
+
+    /// Feeds the store; what it misses is read from the recorder. Never fails the caller.
+    fn project(&self, events: &[Event]) {
+        let guard = self.projecting.lock().unwrap_or_else(PoisonError::into_inner);
+        let result = self.feed(events);
+        drop(guard);
+        *self.store_fault.lock().unwrap_or_else(PoisonError::into_inner) = result.err();
+    }
+
+    fn feed(&self, events: &[Event]) -> Outcome<()> {
+        let cursor = self.ports.store.cursor()?;
+        match events.first() {
+            Some(first) if first.seq == cursor + 1 => self.ports.store.apply(events),
+            _ => self.pull(cursor).map(|_| ()),
+        }
+    }
+
+    /// Applies everything after the cursor; answers the events that were new.
+    fn pull(&self, mut cursor: u64) -> Outcome<u64> {
+        let from = cursor;
+        loop {
+            let page = self.ports.recorder.read(&EventFilter { after_seq: Some(cursor), limit: limits::PAGE_MAX, ..EventFilter::default() })?;
+            let Some(last) = page.last() else { return Ok(cursor - from) };
+            let next = last.seq;
+            self.ports.store.apply(&page)?;
+            cursor = next;
+        }
+    }
+
+    /// Brings Locus and the store in step with events that another process wrote; publishes them here too. Called when a
+    /// process takes the project up again. Returns drift found in Locus.
+    pub fn refresh(&self) -> Outcome<Vec<(String, String)>> {
+        let _guard = self.projecting.lock().unwrap_or_else(PoisonError::into_inner);
+        let cursor = self.ports.store.cursor()?;
+        let mut drift = Vec::new();
+        let mut at = cursor;
+        loop {
+            let page = self.ports.recorder.read(&EventFilter { after_seq: Some(at), limit: limits::PAGE_MAX, ..EventFilter::default() })?;
+            let Some(last) = page.last() else { break };
+            at = last.seq;
+            drift.extend(self.ports.locus.catch_up(&page)?);
+            self.ports.store.apply(&page)?;
+            self.project_packets(&record_keys(&page))?;
+            self.tell(&page);
+        }
+        Ok(drift)
+    }
+
+    /// Makes every projection again: all events, then all packets. The caller reset the store.
+    pub fn rebuild(&self) -> Outcome<u64> {
+        let _guard = self.projecting.lock().unwrap_or_else(PoisonError::into_inner);
+        let applied = self.pull(self.ports.store.cursor()?)?;
+        self.project_all_packets()?;
+        Ok(applied)
+    }
+
+    /// Refreshes the packet projections of these records from Locus.
+    pub fn project_packets(&self, keys: &[RecordKey]) -> Outcome<()> {
+        let mut packets = Vec::new();
+        let mut micro_tasks = Vec::new();
+        for key in keys {
+            match key {
+                RecordKey::Packet { wp_id } => packets.extend(self.ports.locus.packet(wp_id)?.map(|e| e.record)),
+                RecordKey::MicroTask { wp_id, mt_id } => micro_tasks.extend(self.ports.locus.micro_task(wp_id, mt_id)?.map(|e| e.record)),
+            }
+        }
+        if packets.is_empty() && micro_tasks.is_empty() {
+            return Ok(());
+        }
+        self.ports.store.put_packets(&packets, &micro_tasks, false)
+    }
+
+    fn project_all_packets(&self) -> Outcome<()> {
+        let packets: Vec<_> = self.ports.locus.packets()?.into_iter().map(|e| e.record).collect();
+        let mut micro_tasks = Vec::new();
+        for packet in &packets {
+            micro_tasks.extend(self.ports.locus.micro_tasks(&packet.wp_id)?.into_iter().map(|e| e.record));
+        }
+        self.ports.store.put_packets(&packets, &micro_tasks, true)
+    }
+
+    /// The last fault of the derived store, if it has not healed.
+    pub fn store_fault(&self) -> Option<Failure> {
+        self.store_fault.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// The records that Locus events name.
+fn record_keys(events: &[Event]) -> Vec<RecordKey> {
+    let is_locus = |code: EventCode| code.as_str().starts_with("FR-EVT-WP-") || code.as_str().starts_with("FR-EVT-MT-") || code.as_str().starts_with("FR-EVT-DEP-");
+    events
+        .iter()
+        .filter(|e| is_locus(e.code))
+        .filter_map(|e| serde_json::from_value::<Vec<StagedRecord>>(e.payload["records"].clone()).ok())
+        .flatten()
+        .map(|staged| staged.key)
+        .collect()
+}

@@ -1,0 +1,117 @@
+//! What must still hold under the lock just before the first effect. Reads only; the world is asked, never memory.
+
+use dcc_core::locus::RecordKey;
+use dcc_core::plan::Precondition;
+use dcc_core::ports::version::HeadState;
+use dcc_core::workspace::{WorkspaceHealth, unescape_path};
+use dcc_core::{Code, Failure, MtId, Outcome, Sha256Hex, WorkspaceId, WpId, limits};
+
+use crate::context::Context;
+use crate::ledger;
+
+/// All of them; the first that does not hold ends the job with nothing done.
+pub fn check_all(cx: &Context, preconditions: &[Precondition]) -> Outcome<()> {
+    preconditions.iter().try_for_each(|p| check(cx, p))
+}
+
+fn check(cx: &Context, precondition: &Precondition) -> Outcome<()> {
+    match precondition {
+        Precondition::RefIs { name, oid } => {
+            let now = cx.ports.version.ref_oid(&cx.config.common_dir, name)?;
+            if now.as_ref() == Some(oid) {
+                return Ok(());
+            }
+            let found = now.map_or("nothing".to_owned(), |o| o.short().to_owned());
+            Err(Failure::new(Code::StalePreview, format!("{name} moved: it was {}, it is {found}", oid.short())).hint("ask again: the new preview shows the state of now"))
+        }
+        Precondition::RefAbsent { name } => match cx.ports.version.ref_oid(&cx.config.common_dir, name)? {
+            None => Ok(()),
+            Some(oid) => Err(Failure::new(Code::WorktreeConflict, format!("{name} exists already at {}", oid.short())).hint("choose another branch with --branch")),
+        },
+        Precondition::HeadIs { workspace_id, name } => head_is(cx, *workspace_id, name),
+        Precondition::PathAbsent { path } => {
+            use std::os::unix::ffi::OsStringExt as _;
+            let real = std::path::PathBuf::from(std::ffi::OsString::from_vec(unescape_path(path)));
+            match real.symlink_metadata() {
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
+                Ok(_) => Err(Failure::new(Code::WorktreeConflict, format!("{path} exists already")).hint("move it away or choose another branch name")),
+                Err(e) => Err(Failure::engine(format!("{path} cannot be looked at: {e}"))),
+            }
+        }
+        Precondition::NoOperationInProgress { workspace_id } => {
+            let workspace = ledger::workspace(cx.ports.recorder.as_ref(), *workspace_id)?;
+            match cx.ports.version.operation_in_progress(&workspace.binding)? {
+                None => Ok(()),
+                Some(what) => Err(Failure::new(Code::VcsConflict, format!("a {what} is in progress in the worktree")).hint(format!("finish or abort the {what} with git first"))),
+            }
+        }
+        Precondition::RecordIs { key, version, sha256 } => record_is(cx, key, *version, *sha256),
+        Precondition::PacketUnbound { wp_id } => match ledger::worktree_of(cx.ports.recorder.as_ref(), wp_id)? {
+            None => Ok(()),
+            Some(w) => Err(Failure::new(Code::WorktreeConflict, format!("{wp_id} already has the worktree {}", w.binding.worktree_path))
+                .hint("one active packet has one worktree: use it, or close it first with dcc ws close WS")),
+        },
+        Precondition::FileIs { workspace_id, path, sha256 } => {
+            let workspace = ledger::workspace(cx.ports.recorder.as_ref(), *workspace_id)?;
+            let now = cx.ports.files.read(&workspace.binding, path, limits::ARTIFACT_BYTES_MAX as u64)?.map(|b| Sha256Hex::of(&b));
+            if now == *sha256 {
+                Ok(())
+            } else {
+                Err(Failure::new(Code::StalePreview, format!("{} changed since the plan was made", path.display())))
+            }
+        }
+        Precondition::SessionIn { session_id, states } => {
+            let session = ledger::session(cx.ports.recorder.as_ref(), *session_id)?;
+            if states.contains(&session.state) {
+                Ok(())
+            } else {
+                Err(Failure::new(Code::IllegalTransition, format!("the session is {}", session.state.as_str())))
+            }
+        }
+        Precondition::ExecutableIs { path, sha256 } => {
+            let (_, now) = cx.ports.sandbox.resolve(path)?;
+            if now == *sha256 {
+                Ok(())
+            } else {
+                Err(Failure::new(Code::StalePreview, format!("{path} is not the program that was shown")))
+            }
+        }
+    }
+}
+
+fn head_is(cx: &Context, workspace_id: WorkspaceId, name: &str) -> Outcome<()> {
+    let workspace = ledger::workspace(cx.ports.recorder.as_ref(), workspace_id)?;
+    let probe = cx.ports.version.probe(&workspace.binding)?;
+    if !matches!(probe.health, WorkspaceHealth::Ok | WorkspaceHealth::Locked) {
+        return Err(Failure::new(Code::VcsRepoInvalid, probe.message));
+    }
+    let now = match &probe.head {
+        Some(HeadState::Branch { name, .. } | HeadState::Unborn { name }) => format!("refs/heads/{name}"),
+        Some(HeadState::Detached { oid }) => format!("detached at {}", oid.short()),
+        None => "unknown".to_owned(),
+    };
+    if now == name {
+        Ok(())
+    } else {
+        Err(Failure::new(Code::VcsHeadMoved, format!("the worktree's HEAD was {name}, it is {now}")))
+    }
+}
+
+fn record_is(cx: &Context, key: &str, version: Option<u64>, sha256: Option<Sha256Hex>) -> Outcome<()> {
+    let key = parse_key(key)?;
+    let now = match &key {
+        RecordKey::Packet { wp_id } => cx.ports.locus.packet(wp_id)?.map(|e| (e.record.version, e.sha256)),
+        RecordKey::MicroTask { wp_id, mt_id } => cx.ports.locus.micro_task(wp_id, mt_id)?.map(|e| (e.record.version, e.sha256)),
+    };
+    if now == version.zip(sha256) {
+        return Ok(());
+    }
+    Err(Failure::new(Code::VersionConflict, format!("{} changed meanwhile", key.text())).hint("read it again and repeat"))
+}
+
+fn parse_key(text: &str) -> Outcome<RecordKey> {
+    Ok(match text.split_once('/') {
+        Some((wp, mt)) => RecordKey::MicroTask { wp_id: WpId::parse(wp)?, mt_id: MtId::parse(mt)? },
+        None => RecordKey::Packet { wp_id: WpId::parse(text)? },
+    })
+}

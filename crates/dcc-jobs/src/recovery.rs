@@ -1,0 +1,190 @@
+//! Taking a project up after whatever happened: jobs of another instance, sessions without a process, requests whose
+//! plan no longer holds. The world is asked, never memory; nothing resumes by itself that a person should resume.
+
+use std::sync::Arc;
+
+use serde_json::json;
+
+use dcc_core::approval::ApprovalStatus;
+use dcc_core::event::{EventCode, NewEvent};
+use dcc_core::job::{Job, JobState};
+use dcc_core::ports::JobFilter;
+use dcc_core::principal::{Actor, Principal};
+use dcc_core::session::{SessionState, StateReason};
+use dcc_core::{Code, Failure, Outcome, limits};
+
+use crate::host::change_state;
+use crate::kinds::{self, Recovered};
+use crate::runner::{Runner, correlation};
+use crate::{ledger, preconditions};
+
+/// What taking up found and did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RecoveryReport {
+    pub finished: usize,
+    pub failed: usize,
+    pub stalled: usize,
+    pub paused_sessions: usize,
+    pub stale_approvals: usize,
+    pub drift: Vec<(String, String)>,
+}
+
+impl RecoveryReport {
+    pub fn is_quiet(&self) -> bool {
+        self.finished + self.failed + self.stalled + self.paused_sessions + self.stale_approvals == 0
+    }
+}
+
+impl Runner {
+    /// Called by whoever holds the project's lock, before anything else is accepted. `serving` is true for the server,
+    /// which also drives jobs that were accepted but never started.
+    pub fn recover(self: &Arc<Self>, serving: bool) -> Outcome<RecoveryReport> {
+        let mut report = RecoveryReport { drift: self.cx.journal.refresh()?, ..RecoveryReport::default() };
+        self.recover_sessions(&mut report)?;
+        for job in self.left_by_others(JobState::Running)? {
+            self.recover_job(&job, &mut report)?;
+        }
+        self.check_pending(&mut report)?;
+        self.expire_due()?;
+        if serving {
+            for job in self.left_by_others(JobState::Queued)? {
+                let kind = kinds::kind_of(job.op)?;
+                let mut job = ledger::job(self.cx.ports.recorder.as_ref(), job.job_id)?;
+                // Agents' requests died with their agent; a person's are acknowledged and are driven now.
+                if job.actor.is_operator() && job.state == JobState::Queued {
+                    self.start(&mut job, kind)?;
+                }
+            }
+        }
+        self.clear_quarantine()?;
+        Ok(report)
+    }
+
+    fn left_by_others(&self, state: JobState) -> Outcome<Vec<Job>> {
+        let mine = self.cx.config.instance_id;
+        let jobs = self.cx.ports.store.jobs(&JobFilter { states: vec![state], ..JobFilter::default() })?;
+        Ok(jobs.into_iter().filter(|j| j.instance_id != mine).collect())
+    }
+
+    fn recover_sessions(&self, report: &mut RecoveryReport) -> Outcome<()> {
+        let live = self.cx.ports.sessions.live();
+        for session in self.cx.ports.store.sessions(limits::PAGE_MAX)? {
+            let session = ledger::session(self.cx.ports.recorder.as_ref(), session.session_id)?;
+            if session.state.is_terminal() || live.contains(&session.session_id) || (session.state == SessionState::Paused && session.process.is_none()) {
+                continue;
+            }
+            let reaped = session.process.as_ref().is_some_and(|p| self.cx.ports.sessions.reap(p));
+            if session.state_reason == StateReason::CrashRecovery {
+                continue;
+            }
+            change_state(&self.cx, session.session_id, SessionState::Paused, StateReason::CrashRecovery, json!({ "reaped": reaped }))?;
+            report.paused_sessions += 1;
+        }
+        Ok(())
+    }
+
+    fn recover_job(self: &Arc<Self>, derived: &Job, report: &mut RecoveryReport) -> Outcome<()> {
+        let job = ledger::job(self.cx.ports.recorder.as_ref(), derived.job_id)?;
+        if job.state != JobState::Running {
+            return Ok(());
+        }
+        let about = |code, payload| NewEvent::new(code, Actor::SYSTEM, payload).about(&correlation(&job));
+        self.cx.journal.append(vec![about(EventCode::RecoveryStarted, json!({ "op": job.op, "effect": job.effect }))])?;
+        let kind = kinds::kind_of(job.op)?;
+        let found = match self.stored_plan(&job) {
+            Ok(plan) => kind.recover(&self.cx, &job, plan),
+            Err(failure) => Err(failure),
+        };
+        let resolved = |how: &str, why: &str| about(EventCode::RecoveryResolved, json!({ "resolved": how, "evidence": why }));
+        match found {
+            Ok(Recovered::Finished(mut effect)) => {
+                effect.events.insert(0, resolved("finished", "the planned effect is in the world"));
+                self.finish(&job, effect)?;
+                report.finished += 1;
+            }
+            Ok(Recovered::Absent) => {
+                let failure = Failure::new(Code::Canceled, "the process ended before the effect; nothing was done").hint("ask again");
+                self.end_failed(&job, failure, vec![resolved("failed", "the planned effect is not in the world")])?;
+                report.failed += 1;
+            }
+            Ok(Recovered::Unknown(why)) => self.stall(&job, &why, resolved("stalled", &why), report)?,
+            Err(failure) => self.stall(&job, &failure.message, resolved("stalled", &failure.message), report)?,
+        }
+        Ok(())
+    }
+
+    fn stall(&self, job: &Job, why: &str, resolved: NewEvent, report: &mut RecoveryReport) -> Outcome<()> {
+        dcc_core::job::step(job.state, JobState::Stalled)?;
+        let failure = Failure::new(Code::JobNotResumable, why.to_owned()).hint("look at the evidence, then cancel the job: dcc job cancel JOB");
+        let stalled = self.about(job, EventCode::JobStateChange, json!({ "from": job.state, "to": JobState::Stalled, "failure": failure }));
+        self.cx.journal.append(vec![resolved, stalled])?;
+        report.stalled += 1;
+        Ok(())
+    }
+
+    /// Pending requests survive when their plan still holds; an agent's request dies with its agent.
+    fn check_pending(&self, report: &mut RecoveryReport) -> Outcome<()> {
+        for pending in self.cx.ports.store.approvals(Some(ApprovalStatus::Pending), limits::PAGE_MAX)? {
+            let approval = ledger::approval(self.cx.ports.recorder.as_ref(), pending.approval_id)?;
+            if approval.status != ApprovalStatus::Pending {
+                continue;
+            }
+            let job = ledger::job(self.cx.ports.recorder.as_ref(), approval.job_id)?;
+            let why = match job.actor.principal {
+                Principal::Agent { session_id } if !self.cx.ports.sessions.live().contains(&session_id) => Some("the agent that asked is gone".to_owned()),
+                _ => self.no_longer_holds(&job),
+            };
+            if let Some(why) = why {
+                let failure = Failure::new(Code::StalePreview, why).hint("ask again: the new preview shows the state of now");
+                if self.end_pending(approval.approval_id, EventCode::ApprovalStale, "stale", JobState::Failed, failure)? {
+                    report.stale_approvals += 1;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn no_longer_holds(&self, job: &Job) -> Option<String> {
+        let prepared = kinds::kind_of(job.op).and_then(|kind| self.stored_plan(job).and_then(|plan| kind.reload(plan)));
+        match prepared {
+            Ok(prepared) => preconditions::check_all(&self.cx, &prepared.preconditions).err().map(|f| f.message),
+            Err(failure) => Some(failure.message),
+        }
+    }
+
+    /// Quarantine of jobs that are over; what still waits keeps its objects.
+    fn clear_quarantine(&self) -> Outcome<()> {
+        let tmp = self.cx.config.state_dir.join("tmp");
+        let Ok(entries) = std::fs::read_dir(&tmp) else { return Ok(()) };
+        for entry in entries.flatten() {
+            let Some(id) = entry.file_name().to_str().and_then(|n| n.parse::<dcc_core::JobId>().ok()) else { continue };
+            let over = match ledger::job(self.cx.ports.recorder.as_ref(), id) {
+                Ok(job) => job.state.is_terminal(),
+                Err(failure) => failure.code == Code::NotFoundJob,
+            };
+            if over {
+                // Only our own directory of unused objects, named by a job's id.
+                let _ = std::fs::remove_dir_all(entry.path());
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs that a closing server leaves: each session is paused with its agent ended, so that nothing runs unseen.
+    pub fn shut_down(&self) -> Outcome<()> {
+        for id in self.cx.ports.sessions.live() {
+            crate::host::cancel_pending(self, id, "the server stopped")?;
+            let turn = crate::host::running_turn(&self.cx, id)?;
+            let session = ledger::session(self.cx.ports.recorder.as_ref(), id)?;
+            if !session.state.is_terminal() {
+                change_state(&self.cx, id, SessionState::Paused, StateReason::OperatorPause, json!({ "fault": "the server was stopped" }))?;
+            }
+            if let Some(turn) = turn {
+                kinds::end_turn(self, turn, Ok("cancelled".into()))?;
+            }
+            self.cx.ports.sessions.stop(id)?;
+        }
+        Ok(())
+    }
+}
+

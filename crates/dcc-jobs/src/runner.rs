@@ -1,0 +1,358 @@
+//! The one corridor: accept, plan, gate, park or apply, record.
+//!
+//! Invariants: `JobAccepted` is durable before anything else happens; a consumption (approval or grant use) and the move
+//! to running are one append; whatever a kind does, the job's end is recorded here. When the recorder refuses, the call
+//! fails with its code and nothing was done that recovery cannot find.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde_json::{Map, Value, json};
+
+use dcc_core::event::{Correlation, EventCode, EventOutcome, NewEvent};
+use dcc_core::gate::{Basis, GateOutcome, Resolution, Verdict};
+use dcc_core::ids::{ApprovalId, JobId};
+use dcc_core::job::{self, Job, JobRequest, JobState};
+use dcc_core::ports::{Appended, fresh};
+use dcc_core::principal::Actor;
+use dcc_core::{Code, Failure, Outcome};
+
+use crate::context::Context;
+use crate::kinds::{self, Done, Effect, Kind, Lock, Prepared};
+use crate::{facts, ledger, preconditions};
+
+/// Parameters above this go by artifact, so that the accepted job fits an event with room for its envelope.
+const INLINE_PARAMS_BYTES: usize = 16 * 1024;
+
+/// Runs jobs for one project in this process.
+pub struct Runner {
+    pub cx: Arc<Context>,
+    /// Bumped whenever a job reaches a terminal state; waiters look again.
+    ended: (Mutex<u64>, Condvar),
+}
+
+impl Runner {
+    pub fn new(cx: Arc<Context>) -> Arc<Self> {
+        let runner = Arc::new(Self { cx, ended: (Mutex::new(0), Condvar::new()) });
+        // A second runner over one context would be a second writer; the first stays.
+        let _ = runner.cx.runner.set(Arc::downgrade(&runner));
+        runner
+    }
+
+    /// Takes an intent from a surface and drives it as far as it goes without a person. Long kinds come back running.
+    pub fn submit(self: &Arc<Self>, actor: Actor, request: JobRequest) -> Outcome<Job> {
+        if kinds::is_internal(request.op) {
+            return Err(Failure::invalid(format!("{} is not an operation for a surface", request.op)));
+        }
+        self.submit_under(actor, request, None)
+    }
+
+    /// Like [`Runner::submit`], as a child of a running job, internal operations included.
+    pub(crate) fn submit_under(self: &Arc<Self>, actor: Actor, request: JobRequest, parent: Option<&Job>) -> Outcome<Job> {
+        let kind = kinds::kind_of(request.op)?;
+        let (mut job, fresh) = self.accept(actor, request, parent)?;
+        if !fresh {
+            return Ok(job);
+        }
+        self.start(&mut job, kind)
+    }
+
+    /// Plans and executes an accepted job.
+    pub(crate) fn start(self: &Arc<Self>, job: &mut Job, kind: &'static dyn Kind) -> Outcome<Job> {
+        let (prepared, bindings, claim) = match kind.prepare(&self.cx, job) {
+            Ok(parts) => parts,
+            Err(failure) => return self.end_failed(job, failure, Vec::new()),
+        };
+        job.bindings = bindings;
+        let artifact = match dcc_core::canonical::to_vec(&prepared.plan).and_then(|bytes| self.cx.ports.artifacts.put(&bytes)) {
+            Ok(sha256) => sha256,
+            Err(failure) => return self.end_failed(job, failure, Vec::new()),
+        };
+        let planned = self.about(job, EventCode::JobPlanned, json!({
+            "plan_digest": prepared.plan_digest, "plan_artifact": artifact, "inputs": prepared.inputs, "bindings": job.bindings,
+        }));
+        job.plan_digest = Some(prepared.plan_digest);
+        job.plan_artifact = Some(artifact);
+        self.execute(job, kind, prepared, vec![planned], claim)
+    }
+
+    /// Gates, then parks, refuses or applies. `head` are events to be written first.
+    pub(crate) fn execute(self: &Arc<Self>, job: &Job, kind: &'static dyn Kind, prepared: Prepared, head: Vec<NewEvent>, claim: Option<String>) -> Outcome<Job> {
+        let guard = self.guard(kind.lock());
+        let gathered = match facts::gather(&self.cx, job, &prepared.requirement) {
+            Ok(gathered) => gathered,
+            Err(failure) => return self.end_failed(job, failure, head),
+        };
+        let verdict = facts::decide(&self.cx, job, &prepared.requirement, prepared.plan_digest, &gathered);
+        let mut events = head;
+        events.extend(self.gate_events(job, &prepared, &verdict));
+        match verdict.resolution().clone() {
+            Resolution::Deny(failure) => self.end_failed(job, failure, events),
+            Resolution::Ask { rule } => {
+                drop(guard);
+                self.park(job, &prepared, &gathered, rule, claim, events)
+            }
+            Resolution::Permit(basis) => {
+                if let Err(failure) = preconditions::check_all(&self.cx, &prepared.preconditions) {
+                    return self.end_stale(job, &basis, failure, events);
+                }
+                self.begin(job, &basis, events)?;
+                let job = ledger::job(self.cx.ports.recorder.as_ref(), job.job_id)?;
+                if kind.runs_long() {
+                    drop(guard);
+                    return self.apply_on_thread(job, kind, prepared.plan, verdict);
+                }
+                self.apply(&job, kind, prepared.plan, &verdict, guard)
+            }
+        }
+    }
+
+    fn apply(self: &Arc<Self>, job: &Job, kind: &'static dyn Kind, plan: Value, verdict: &Verdict, guard: Option<MutexGuard<'_, ()>>) -> Outcome<Job> {
+        let done = kind.execute(&self.cx, job, plan, verdict);
+        drop(guard);
+        match done {
+            Ok(Done::Finished(effect)) => self.finish(job, effect),
+            Ok(Done::Continues) => ledger::job(self.cx.ports.recorder.as_ref(), job.job_id),
+            Err(failure) => self.end_failed(job, failure, Vec::new()),
+        }
+    }
+
+    fn apply_on_thread(self: &Arc<Self>, job: Job, kind: &'static dyn Kind, plan: Value, verdict: Verdict) -> Outcome<Job> {
+        let runner = Arc::clone(self);
+        let running = job.clone();
+        std::thread::Builder::new()
+            .name(format!("job {}", job.job_id.short()))
+            .spawn(move || {
+                let guard = runner.guard(kind.lock());
+                if let Err(failure) = runner.apply(&job, kind, plan, &verdict, guard) {
+                    // The end could not be recorded; recovery finds the job running and asks the world.
+                    eprintln!("dcc: job {}: {failure}", job.job_id);
+                }
+            })
+            .map_err(|e| Failure::engine(format!("no thread for the job: {e}")))?;
+        Ok(running)
+    }
+
+    /// Writes the job down. The second value is false when the idempotency key names an earlier one.
+    fn accept(&self, actor: Actor, request: JobRequest, parent: Option<&Job>) -> Outcome<(Job, bool)> {
+        if request.idempotency_key.as_ref().is_some_and(|k| k.is_empty() || k.len() > 128) {
+            return Err(Failure::invalid("an idempotency key has 1 to 128 characters"));
+        }
+        let clock = self.cx.ports.clock.as_ref();
+        let now = clock.now();
+        let job_id: JobId = fresh(clock);
+        let mut job = Job {
+            job_id,
+            op: request.op,
+            params: request.params,
+            params_ref: None,
+            actor,
+            bindings: request.bindings,
+            state: JobState::Queued,
+            attempt: 1,
+            parent_job_id: parent.map(|p| p.job_id),
+            root_job_id: parent.map_or(job_id, |p| p.root_job_id),
+            idempotency_key: request.idempotency_key.clone(),
+            plan_digest: None,
+            plan_artifact: None,
+            approval_id: None,
+            basis: None,
+            gates: Vec::new(),
+            effect: None,
+            result: Map::new(),
+            failure: None,
+            inputs: Vec::new(),
+            outputs: Vec::new(),
+            instance_id: self.cx.config.instance_id,
+            created_at: now,
+            updated_at: now,
+        };
+        let mut recorded = job.clone();
+        let params = dcc_core::canonical::to_vec(&job.params)?;
+        if params.len() > INLINE_PARAMS_BYTES {
+            recorded.params_ref = Some(self.cx.ports.artifacts.put(&params)?);
+            recorded.params = Value::Null;
+            job.params_ref = recorded.params_ref;
+        }
+        let request_digest = dcc_core::canonical::digest("dcc.request.v1", &(job.op, &job.params, &job.bindings))?;
+        let mut event = self.about(&job, EventCode::JobAccepted, json!({ "job": recorded, "request_digest": request_digest }));
+        if let Some(key) = &request.idempotency_key {
+            event = event.once(format!("accepted:{key}"));
+        }
+        match self.cx.journal.try_append(vec![event])? {
+            Appended::Written(_) => Ok((job, true)),
+            Appended::Taken { by, .. } => {
+                if by.payload["request_digest"] != json!(request_digest) {
+                    return Err(Failure::new(Code::Idempotency, "the idempotency key was used for another request").hint("use a fresh key for a new intent"));
+                }
+                let earlier = by.job_id.ok_or_else(|| Failure::engine("an accepted job without an id"))?;
+                Ok((ledger::job(self.cx.ports.recorder.as_ref(), earlier)?, false))
+            }
+        }
+    }
+
+    /// Consumes what permits the job and moves it to running, in one append.
+    fn begin(&self, job: &Job, basis: &Basis, mut events: Vec<NewEvent>) -> Outcome<()> {
+        job::step(job.state, JobState::Running)?;
+        match basis {
+            Basis::Policy { .. } => {}
+            Basis::Approval { approval_id } => events.push(
+                self.about_approval(job, EventCode::ApprovalConsumed, *approval_id, json!({ "job_id": job.job_id })).once(format!("consumed:{approval_id}")),
+            ),
+            Basis::Grant { grant_id, approval_id, use_number } => events.push(
+                self.about_approval(job, EventCode::GrantUsed, *approval_id, json!({ "grant_id": grant_id, "use": use_number, "job_id": job.job_id }))
+                    .once(format!("grant:{grant_id}:{use_number}")),
+            ),
+        }
+        events.push(self.about(job, EventCode::JobStateChange, json!({
+            "from": job.state, "to": JobState::Running, "basis": basis, "instance_id": self.cx.config.instance_id,
+        })));
+        self.cx.journal.append(events).map(|_| ())
+    }
+
+    /// Records the end of a job that did its work.
+    pub(crate) fn finish(&self, job: &Job, effect: Effect) -> Outcome<Job> {
+        let to = if effect.with_issues { JobState::CompletedWithIssues } else { JobState::Completed };
+        job::step(job.state, to)?;
+        let mut events = effect.events;
+        events.push(self.about(job, EventCode::EffectObserved, json!({ "result": effect.result })));
+        events.push(
+            self.about(job, EventCode::JobFinished, json!({ "from": job.state, "to": to, "result": effect.result, "outputs": effect.outputs }))
+                .once(format!("finished:{}", job.job_id)),
+        );
+        self.cx.journal.append(events)?;
+        self.wake();
+        ledger::job(self.cx.ports.recorder.as_ref(), job.job_id)
+    }
+
+    /// Records the end of a job that was refused or failed.
+    pub(crate) fn end_failed(&self, job: &Job, failure: Failure, events: Vec<NewEvent>) -> Outcome<Job> {
+        self.end(job, JobState::Failed, failure, events)
+    }
+
+    pub(crate) fn end(&self, job: &Job, to: JobState, failure: Failure, mut events: Vec<NewEvent>) -> Outcome<Job> {
+        job::step(job.state, to)?;
+        let outcome = if matches!(failure.kind(), dcc_core::failure::Kind::Policy | dcc_core::failure::Kind::Capability) { EventOutcome::Deny } else { EventOutcome::Failed };
+        events.push(
+            self.about(job, EventCode::JobFinished, json!({ "from": job.state, "to": to, "failure": failure }))
+                .outcome(outcome)
+                .once(format!("finished:{}", job.job_id)),
+        );
+        self.cx.journal.append(events)?;
+        self.discard_quarantine(job);
+        self.wake();
+        ledger::job(self.cx.ports.recorder.as_ref(), job.job_id)
+    }
+
+    /// A permitted job whose preconditions moved: nothing was done, the approval is spent as stale.
+    fn end_stale(&self, job: &Job, basis: &Basis, failure: Failure, mut events: Vec<NewEvent>) -> Outcome<Job> {
+        if let Basis::Approval { approval_id } = basis {
+            events.push(self.about_approval(job, EventCode::ApprovalStale, *approval_id, json!({ "status": "stale", "reason": failure.message })));
+        }
+        self.end_failed(job, failure, events)
+    }
+
+    /// Quarantined objects are gone at the terminal state.
+    pub(crate) fn discard_quarantine(&self, job: &Job) {
+        let path = self.cx.config.quarantine_path(job.job_id);
+        if let Err(e) = std::fs::remove_dir_all(&path)
+            && e.kind() != std::io::ErrorKind::NotFound
+        {
+            eprintln!("dcc: {} cannot be removed: {e}", path.display());
+        }
+    }
+
+    fn gate_events(&self, job: &Job, prepared: &Prepared, verdict: &Verdict) -> Vec<NewEvent> {
+        let policy_digest = Some(self.cx.policy.digest());
+        let mut events: Vec<NewEvent> = verdict
+            .records()
+            .iter()
+            .map(|record| {
+                let outcome = match record.outcome {
+                    GateOutcome::Pass => EventOutcome::Allow,
+                    GateOutcome::Ask => EventOutcome::Ask,
+                    GateOutcome::Deny => EventOutcome::Deny,
+                };
+                self.about(job, EventCode::GateDecided, json!({ "gate": record })).outcome(outcome)
+            })
+            .collect();
+        let outcome = match verdict.resolution() {
+            Resolution::Permit(_) => EventOutcome::Allow,
+            Resolution::Ask { .. } => EventOutcome::Ask,
+            Resolution::Deny(_) => EventOutcome::Deny,
+        };
+        for capability in &prepared.requirement.capabilities {
+            let mut event = self
+                .about(job, EventCode::CapabilityAction, json!({ "capability": capability, "tier": prepared.requirement.tier, "op": job.op }))
+                .outcome(outcome);
+            event.capability_id = Some(capability.to_string());
+            event.policy_digest = policy_digest;
+            events.push(event);
+        }
+        events
+    }
+
+    /// An event that carries the job's joining ids.
+    pub(crate) fn about(&self, job: &Job, code: EventCode, payload: Value) -> NewEvent {
+        NewEvent::new(code, job.actor, payload).about(&correlation(job))
+    }
+
+    pub(crate) fn about_approval(&self, job: &Job, code: EventCode, approval_id: ApprovalId, payload: Value) -> NewEvent {
+        let mut event = self.about(job, code, payload);
+        event.correlation.approval_id = Some(approval_id);
+        event
+    }
+
+    fn guard(&self, lock: Lock) -> Option<MutexGuard<'_, ()>> {
+        let mutex = match lock {
+            Lock::None => return None,
+            Lock::Locus => &self.cx.locus_lock,
+            Lock::Git => &self.cx.git_lock,
+        };
+        // A panic under the lock left canon consistent: every step of it is durable by itself.
+        Some(mutex.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Tells waiters to look again.
+    pub(crate) fn wake_waiters(&self) {
+        self.wake();
+    }
+
+    fn wake(&self) {
+        *self.ended.0.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        self.ended.1.notify_all();
+    }
+
+    /// Blocks until the job is terminal or `stop` says so when looked at again; `timeout` none waits for ever.
+    pub fn wait(&self, job_id: JobId, timeout: Option<Duration>) -> Outcome<Job> {
+        let deadline = timeout.map(|t| Instant::now() + t);
+        let mut seen = *self.ended.0.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            let job = ledger::job(self.cx.ports.recorder.as_ref(), job_id)?;
+            if job.state.is_terminal() || matches!(job.state, JobState::Stalled) {
+                return Ok(job);
+            }
+            let guard = self.ended.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let left = deadline.map_or(Duration::from_secs(3600), |d| d.saturating_duration_since(Instant::now()));
+            if left.is_zero() {
+                return Ok(job);
+            }
+            let (guard, _) = self.ended.1.wait_timeout_while(guard, left, |n| *n == seen).unwrap_or_else(PoisonError::into_inner);
+            seen = *guard;
+        }
+    }
+}
+
+/// The joining ids of a job.
+pub(crate) fn correlation(job: &Job) -> Correlation {
+    Correlation {
+        wp_id: job.bindings.wp_id.clone(),
+        mt_id: job.bindings.mt_id.clone(),
+        session_id: job.bindings.session_id,
+        workspace_id: job.bindings.workspace_id,
+        job_id: Some(job.job_id),
+        workflow_run_id: Some(job.root_job_id),
+        approval_id: None,
+        tool_call_id: None,
+    }
+}

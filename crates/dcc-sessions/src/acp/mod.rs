@@ -1,0 +1,171 @@
+//! The Agent Client Protocol, version 1, as client: one backend for every agent that speaks it (SESSIONS 5).
+//!
+//! Authority: ephemeral; the host records. A later version stands beside this one behind the same `SessionBackend`.
+//!
+//! Threads of a session: reader, writer, standard error, supervisor, waiter, and one for each request that waits.
+
+mod live;
+mod modes;
+mod pump;
+mod start;
+mod tools;
+mod updates;
+mod wire;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use dcc_core::failure::{Code, Failure, Outcome};
+use dcc_core::gate::Cleared;
+use dcc_core::ids::{JobId, SessionId};
+use dcc_core::limits;
+use dcc_core::plans::{SessionStartPlan, TurnPlan};
+use dcc_core::ports::sessions::{SessionBackend, SessionHost, StartedAgent};
+use dcc_core::session::ProcessIdentity;
+
+use crate::launch::{Launched, Launcher};
+use live::Live;
+
+/// What DCC has to know of one agent beyond its command.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AgentTraits {
+    /// Id or name of the mode in which it asks before it acts; none = a mode named default or ask.
+    pub ask_mode: Option<String>,
+    /// True: an agent that offers no modes at all is refused.
+    pub ask_mode_required: bool,
+    /// Offer fs/read_text_file and fs/write_text_file (fact 10: one agent cannot create files when reads are offered).
+    pub read_files: bool,
+    pub write_files: bool,
+}
+
+impl Default for AgentTraits {
+    fn default() -> Self {
+        Self { ask_mode: None, ask_mode_required: false, read_files: true, write_files: true }
+    }
+}
+
+/// Traits by agent name, and bounds.
+#[derive(Clone, Debug)]
+pub struct AcpOptions {
+    pub agents: BTreeMap<String, AgentTraits>,
+    pub start_timeout: Duration,
+    pub cancel_grace: Duration,
+    pub line_bytes_max: usize,
+}
+
+impl Default for AcpOptions {
+    fn default() -> Self {
+        Self {
+            agents: BTreeMap::new(),
+            start_timeout: Duration::from_millis(limits::AGENT_START_TIMEOUT_MS),
+            cancel_grace: Duration::from_millis(limits::AGENT_CANCEL_GRACE_MS),
+            line_bytes_max: limits::AGENT_LINE_BYTES_MAX,
+        }
+    }
+}
+
+type Sessions = Arc<Mutex<HashMap<SessionId, Arc<Live>>>>;
+
+/// The backend. Dropping it ends nothing: stop each session first.
+pub struct AcpBackend {
+    launcher: Arc<dyn Launcher>,
+    options: AcpOptions,
+    sessions: Sessions,
+}
+
+impl AcpBackend {
+    pub fn new(launcher: Arc<dyn Launcher>, options: AcpOptions) -> Self {
+        Self { launcher, options, sessions: Arc::default() }
+    }
+
+    fn sessions(&self) -> MutexGuard<'_, HashMap<SessionId, Arc<Live>>> {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn find(&self, session_id: SessionId) -> Option<Arc<Live>> {
+        self.sessions().get(&session_id).cloned()
+    }
+
+    fn require(&self, session_id: SessionId) -> Outcome<Arc<Live>> {
+        self.find(session_id).ok_or_else(|| Failure::new(Code::NotFoundSession, format!("no agent runs for session {session_id}")))
+    }
+
+    /// Puts the agent on the list and starts its threads.
+    fn take_up(&self, session_id: SessionId, agent: &str, launched: Launched, host: Arc<dyn SessionHost>) -> Outcome<Arc<Live>> {
+        let Launched { process, stdin, stdout, stderr } = launched;
+        let live = Arc::new(Live::new(session_id, agent, host, process, self.options.cancel_grace));
+        if self.sessions().insert(session_id, Arc::clone(&live)).is_some() {
+            // Two starts of one session at once are the runner's error; end both rather than lose one.
+            live.process.kill_tree()?;
+            return Err(Failure::engine(format!("session {session_id} was started twice at once")));
+        }
+        let (sessions, line_bytes_max) = (Arc::clone(&self.sessions), self.options.line_bytes_max);
+        let writer = Arc::clone(&live);
+        let reader = Arc::clone(&live);
+        let errors = Arc::clone(&live);
+        let supervisor = Arc::clone(&live);
+        let spawned = thread("agent-write", move || writer.outbox.drain_to(stdin))
+            .and_then(|()| thread("agent-read", move || pump::pump(&reader, stdout, line_bytes_max)))
+            .and_then(|()| thread("agent-stderr", move || errors.drain_stderr(stderr)))
+            .and_then(|()| {
+                thread("agent-watch", move || {
+                    supervisor.supervise(|| {
+                        sessions.lock().unwrap_or_else(PoisonError::into_inner).remove(&session_id);
+                    });
+                })
+            });
+        if let Err(failure) = spawned {
+            live.process.kill_tree()?;
+            self.sessions().remove(&session_id);
+            return Err(failure);
+        }
+        Ok(live)
+    }
+}
+
+fn thread(name: &str, work: impl FnOnce() + Send + 'static) -> Outcome<()> {
+    let spawned = std::thread::Builder::new().name(name.to_owned()).spawn(work);
+    spawned.map(drop).map_err(|e| Failure::engine(format!("no thread could be started for the agent: {e}")))
+}
+
+impl SessionBackend for AcpBackend {
+    fn start(&self, session_id: SessionId, cleared: Cleared<SessionStartPlan>, host: Arc<dyn SessionHost>) -> Outcome<StartedAgent> {
+        let plan = cleared.body();
+        let cwd = start::cwd_of(&plan.cwd)?;
+        if self.find(session_id).is_some() {
+            return Err(Failure::new(Code::IllegalTransition, format!("an agent already runs for session {session_id}")));
+        }
+        let launched = self.launcher.launch(plan, session_id)?;
+        let live = self.take_up(session_id, &plan.agent, launched, host)?;
+        let traits = self.options.agents.get(&plan.agent).cloned().unwrap_or_default();
+        start::open(&live, &cwd, &traits, self.options.start_timeout).map_err(|stopped| {
+            live.want_end(None);
+            live.wait_finished();
+            stopped.told(&live)
+        })
+    }
+
+    fn prompt(&self, turn: JobId, cleared: Cleared<TurnPlan>) -> Outcome<()> {
+        let plan = cleared.body();
+        self.require(plan.session_id)?.begin_turn(turn, &plan.prompt)
+    }
+
+    fn stop(&self, session_id: SessionId) -> Outcome<()> {
+        // A session that is not on the list has no process left: what was asked for already holds.
+        self.find(session_id).map_or(Ok(()), |live| live.stop())
+    }
+
+    fn cancel_turn(&self, session_id: SessionId) -> Outcome<()> {
+        self.require(session_id)?.cancel_turn();
+        Ok(())
+    }
+
+    fn live(&self) -> Vec<SessionId> {
+        self.sessions().keys().copied().collect()
+    }
+
+    fn reap(&self, process: &ProcessIdentity) -> bool {
+        self.launcher.reap(process)
+    }
+}

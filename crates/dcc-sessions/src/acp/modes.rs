@@ -1,0 +1,110 @@
+//! Which mode an agent offers in which it asks before it acts (SESSIONS 5, fact 1).
+//!
+//! Pure. Invariant: a mode is taken because the operator or the preset names it, or because it is called `default` or
+//! `ask`; when modes are offered and none of these fits, the session does not start.
+
+use serde_json::Value;
+
+use dcc_core::failure::{Code, Failure, Outcome};
+
+use super::wire::shown;
+
+/// Names of a mode that asks, when neither preset nor operator names one.
+const ASKING_NAMES: [&str; 2] = ["default", "ask"];
+
+/// How the mode is set.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Via {
+    SetMode,
+    /// The configuration option with this id.
+    ConfigOption(String),
+}
+
+/// The modes of a session.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Offered {
+    pub via: Via,
+    pub current: String,
+    /// (id, name) in the agent's order.
+    pub modes: Vec<(String, String)>,
+}
+
+/// Modes in the answer to session/new: the older `modes`, else the configuration option of category `mode`.
+pub fn offered(new_session: &Value) -> Option<Offered> {
+    let modes = &new_session["modes"];
+    let listed = pairs(&modes["availableModes"], "id");
+    if let Some(current) = modes["currentModeId"].as_str()
+        && !listed.is_empty()
+    {
+        return Some(Offered { via: Via::SetMode, current: current.to_owned(), modes: listed });
+    }
+    mode_option(&new_session["configOptions"])
+}
+
+/// The configuration option that stands for the mode.
+pub fn mode_option(options: &Value) -> Option<Offered> {
+    let option = options.as_array()?.iter().find(|o| o["category"].as_str() == Some("mode") && o["type"].as_str() == Some("select"))?;
+    let flat = pairs(&option["options"], "value");
+    let grouped = option["options"].as_array()?.iter().flat_map(|group| pairs(&group["options"], "value"));
+    Some(Offered {
+        via: Via::ConfigOption(option["id"].as_str()?.to_owned()),
+        current: option["currentValue"].as_str()?.to_owned(),
+        modes: flat.into_iter().chain(grouped).collect(),
+    })
+}
+
+fn pairs(list: &Value, id: &str) -> Vec<(String, String)> {
+    let pair = |entry: &Value| Some((entry[id].as_str()?.to_owned(), entry["name"].as_str().unwrap_or_default().to_owned()));
+    list.as_array().into_iter().flatten().take(100).filter_map(pair).collect()
+}
+
+/// The id of the mode to ask for.
+pub fn asking(agent: &str, offered: &Offered, configured: Option<&str>) -> Outcome<String> {
+    let find = |wanted: &str| {
+        let by_id = offered.modes.iter().find(|(id, _)| id == wanted);
+        by_id.or_else(|| offered.modes.iter().find(|(_, name)| name.eq_ignore_ascii_case(wanted))).map(|(id, _)| id.clone())
+    };
+    let found = match configured {
+        Some(wanted) => find(wanted),
+        None => ASKING_NAMES.iter().find_map(|name| find(name)),
+    };
+    found.ok_or_else(|| {
+        let names: Vec<String> = offered.modes.iter().map(|(id, _)| shown(id, 64)).collect();
+        let wanted = configured.map_or_else(|| "no mode known to ask before it acts".to_owned(), |mode| format!("no mode {mode:?}"));
+        Failure::new(Code::AgentFailed, format!("the agent {agent} offers {wanted}; it offers {}", names.join(", ")))
+            .hint(format!("name the mode in which it asks as ask_mode under [agents.{agent}] in the configuration"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn the_asking_mode_is_found() {
+        let new = json!({"modes": {"currentModeId": "auto", "availableModes": [{"id": "auto", "name": "Auto"}, {"id": "m2", "name": "Ask"}]}});
+        let offered = offered(&new).unwrap();
+        assert_eq!(asking("a", &offered, None).unwrap(), "m2");
+        assert_eq!(asking("a", &offered, Some("auto")).unwrap(), "auto");
+        let failure = asking("a", &offered, Some("plan")).unwrap_err();
+        assert!(failure.code == Code::AgentFailed && failure.message.contains("auto, m2"));
+    }
+
+    #[test]
+    fn no_asking_mode_is_a_refusal_and_no_modes_are_none() {
+        let new = json!({"modes": {"currentModeId": "yolo", "availableModes": [{"id": "yolo", "name": "Yolo"}]}});
+        assert!(asking("a", &offered(&new).unwrap(), None).is_err());
+        assert_eq!(offered(&json!({"sessionId": "s"})), None);
+        assert_eq!(offered(&json!({"modes": null})), None);
+    }
+
+    #[test]
+    fn a_configuration_option_can_be_the_mode() {
+        let new = json!({"configOptions": [{"id": "model", "category": "model", "type": "select", "currentValue": "x", "options": []},
+            {"id": "mode", "category": "mode", "type": "select", "currentValue": "auto", "options": [{"group": "g", "name": "G", "options": [{"value": "default", "name": "Default"}]}]}]});
+        let offered = offered(&new).unwrap();
+        assert_eq!(offered.via, Via::ConfigOption("mode".into()));
+        assert_eq!(asking("a", &offered, None).unwrap(), "default");
+    }
+}

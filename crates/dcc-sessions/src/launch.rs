@@ -1,0 +1,44 @@
+//! The seam between the protocol and the process: who starts an agent and who ends its whole tree.
+//!
+//! Authority: ephemeral. Invariant: `kill_tree` returns only when no process of the tree is left, or says how it failed.
+
+use std::io::{Read, Write};
+
+use dcc_core::failure::Outcome;
+use dcc_core::ids::SessionId;
+use dcc_core::plans::SessionStartPlan;
+use dcc_core::session::{Posture, ProcessIdentity};
+
+/// How the main process of an agent ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct AgentExit {
+    /// None when a signal ended it or the status was lost.
+    pub exit_code: Option<i32>,
+}
+
+/// A running agent.
+pub trait AgentProcess: Send + Sync {
+    fn identity(&self) -> ProcessIdentity;
+    fn posture(&self) -> Posture;
+    /// Blocks until the main process is gone. Called by one thread, once.
+    fn wait(&self) -> AgentExit;
+    /// Ends the main process and everything it started: end of input, TERM, KILL. Returns when the tree is empty; may be
+    /// called more than once and after the main process has gone.
+    fn kill_tree(&self) -> Outcome<()>;
+}
+
+/// An agent just started, with its standard streams.
+pub struct Launched {
+    pub process: Box<dyn AgentProcess>,
+    pub stdin: Box<dyn Write + Send>,
+    pub stdout: Box<dyn Read + Send>,
+    pub stderr: Box<dyn Read + Send>,
+}
+
+/// Starts agents and ends those that another instance left behind.
+pub trait Launcher: Send + Sync {
+    /// HSK-404-AGENT when the program is missing, HSK-503-SANDBOX-UNAVAILABLE when it could not be confined.
+    fn launch(&self, plan: &SessionStartPlan, session_id: SessionId) -> Outcome<Launched>;
+    /// Ends the process and its tree if pid and start time still name it; true when something was ended.
+    fn reap(&self, process: &ProcessIdentity) -> bool;
+}

@@ -1,0 +1,15 @@
+DROP TABLE session_conversations;
+DROP TABLE conversation_sessions;
+DROP TABLE pending_approvals;
+DROP TABLE handoff_evidence;
+DROP TABLE handoffs;
+DROP TABLE anchor_notes;
+DROP TABLE anchor_links;
+DROP TABLE anchor_dependencies;
+DROP TABLE anchor_mt_links;
+DROP TABLE objective_anchors;
+DROP TABLE session_capability_grants;
+DROP TABLE execution_sessions;
+DROP TABLE approval_tokens;
+DROP TABLE workspaces;
+DROP TABLE projects;

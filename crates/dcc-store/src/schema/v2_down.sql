@@ -1,0 +1,14 @@
+DROP TABLE store_meta;
+DROP TABLE projection_cursor;
+DROP TABLE board_state;
+DROP TABLE micro_tasks;
+DROP TABLE work_packets;
+DROP TABLE messages;
+DROP TABLE tool_calls;
+DROP TABLE workspace_records;
+DROP TABLE session_records;
+DROP TABLE grants;
+DROP TABLE approvals;
+DROP TABLE gates;
+DROP TABLE attempts;
+DROP TABLE jobs;

@@ -1,0 +1,133 @@
+// Deciding: a card is presented once per rendering; the decision echoes that rendering's nonce and
+// digest. A click meant for the card before cannot decide the card after it.
+import { find, findAll, make, makeState, ask, problemNote, problemParts, announceNow, announce, emit, hear, shortId } from "./core.js";
+import { refresh } from "./morph.js";
+import { isOffline, offlineReason } from "./live.js";
+import { setPanel } from "./actions.js";
+
+const GUARD_MS = 400;
+const shown = new Map();
+const readyAt = new Map();
+
+const cards = () => findAll("[data-approval][data-decidable]");
+const saidOf = (card) => card.querySelector(".said") ?? card.appendChild(make("div", { class: "said", role: "status", "data-local": true }));
+
+/** Records that this rendering was shown, once. */
+async function present(card, again = false) {
+  const id = card.dataset.approval;
+  const digest = card.dataset.previewDigest;
+  const before = shown.get(id);
+  if (before && before.rendered === digest && !again) return before.promise;
+  const moved = before && before.rendered !== digest;
+  readyAt.set(id, Date.now() + GUARD_MS);
+  hold(card);
+  if (moved) {
+    saidOf(card).replaceChildren(make("p", {}, makeState("needs", "changed"), " This card changed after you opened it. Read it again; the buttons come back at once."));
+    card.querySelector("h2")?.focus({ preventScroll: true });
+  }
+  const entry = { rendered: digest };
+  shown.set(id, entry);
+  entry.promise = ask("POST", `/api/v1/approvals/${id}/presentation`, {}).then((answer) => {
+    if (!answer.ok) { shown.delete(id); entry.failure = answer.data; return entry; }
+    entry.nonce = answer.data.nonce;
+    entry.preview_digest = answer.data.preview_digest;
+    if (digest && answer.data.preview_digest && answer.data.preview_digest !== digest) { entry.rendered = answer.data.preview_digest; refresh(); }
+    return entry;
+  });
+  return entry.promise;
+}
+
+/** Buttons off while the guard runs; then the typed text of R3 decides about Once. */
+function hold(card) {
+  card.setAttribute("data-guard", "");
+  setTimeout(() => { card.removeAttribute("data-guard"); settle(card); }, GUARD_MS);
+  settle(card);
+}
+
+function settle(card) {
+  const field = card.querySelector("[data-confirm]");
+  if (!field || isOffline()) return;
+  const good = field.value.trim() === field.dataset.confirm;
+  for (const button of findAll("[data-decide=approve]", card)) {
+    if (good) { button.removeAttribute("aria-disabled"); button.removeAttribute("data-why"); }
+    else { button.setAttribute("aria-disabled", "true"); button.setAttribute("data-why", "Type the text above the buttons first."); }
+  }
+}
+
+export function presentAll() {
+  for (const card of cards()) { present(card); settle(card); }
+}
+
+async function decide(card, decision, scope, reason) {
+  const id = card.dataset.approval;
+  const slot = saidOf(card);
+  if (isOffline()) { slot.replaceChildren(problemNote({ code: "offline", message: offlineReason() })); return; }
+  if ((readyAt.get(id) ?? 0) > Date.now()) { announce("The card just changed; decide again."); return; }
+  if (card.dataset.busy) return;
+  card.dataset.busy = "1";
+  slot.replaceChildren(make("p", { class: "lab" }, makeState("active", decision === "approve" ? `approving ${scope}` : "denying")));
+  const entry = await present(card);
+  if (!entry.nonce) { delete card.dataset.busy; slot.replaceChildren(problemNote(entry.failure ?? { message: "The card could not be presented." })); return; }
+  const answer = await ask("POST", `/api/v1/approvals/${id}/decision`, { decision, scope, reason, nonce: entry.nonce, preview_digest: entry.preview_digest });
+  delete card.dataset.busy;
+  if (!answer.ok) return refused(card, slot, answer.data);
+  shown.delete(id);
+  const { job, status } = answer.data;
+  card.removeAttribute("data-decidable");
+  slot.replaceChildren(outcomeLine(status ?? decision, scope, job));
+  findAll(".scopes, .deny, .confirm, .scopes-no", card).forEach((part) => part.remove());
+  announce(`${status ?? decision}. ${job?.state ?? ""}`);
+  emit("dcc:decided", { approval_id: id, job });
+  refresh();
+}
+
+function outcomeLine(status, scope, job) {
+  const line = make("p", {}, makeState(status === "denied" || status === "deny" ? "failed" : "done", status), " ", scope && status !== "denied" ? `${scope} ` : "");
+  if (job?.job_id) {
+    line.append(make("a", { class: "link m", href: `/job/${job.job_id}` }, `${job.op ?? "job"} ${shortId(job.job_id)}`), ` ${String(job.state ?? "").replaceAll("_", " ")} `);
+    if (job.failure) line.append(make("span", { class: "st-failed" }, job.failure.message ?? ""), make("span", { class: "m mut" }, ` ${job.failure.code ?? ""}`));
+    if (job.commit_oid) line.append(make("span", { class: "m" }, `commit ${shortId(job.commit_oid)}`));
+  }
+  return line;
+}
+
+/** A late or wrong echo is answered by showing the card anew; a lost race says who and what. */
+function refused(card, slot, data) {
+  const { code, message } = problemParts(data);
+  slot.replaceChildren(problemNote(data));
+  announceNow(`${message} ${code}`);
+  shown.delete(card.dataset.approval);
+  if (code.includes("SAME-TURN") || code.includes("EXPIRED")) { slot.append(make("p", { class: "lab" }, "The card is shown anew; decide again.")); present(card, true); }
+  refresh();
+}
+
+function onDecide(event) {
+  const button = event.target.closest?.("[data-decide]");
+  if (!button || button.getAttribute("aria-disabled") === "true") return;
+  const card = button.closest("[data-approval]");
+  if (!card) return;
+  event.preventDefault();
+  if (button.dataset.decide === "deny") {
+    const panel = card.querySelector("form.deny");
+    const open = panel.hidden;
+    setPanel(panel.id, open);
+    button.setAttribute("aria-expanded", String(open));
+    return;
+  }
+  if (button.dataset.decide === "approve") decide(card, "approve", button.dataset.scope, "");
+}
+
+export function startApprovals() {
+  document.addEventListener("click", onDecide);
+  document.addEventListener("submit", (event) => {
+    if (!event.target.matches("form.deny")) return;
+    event.preventDefault();
+    decide(event.target.closest("[data-approval]"), "deny", "once", event.target.elements.reason.value.trim());
+  }, true);
+  document.addEventListener("input", (event) => { if (event.target.hasAttribute?.("data-confirm")) settle(event.target.closest("[data-approval]")); });
+  hear("dcc:shown", presentAll);
+  hear("dcc:card", presentAll);
+  presentAll();
+  const first = find("article.card[data-tier=R3] [data-decide=deny]");
+  if (first && document.activeElement === document.body) first.focus();
+}

@@ -1,0 +1,27 @@
+//! Sessions and their tool calls.
+
+use axum::extract::State;
+
+use dcc_api::door::Query;
+use dcc_core::SessionId;
+
+use super::{Answer, answer};
+use crate::server::app::App;
+use crate::server::guard::Caller;
+use crate::server::params::{Id, Params};
+
+/// `GET /api/v1/sessions`
+pub async fn list(State(app): State<App>, caller: Caller, params: Params) -> Answer {
+    answer(app, caller, Query::Sessions { paging: params.paging()? }).await
+}
+
+/// `GET /api/v1/sessions/{id}`
+pub async fn one(State(app): State<App>, caller: Caller, Id(session_id): Id<SessionId>, _: Params) -> Answer {
+    answer(app, caller, Query::Session { session_id }).await
+}
+
+/// `GET /api/v1/sessions/{id}/tool-calls`
+pub async fn tool_calls(State(app): State<App>, caller: Caller, Id(session_id): Id<SessionId>, params: Params) -> Answer {
+    let query = Query::ToolCalls { session_id, after_seq: params.parsed("after_seq")?, limit: params.limit()? };
+    answer(app, caller, query).await
+}

@@ -1,0 +1,72 @@
+//! What every handler shares: the door, the sessions, the channel it came over.
+//!
+//! Authority: ephemeral. Invariant: the door is called on threads for blocking work only.
+//! Failure: work that panicked is HSK-500-ENGINE; the server goes on.
+
+use std::sync::Arc;
+
+use tokio::sync::{Notify, watch};
+
+use dcc_api::door::Screens;
+use dcc_core::{Failure, Outcome};
+
+use super::auth::Auth;
+use super::problem::Problem;
+
+/// How a request came in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Channel {
+    /// Loopback; anybody on this machine, and any page in a browser, can send here.
+    Tcp { port: u16 },
+    /// The socket of mode 0600 whose peer was proven to be the same user.
+    Unix,
+}
+
+#[derive(Clone)]
+pub struct App {
+    door: Arc<dyn Screens>,
+    pub channel: Channel,
+    pub auth: Arc<Auth>,
+    /// Turns true when the server ends; streams end with it.
+    pub ending: watch::Receiver<bool>,
+    stop: Arc<Notify>,
+}
+
+impl App {
+    pub fn new(door: Arc<dyn Screens>, channel: Channel, auth: Arc<Auth>, ending: watch::Receiver<bool>) -> Self {
+        Self { door, channel, auth, ending, stop: Arc::new(Notify::new()) }
+    }
+
+    /// The same application over another channel.
+    pub fn over(&self, channel: Channel) -> Self {
+        Self { channel, ..self.clone() }
+    }
+
+    pub fn stop_signal(&self) -> Arc<Notify> {
+        Arc::clone(&self.stop)
+    }
+
+    /// Asks the server to end. A permit is kept when nobody waits yet.
+    pub fn stop(&self) {
+        self.stop.notify_one();
+    }
+
+    /// `host:port` as a browser of this machine spells it, for messages.
+    pub fn server_name(&self) -> String {
+        match self.channel {
+            Channel::Tcp { port } => format!("127.0.0.1:{port}"),
+            Channel::Unix => "localhost".to_owned(),
+        }
+    }
+
+    /// Runs blocking work against the door.
+    pub async fn run<T: Send + 'static>(&self, work: impl FnOnce(&dyn Screens) -> Outcome<T> + Send + 'static) -> Result<T, Problem> {
+        let door = Arc::clone(&self.door);
+        match tokio::task::spawn_blocking(move || work(door.as_ref())).await {
+            Ok(result) => result.map_err(Problem::from),
+            Err(_) => Err(Failure::engine("the server's own work for this request broke off")
+                .hint("look at the job list: what was accepted is recorded there")
+                .into()),
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! Health: checks with evidence and one fix each; the recovery queue on top.
+//!
+//! Authority: derived. A check that did not run is drawn as unknown.
+
+use maud::{Markup, html};
+
+use dcc_api::view::{FixView, HealthRow, HealthView, RecoveryRow, Shell};
+
+use super::components::forms::OpButton;
+use super::components::path::query;
+use super::components::{Pip, ago, bind, icon, job_link, not_built, op_button, params, session_link, st, wp_link};
+use super::shell::{Place, page};
+use crate::safe_text::t;
+
+/// The health screen.
+#[must_use]
+pub fn health(shell: &Shell, view: &HealthView, now_ms: i64) -> Markup {
+    let body = html! {
+        (head(view, now_ms))
+        @if !view.recovery.is_empty() { (recovery(view, now_ms)) }
+        section.fill aria-label="Checks" {
+            table.tbl.hl.stackable {
+                colgroup { col.w-st; col.w-nm; col; col.w-ago; col.w-fix; }
+                thead { tr { th { "State" } th { "Check" } th { "Evidence" } th { "Since" } th { "One fix" } } }
+                @for group in &view.groups {
+                    tbody {
+                        tr.grp { th colspan="5" scope="colgroup" { (t(&group.title)) " " span.lab { (t(&group.note)) } } }
+                        @for row in &group.rows { (line(row, now_ms)) }
+                    }
+                }
+            }
+        }
+        (not_built(&[("Backup and restore", "Copy .handshake/ while the server is stopped."), ("Agent login", "Log in with the agent's own command."), ("Resume all safe", "Resume each session by itself.")]))
+    };
+    page(shell, Place { rail: "health", title: "Health", screen: "health", ..Place::default() }, now_ms, &body)
+}
+
+fn head(view: &HealthView, now_ms: i64) -> Markup {
+    let all: Vec<&HealthRow> = view.groups.iter().flat_map(|group| &group.rows).collect();
+    let count = |statuses: &[&str]| all.iter().filter(|row| statuses.contains(&row.status.as_str())).count();
+    let (faults, needs, drift, unknown, ok) = (count(&["fault"]), count(&["needs"]), count(&["drift"]), count(&["unknown"]), count(&["ok"]));
+    html! {
+        div.head {
+            h1 { "Health" }
+            @if faults > 0 { (st(Pip::Failed, &format!("{faults} fault{}", if faults == 1 { "" } else { "s" }))) }
+            @if needs > 0 { (st(Pip::Needs, &format!("{needs} need you"))) }
+            @if drift > 0 { (st(Pip::Stale, &format!("{drift} drift"))) }
+            @if unknown > 0 { (st(Pip::Stale, &format!("{unknown} unknown"))) }
+            @if !all.is_empty() && ok == all.len() { (st(Pip::Done, &format!("All {ok} checks passed"))) } @else { (st(Pip::Done, &format!("{ok} ok"))) }
+            @if let Some(at) = view.checked_at_ms { span.lab { "checked " (ago(at, now_ms)) " ago" } }
+            div.row.push.tools {
+                a.btn.sm href="/health" { "Check again" }
+                (op_button(OpButton { op: "store.rebuild", label: "Rebuild, dry run", class: "btn sm", bind: &bind(&[]), params: &params(&[("dry_run", true.into())]), ..OpButton::default() }))
+                (op_button(OpButton { op: "store.rebuild", label: "Rebuild", class: "btn sm", bind: &bind(&[]), then: Some("reload"), ..OpButton::default() }))
+            }
+        }
+    }
+}
+
+fn line(row: &HealthRow, now_ms: i64) -> Markup {
+    html! {
+        tr data-row {
+            td.nw { (st(Pip::of_step(&row.status), if row.word.is_empty() { &row.status } else { &row.word })) }
+            th.cut scope="row" title=(t(&row.name)) { (t(&row.name)) }
+            td.cut.lab title=(t(&row.evidence)) { (t(&row.evidence)) }
+            td.nw.lab { @if let Some(at) = row.since_at_ms { (ago(at, now_ms)) } }
+            td.nw { @if let Some(fix) = &row.fix { (fix_button(fix)) } }
+        }
+    }
+}
+
+fn fix_button(fix: &FixView) -> Markup {
+    html! {
+        @if let Some(op) = &fix.op { button.btn.sm type="button" data-op=(op) data-bind="{}" data-then="reload" { (t(&fix.label)) } }
+        @else if let Some(href) = &fix.href { a.btn.sm href=(href) { (t(&fix.label)) } }
+        @else if let Some(command) = &fix.command { button.btn.sm type="button" data-copy-text=(command) title=(t(command)) { (icon("copy")) " " (t(&fix.label)) } }
+        @else { span.lab { (t(&fix.label)) } }
+    }
+}
+
+fn recovery(view: &HealthView, now_ms: i64) -> Markup {
+    html! {
+        section aria-labelledby="rq" {
+            header.ph { h2 id="rq" { "Recovery queue" } span.lab { @if let Some(note) = &view.recovery_note { (t(note)) " " } "Nothing resumes by itself." } }
+            table.tbl.hl.stackable {
+                colgroup { col.w-st; col.w-nm; col; col.w-ago; col.w-fix; }
+                thead.sr { tr { th { "State" } th { "What" } th { "Evidence" } th { "Since" } th { "Act" } } }
+                tbody { @for row in &view.recovery { (recovery_line(row, now_ms)) } }
+            }
+        }
+    }
+}
+
+fn recovery_line(row: &RecoveryRow, now_ms: i64) -> Markup {
+    html! {
+        tr data-row {
+            td.nw { (st(Pip::Paused, &row.state)) }
+            th scope="row" {
+                @if let Some(session) = &row.session_id { (session_link(session, row.agent.as_deref())) " " }
+                @if let Some(job) = &row.job_id { "job " (job_link(job)) " " }
+                @if let Some(wp) = &row.wp_id { (wp_link(wp, row.mt_id.as_deref())) }
+            }
+            td.cut.lab title=(t(&row.evidence)) { (t(&row.evidence)) }
+            td.nw.lab { @if let Some(at) = row.since_at_ms { (ago(at, now_ms)) } }
+            td.nw {
+                span.row {
+                    @if let Some(session) = &row.session_id {
+                        @let ids = bind(&[("session_id", session)]);
+                        (op_button(OpButton { op: "session.resume", label: "Resume", class: "btn sm", bind: &ids, then: Some("reload"), why_not: (!row.safe_to_resume).then_some("A pending write is unknown: look at the evidence first."), ..OpButton::default() }))
+                        (op_button(OpButton { op: "session.cancel", label: "Cancel", class: "btn sm no", bind: &ids, params: &params(&[("reason", "recovery".into())]), then: Some("reload"), ..OpButton::default() }))
+                    } @else if let Some(job) = &row.job_id { a.btn.sm href={ "/job/" (query(job)) } { "Show evidence" } }
+                }
+            }
+        }
+    }
+}
