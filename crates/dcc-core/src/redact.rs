@@ -277,8 +277,8 @@ fn key_format(bytes: &[u8], at: usize) -> Option<Span> {
     let head = look(bytes, at + prefix.len(), |b| alphabet.has(b));
     // A kebab-case name that happens to begin with `sk-` has neither digits nor capitals.
     let is_name = *prefix == b"sk-" && head.contains(&b'-') && !head.iter().any(|b| b.is_ascii_digit() || b.is_ascii_uppercase());
-    let end = run_end(bytes, at + prefix.len(), |b| alphabet.has(b));
-    (head.len() >= *least && !is_name).then_some(Span { start: at, end })
+    // The whole run is read only once it is taken: names in a row would be read again and again.
+    (head.len() >= *least && !is_name).then(|| Span { start: at, end: run_end(bytes, at + prefix.len(), |b| alphabet.has(b)) })
 }
 
 /// `eyJ….….…`: header, payload and what follows. Starts only outside a run of its own bytes, so no run is read twice.
@@ -291,8 +291,7 @@ fn json_web_token(bytes: &[u8], at: usize, previous: u8) -> Option<Span> {
         return None;
     }
     let tail = look(bytes, header_end + 1, |b| Alphabet::WordDashDot.has(b));
-    let end = run_end(bytes, header_end + 1, |b| Alphabet::WordDashDot.has(b));
-    (tail.len() >= 10).then_some(Span { start: at, end })
+    (tail.len() >= 10).then(|| Span { start: at, end: run_end(bytes, header_end + 1, |b| Alphabet::WordDashDot.has(b)) })
 }
 
 /// `Bearer …` and `Basic …` outside a header that names itself.

@@ -19,7 +19,27 @@ fn main() -> ExitCode {
         println!("{}", verdict(attack(name, argument)));
         return ExitCode::SUCCESS;
     }
+    if arguments.get(1).is_some_and(|word| word == "parent") {
+        return parent(&arguments[0], &arguments[2], &arguments[3]);
+    }
     dcc_engines::sandbox::host_main()
+}
+
+/// Plays DCC: starts a tree, prints the pids of its host and its command, and waits to be killed.
+fn parent(own: &str, tmp: &str, marker: &str) -> ExitCode {
+    use dcc_engines::sandbox::{Profile, Spec, Stdin, spawn};
+    let tmp = std::path::Path::new(tmp);
+    let argv = ["sh", "-c", "(setsid sh -c 'trap \"\" TERM; while :; do sleep 1000; done' &); echo ready; while :; do sleep 1000; done"];
+    let argv = argv.map(str::to_owned).to_vec();
+    let spec = Spec::new(argv, "/bin/sh".as_ref(), tmp, &std::collections::BTreeMap::new(), Profile::system(tmp, tmp), Stdin::Pipe, marker);
+    let mut child = spawn(&[own.into()], spec).expect("it starts");
+    let mut line = String::new();
+    let stdout = child.stdout.take().expect("a pipe");
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(stdout), &mut line).expect("it says that it is ready");
+    println!("{} {}", child.identity.pid, child.pid);
+    loop {
+        std::thread::park();
+    }
 }
 
 fn verdict(result: Result<(), Error>) -> String {
@@ -31,9 +51,8 @@ fn verdict(result: Result<(), Error>) -> String {
 }
 
 fn call(number: i64, arguments: [i64; 6]) -> Result<(), Error> {
-    let [a, b, c, d, e, f] = arguments;
     // SAFETY: integers only, or pointers that the caller keeps alive; a bad one gives EFAULT.
-    let result = unsafe { syscall(number, a, b, c, d, e, f) };
+    let result = unsafe { syscall(number, arguments[0], arguments[1], arguments[2], arguments[3], arguments[4], arguments[5]) };
     if result < 0 { Err(Error::last_os_error()) } else { Ok(()) }
 }
 
@@ -57,7 +76,7 @@ fn attack(name: &str, argument: &str) -> Result<(), Error> {
         "keyctl" => call(250, [0, -3, 1, 0, 0, 0]),
         "bpf" => call(321, [0, 0, 0, 0, 0, 0]),
         "unshare" => call(272, [0x1000_0000, 0, 0, 0, 0, 0]),
-        "clone_user" => call(56, [0x1000_0000 | 17, 0, 0, 0, 0, 0]),
+        "clone_user" => call(56, [0x1000_0000 | 0x11, 0, 0, 0, 0, 0]),
         "mount" => call(165, [0, 0, 0, 0, 0, 0]),
         "prlimit" => {
             let limit = [1_u64, 1];

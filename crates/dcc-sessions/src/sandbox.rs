@@ -1,1 +1,143 @@
-//! sandbox launcher
+//! Starts agents in the kernel's sandbox (GOVERNANCE 7).
+//!
+//! Authority: ephemeral. Invariants: no agent runs unless the self-test saw files and network enforced; its temporary
+//! directory goes when its tree is empty; its home is DCC's own, one for each agent name, and stays.
+
+use std::ffi::OsString;
+use std::fs::DirBuilder;
+use std::os::unix::ffi::OsStringExt as _;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use dcc_core::failure::{Code, Failure, Outcome};
+use dcc_core::ids::SessionId;
+use dcc_core::plans::SessionStartPlan;
+use dcc_core::session::{Posture, ProcessIdentity};
+use dcc_core::workspace::unescape_path;
+use dcc_engines::sandbox::{LandlockSandbox, SandboxedChild, Spec, reap, spawn};
+
+use crate::launch::{AgentExit, AgentProcess, Launched, Launcher};
+
+/// Launches through [`LandlockSandbox`].
+pub struct SandboxLauncher {
+    sandbox: Arc<LandlockSandbox>,
+    run_dir: PathBuf,
+    homes_dir: PathBuf,
+}
+
+impl SandboxLauncher {
+    /// `run_dir` holds the temporary directories of sessions, `homes_dir` the homes of agents; both are made when missing
+    /// and neither may lie in a repository.
+    pub fn new(sandbox: Arc<LandlockSandbox>, run_dir: PathBuf, homes_dir: PathBuf) -> Self {
+        Self { sandbox, run_dir, homes_dir }
+    }
+
+    /// The home that the agent of this name sees as HOME.
+    pub fn home_path(&self, agent: &str) -> PathBuf {
+        self.homes_dir.join(directory_name(agent))
+    }
+}
+
+/// An agent's name as one path component: a command's first word may hold slashes.
+fn directory_name(agent: &str) -> String {
+    let name: String = agent.chars().take(80).map(|c| if c.is_ascii_alphanumeric() || c == '-' || c == '_' { c } else { '_' }).collect();
+    if name.is_empty() { "_".to_owned() } else { name }
+}
+
+fn make_private(path: &Path) -> Outcome<()> {
+    let failed = |error: std::io::Error| Failure::engine(format!("cannot make {}: {error}", path.display()));
+    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)
+}
+
+impl Launcher for SandboxLauncher {
+    fn launch(&self, plan: &SessionStartPlan, session_id: SessionId) -> Outcome<Launched> {
+        let executable = PathBuf::from(OsString::from_vec(unescape_path(&plan.executable)));
+        if !executable.is_file() {
+            return Err(Failure::new(Code::NotFoundAgent, format!("the program {} of the agent {} is not there", executable.display(), plan.agent))
+                .hint("dcc doctor lists the agents and where their programs are looked for"));
+        }
+        let mut posture = self.sandbox.require_enforced()?.clone();
+        let home = self.home_path(&plan.agent);
+        let temporary = Temporary(self.run_dir.join(format!("session-{session_id}")));
+        make_private(&home)?;
+        make_private(&temporary.0)?;
+        let spec = Spec::for_agent(plan, &temporary.0, &home, &format!("session-{session_id}"))?;
+        posture.notes.extend(spec.profile.notes.iter().cloned());
+        let mut child = spawn(self.sandbox.host_command(), spec)?;
+        let (Some(stdin), Some(stdout), Some(stderr)) = (child.stdin.take(), child.stdout.take(), child.stderr.take()) else {
+            return Err(Failure::engine("the sandbox gave an agent without its standard streams"));
+        };
+        let process = Box::new(SandboxedAgent { child, posture, _temporary: temporary });
+        Ok(Launched { process, stdin: Box::new(stdin), stdout: Box::new(stdout), stderr: Box::new(stderr) })
+    }
+
+    fn reap(&self, process: &ProcessIdentity) -> bool {
+        is_live(process) && reap(process)
+    }
+}
+
+/// True while the pid names the process that was recorded.
+fn is_live(process: &ProcessIdentity) -> bool {
+    let Ok(stat) = std::fs::read_to_string(format!("/proc/{}/stat", process.pid)) else { return false };
+    // The start time is the 22nd field; the second one is a name in parentheses that may hold blanks.
+    let start_time = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(19)?.parse::<u64>().ok());
+    start_time == Some(process.start_time)
+}
+
+/// A session's temporary directory; goes with it.
+struct Temporary(PathBuf);
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        // What cannot be removed is only space, and the name belongs to this session alone.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+struct SandboxedAgent {
+    /// Dropped first: the tree is gone before its directory goes.
+    child: SandboxedChild,
+    posture: Posture,
+    _temporary: Temporary,
+}
+
+impl AgentProcess for SandboxedAgent {
+    fn identity(&self) -> ProcessIdentity {
+        self.child.identity.clone()
+    }
+    fn posture(&self) -> Posture {
+        self.posture.clone()
+    }
+    fn wait(&self) -> AgentExit {
+        // The host was killed: its tree has been swept by marker and no exit code is known.
+        self.child.wait().map_or_else(|_| AgentExit::default(), |report| AgentExit { exit_code: report.exit_code })
+    }
+    fn kill_tree(&self) -> Outcome<()> {
+        self.child.kill_tree();
+        let report = self.child.wait()?;
+        if report.left > 0 {
+            return Err(Failure::engine(format!("{} processes of the agent could not be ended", report.left)).hint("they hang in the kernel; look for them with ps"));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_home_is_one_component() {
+        assert_eq!(directory_name("../../etc"), "______etc");
+        assert_eq!(directory_name("claude"), "claude");
+        assert_eq!(directory_name(""), "_");
+    }
+
+    #[test]
+    fn a_reused_pid_is_not_the_process() {
+        let own = std::process::id();
+        assert!(!is_live(&ProcessIdentity { pid: own, start_time: 1 }));
+        assert!(!is_live(&ProcessIdentity { pid: u32::MAX, start_time: 1 }));
+    }
+}

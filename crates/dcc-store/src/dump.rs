@@ -16,7 +16,7 @@ pub(crate) fn dump(conn: &Connection) -> Result<String, Fault> {
     let mut lines = Vec::new();
     for table in TABLES {
         let mut statement = conn.prepare(&format!("SELECT * FROM {table}"))?;
-        let names: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
+        let names: Vec<String> = statement.column_names().map(str::to_owned).collect();
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
             let mut line = (*table).to_owned();

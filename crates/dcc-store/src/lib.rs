@@ -25,3 +25,4 @@ pub mod workspace_json;
 pub use open::Opened;
 pub use schema::SCHEMA_VERSION;
 pub use store::SqliteStore;
+pub use workspace_json::nested_repository;

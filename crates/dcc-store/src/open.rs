@@ -19,9 +19,9 @@ use crate::schema::{APPLICATION_ID, PROJECTION_VERSION, SCHEMA_VERSION};
 /// How the file was found.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Opened {
-    /// There was none; the cursor is 0.
+    /// There was none, or its rows were of an older schema or another project and were dropped; the cursor is 0.
     Fresh,
-    /// Taken up. The cursor is 0 when an older schema or another project's rows were dropped.
+    /// Taken up; the cursor says up to where.
     Existing,
     /// It was damaged or not ours; it stands at `moved_to` now and an empty one took its place.
     RebuiltCorrupt { moved_to: PathBuf },
@@ -88,11 +88,12 @@ fn try_open(path: &Path, project_id: ProjectId) -> Result<Opening, Fault> {
     let before = migrate::version(&conn)?;
     migrate::migrate_to(&mut conn, SCHEMA_VERSION)?;
     migrate::check_recorded(&conn)?;
-    if before != SCHEMA_VERSION || !belongs(&conn, project_id)? {
-        migrate::clear_rows(&mut conn)?;
-        claim(&conn, project_id)?;
+    if before == SCHEMA_VERSION && belongs(&conn, project_id)? {
+        return Ok(Opening { conn, opened: Opened::Existing });
     }
-    Ok(Opening { conn, opened: if fresh { Opened::Fresh } else { Opened::Existing } })
+    migrate::clear_rows(&mut conn)?;
+    claim(&conn, project_id)?;
+    Ok(Opening { conn, opened: Opened::Fresh })
 }
 
 fn prepare(conn: &Connection) -> Result<(), Fault> {

@@ -8,7 +8,7 @@
 //! cursor is then behind the recorder, which tells the caller to feed again.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use dcc_core::approval::{Approval, ApprovalStatus, Grant};
 use dcc_core::event::Event;
@@ -28,14 +28,20 @@ use crate::{dump, migrate, query, schema, workspace_json};
 
 /// Reading connections kept open between calls; more may exist for a moment.
 const READERS_IDLE_MAX: usize = 8;
+/// How often a read starts again when the file goes from under it; more is somebody deleting it in a loop.
+const READER_TRIES_MAX: usize = 8;
 
 /// `devcc.db` behind the `Store` port.
 pub struct SqliteStore {
     path: PathBuf,
     context: Context,
     clock: Arc<dyn Clock>,
-    writer: Mutex<Writer>,
+    /// Before the writer: fields are dropped in this order, and only the writer, closed last, can bring the log home.
     readers: Mutex<Readers>,
+    writer: Mutex<Writer>,
+    /// Held alone while the file is replaced, shared while a reader opens it: nobody sees a file half made. Taken after
+    /// the writer, before `readers`.
+    replacing: RwLock<()>,
     /// Held while a `workspace.json` is written: its temporary name is fixed.
     documents: Mutex<()>,
 }
@@ -68,6 +74,7 @@ impl SqliteStore {
             clock,
             writer: Mutex::new(Writer { conn: None, newer: None, status: "ok", message: String::new() }),
             readers: Mutex::new(Readers::default()),
+            replacing: RwLock::new(()),
             documents: Mutex::new(()),
         };
         let opened = opening.opened.clone();
@@ -109,7 +116,8 @@ impl SqliteStore {
             // Another thread was faster.
             return Ok(());
         }
-        lock(&self.readers).idle.clear();
+        let _alone = self.replacing.write().unwrap_or_else(PoisonError::into_inner);
+        self.forget_readers();
         if let Some(conn) = writer.conn.take() {
             if held.same_database(&now) {
                 // Only the log's name is gone; its content goes home while we still hold it. A failure loses derived
@@ -131,6 +139,14 @@ impl SqliteStore {
         Ok(())
     }
 
+    /// Until `install` succeeds no file counts as the open one, so that the next call tries again.
+    fn forget_readers(&self) {
+        let mut readers = lock(&self.readers);
+        readers.identity = Identity::default();
+        readers.generation += 1;
+        readers.idle.clear();
+    }
+
     fn write<T>(&self, act: impl FnOnce(&mut Connection) -> Result<T, Fault>) -> Outcome<T> {
         self.ensure_current()?;
         let mut writer = lock(&self.writer);
@@ -144,16 +160,28 @@ impl SqliteStore {
         }
     }
 
+    /// A connection to the file at the path, and which of the files opened so far that is.
+    fn reader(&self) -> Outcome<(u64, Connection)> {
+        for _ in 0..READER_TRIES_MAX {
+            self.ensure_current()?;
+            let _shared = self.replacing.read().unwrap_or_else(PoisonError::into_inner);
+            let (generation, idle) = {
+                let mut readers = lock(&self.readers);
+                (readers.generation, readers.idle.pop())
+            };
+            if let Some(conn) = idle {
+                return Ok((generation, conn));
+            }
+            let opened = open::open_reader(&self.path);
+            if lock(&self.readers).identity.still(&Identity::of(&self.path)) {
+                return Ok((generation, opened?));
+            }
+        }
+        Err(Failure::engine("devcc.db is deleted again and again while it is read").hint("find out which program removes it; nothing but views is affected"))
+    }
+
     fn read<T>(&self, act: impl FnOnce(&Connection) -> Result<T, Fault>) -> Outcome<T> {
-        self.ensure_current()?;
-        let (generation, idle) = {
-            let mut readers = lock(&self.readers);
-            (readers.generation, readers.idle.pop())
-        };
-        let conn = match idle {
-            Some(conn) => conn,
-            None => open::open_reader(&self.path)?,
-        };
+        let (generation, conn) = self.reader()?;
         let answer = act(&conn);
         match answer {
             Err(fault) if fault.is_damage() => {
@@ -177,7 +205,8 @@ impl SqliteStore {
 
     /// Moves the damaged file aside and starts an empty one; the answer is the failure to give.
     fn replace_damaged(&self, writer: &mut Writer, fault: Fault) -> Failure {
-        lock(&self.readers).idle.clear();
+        let _alone = self.replacing.write().unwrap_or_else(PoisonError::into_inner);
+        self.forget_readers();
         writer.conn = None;
         let replaced = open::move_aside(&self.path).and_then(|moved_to| {
             let opening = open::open_file(&self.path, self.context.project_id)?;
@@ -221,7 +250,7 @@ impl Store for SqliteStore {
         let writer = lock(&self.writer);
         StoreHealth {
             path: self.path.display().to_string(),
-            status: writer.status.to_owned(),
+            status: if cursor.is_ok() { writer.status } else { "unavailable" }.to_owned(),
             message: cursor.as_ref().err().map_or_else(|| writer.message.clone(), |f| f.message.clone()),
             cursor: cursor.unwrap_or(0),
             bytes: self.path.metadata().map_or(0, |m| m.len()),

@@ -79,6 +79,17 @@ impl Slot {
     fn lock(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
+    fn poll(&self, context: &mut Context<'_>) -> Poll<Option<StreamItem>> {
+        let mut queue = self.lock();
+        if let Some(item) = queue.items.pop_front() {
+            return Poll::Ready(Some(item));
+        }
+        if queue.closed {
+            return Poll::Ready(None);
+        }
+        queue.waker = Some(context.waker().clone());
+        Poll::Pending
+    }
     fn change(&self, act: impl FnOnce(&mut Queue)) {
         let waker = {
             let mut queue = self.lock();
@@ -201,27 +212,15 @@ impl Subscription {
     /// The next item for an async reader; `None` when the stream has ended.
     pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<StreamItem>> {
         loop {
-            let item = match self.backlog.pop_front() {
-                Some(item) => item,
-                None => {
-                    let mut queue = self.slot.lock();
-                    match queue.items.pop_front() {
-                        Some(item) => item,
-                        None if queue.closed => return Poll::Ready(None),
-                        None => {
-                            queue.waker = Some(context.waker().clone());
-                            return Poll::Pending;
-                        }
-                    }
-                }
-            };
+            let next = self.backlog.pop_front().map_or_else(|| self.slot.poll(context), |item| Poll::Ready(Some(item)));
+            let Poll::Ready(Some(item)) = next else { return next };
             if let Some(item) = self.fresh(item) {
                 return Poll::Ready(Some(item));
             }
         }
     }
 
-    /// The next item for a blocking reader; `Ok(None)` when the time is over, `Err(())` when the stream has ended.
+    /// The next item for a blocking reader; `Ok(None)` when the time is over, [`Ended`] when the stream has ended.
     pub fn next_timeout(&mut self, timeout: Duration) -> Result<Option<StreamItem>, Ended> {
         let until = Instant::now() + timeout;
         loop {

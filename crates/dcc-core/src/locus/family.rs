@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::locus::record::{GateInputs, GateResult, GateStatus, MicroTask, MtStatus, WorkPacket, WpStatus};
-use crate::locus::rules::{Blocker, Packets, is_void};
+use crate::locus::rules::{Blocker, Packets, is_void, listed};
 
 macro_rules! words {
     ($(#[$doc:meta])* $name:ident { $($variant:ident => $text:literal),* $(,)? }) => {
@@ -116,15 +116,6 @@ fn approval_sentence(facts: &Facts<'_>) -> String {
 fn stub(packet: &WorkPacket) -> Family {
     let sentence = if packet.acceptance_criteria.is_empty() { "a stub: needs an acceptance criterion to become ready" } else { "a stub: can be made ready" };
     Family::new(FamilyName::Intake, Reason::NeedsTriage, sentence)
-}
-
-fn listed(blockers: &[Blocker]) -> String {
-    const SHOWN: usize = 3;
-    let mut text = blockers.iter().take(SHOWN).map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    if blockers.len() > SHOWN {
-        text.push_str(&format!(" and {} more", blockers.len() - SHOWN));
-    }
-    text
 }
 
 /// The reason and sentence of open blockers; a blocker that will not finish comes first, because it needs somebody.

@@ -129,9 +129,8 @@ pub fn is_legal_mt_move(from: MtStatus, to: MtStatus) -> bool {
     use MtStatus::{Blocked, Completed, Failed, InProgress, Pending, Skipped};
     matches!(
         (from, to),
-        (Pending, InProgress | Skipped)
+        (Pending | Blocked | Failed, InProgress | Skipped)
             | (InProgress, Completed | Failed | Blocked)
-            | (Blocked | Failed, InProgress | Skipped)
             | (Completed | Skipped, Pending)
     )
 }
@@ -164,11 +163,8 @@ fn illegal(message: impl Into<String>) -> Failure {
 }
 
 /// "a, b, c and 4 more".
-fn listed<T: std::fmt::Display>(items: &[T]) -> String {
+pub(super) fn listed<T: std::fmt::Display>(items: &[T]) -> String {
     const SHOWN: usize = 5;
-    let mut text = items.iter().take(SHOWN).map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    if items.len() > SHOWN {
-        text.push_str(&format!(" and {} more", items.len() - SHOWN));
-    }
-    text
+    let text = items.iter().take(SHOWN).map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    if items.len() > SHOWN { format!("{text} and {} more", items.len() - SHOWN) } else { text }
 }

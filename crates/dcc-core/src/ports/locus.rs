@@ -56,6 +56,13 @@ pub struct BoardFacts {
     /// Path of the file, for messages.
     pub path: String,
     pub sha256: Option<Sha256Hex>,
+    /// Hash of what stands inside the fenced zones; goes into the BoardWritten event as `zones_sha256` beside `sha256`, so
+    /// that text which people write around the zones is never taken for an edit of ours.
+    #[serde(default)]
+    pub zones_sha256: Option<Sha256Hex>,
+    /// The file is the canonical rendering and the last BoardWritten event does not name it: the caller appends one.
+    #[serde(default)]
+    pub unrecorded: bool,
     /// What a person has to know: which lines differ, what the parser refused.
     pub message: Option<String>,
 }

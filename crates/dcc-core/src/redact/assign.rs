@@ -1,6 +1,6 @@
 //! Names that say their value is secret, and the assignments that use them. Pure; part of [`super`].
 
-use super::{LOOK_BYTES, MARK, Span, is_word, is_word_or_dash, look, run_end, starts_with_ignore_case};
+use super::{LOOK_BYTES, MARK, Span, is_word, is_word_or_dash, look, run_end};
 
 /// What a name says about its value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,17 +7,21 @@
 //! optional locks and leave all of `.git` byte for byte as it was; nothing that the repository's configuration, hooks or
 //! attributes name is run. On failure nothing half-made stays: what a failed effect made, it removes, and no more.
 
+mod attrs;
 mod builder;
 mod commit;
 mod config;
 mod diff;
+mod files;
 mod operator;
 mod patch;
 mod quote;
+mod raw;
 mod refs;
 mod registry;
 mod repo;
 mod status;
+mod untracked;
 mod words;
 mod worktree;
 
@@ -52,6 +56,8 @@ pub struct GitOptions {
 pub struct GitCli {
     tool: Tool,
     operator: Operator,
+    /// For private copies of an index.
+    scratch: PathBuf,
     version: (u32, u32),
     version_text: String,
 }
@@ -65,13 +71,15 @@ impl GitCli {
         })?;
         let home = options.private_dir.join("git-home");
         make_empty_home(&home)?;
+        let scratch = options.private_dir.join("git-scratch");
+        make_private(&scratch)?;
         let operator = Operator::new(&program, options.operator_home, &home);
         let tool = Tool { program, home, excludes: operator.excludes() };
         let line = tool.bare("version").line()?;
         let version_text = line.split_whitespace().nth(2).unwrap_or("unknown").to_owned();
         let mut numbers = version_text.split('.').map(|n| n.parse().unwrap_or(0));
         let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
-        Ok(Self { tool, operator, version, version_text })
+        Ok(Self { tool, operator, scratch, version, version_text })
     }
 
     /// The engine's name for results.
@@ -82,13 +90,17 @@ impl GitCli {
 
 /// HOME for every command: a directory that holds no configuration.
 fn make_empty_home(home: &Path) -> Outcome<()> {
-    use std::os::unix::fs::DirBuilderExt as _;
-    let failed = |e: std::io::Error| Failure::engine(format!("{} cannot be made: {e}", home.display()));
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(home).map_err(failed)?;
-    match std::fs::read_dir(home).map_err(failed)?.next() {
+    make_private(home)?;
+    let mut entries = std::fs::read_dir(home).map_err(|e| Failure::engine(format!("{}: {e}", home.display())))?;
+    match entries.next() {
         None => Ok(()),
         Some(_) => Err(Failure::engine(format!("{} is not empty; it stands in for HOME and must hold nothing", home.display()))),
     }
+}
+
+fn make_private(dir: &Path) -> Outcome<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|e| Failure::engine(format!("{} cannot be made: {e}", dir.display())))
 }
 
 impl VersionEngine for GitCli {
@@ -106,6 +118,9 @@ impl VersionEngine for GitCli {
     }
     fn status(&self, worktree: &WorktreeBinding) -> Outcome<Status> {
         self.status_of(worktree)
+    }
+    fn operation_in_progress(&self, worktree: &WorktreeBinding) -> Outcome<Option<String>> {
+        self.operation(&self.open(worktree, Access::Read)?)
     }
     fn diff(&self, worktree: &WorktreeBinding, source: &DiffSource, paths: &[RepoPath], with_text: bool) -> Outcome<Vec<FileDiff>> {
         self.diff_of(worktree, source, paths, with_text)

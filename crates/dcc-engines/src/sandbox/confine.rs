@@ -31,12 +31,18 @@ const ABI_NETWORK: u32 = 4;
 /// Enough for a parallel build.
 const OPEN_FILES_MAX: u64 = 16_384;
 
+/// Processes and threads of the user beyond those at the start: far above the watchdog's limit, so that it only ends what
+/// outruns the watchdog, and never what the operator starts beside it.
+const USER_TASKS_MORE: u64 = 8_192;
+
 /// Everything ready to be put on; nothing in it can be undone by the child.
 pub struct Confinement {
     ruleset: Option<RulesetCreated>,
     filters: Vec<BpfProgram>,
     host: Pid,
     abi_min: u32,
+    /// None for root, whom the kernel does not hold to it.
+    tasks_max: Option<u64>,
 }
 
 /// What went on; the number goes into the posture.
@@ -53,7 +59,8 @@ pub struct Refusal {
 impl Confinement {
     pub fn prepare(profile: &Profile) -> Outcome<Self> {
         let abi_min = if profile.network == Network::None { ABI_MIN } else { ABI_NETWORK };
-        Ok(Self { ruleset: Some(ruleset(profile)?), filters: filter::filters(&profile.network)?, host: rustix::process::getpid(), abi_min })
+        let tasks_max = (!rustix::process::getuid().is_root()).then(|| tasks_of_user() + USER_TASKS_MORE);
+        Ok(Self { ruleset: Some(ruleset(profile)?), filters: filter::filters(&profile.network)?, host: rustix::process::getpid(), abi_min, tasks_max })
     }
 
     /// In the child.
@@ -65,7 +72,7 @@ impl Confinement {
         if getppid() != Some(self.host) {
             return Err(Refusal { layer: "death signal", error: "the host is gone".into() });
         }
-        limits().map_err(step("limits"))?;
+        limits(self.tasks_max).map_err(step("limits"))?;
         drop_capabilities().map_err(step("capabilities"))?;
         rustix::thread::set_no_new_privs(true).map_err(step("no new privileges"))?;
         let landlock_abi = self.restrict_paths()?;
@@ -91,11 +98,23 @@ impl Confinement {
     }
 }
 
-fn limits() -> rustix::io::Result<()> {
+/// Processes and threads that the user has now, which is what the kernel counts.
+fn tasks_of_user() -> u64 {
+    use std::os::unix::fs::MetadataExt as _;
+    let user = rustix::process::getuid().as_raw();
+    let Ok(processes) = std::fs::read_dir("/proc") else { return 0 };
+    let own = processes.filter_map(Result::ok).filter(|entry| entry.metadata().is_ok_and(|metadata| metadata.uid() == user));
+    own.filter_map(|entry| std::fs::read_dir(entry.path().join("task")).ok()).map(|tasks| tasks.count() as u64).sum()
+}
+
+fn limits(tasks_max: Option<u64>) -> rustix::io::Result<()> {
     let at_most = |resource: Resource, value: u64| {
         let maximum = rustix::process::getrlimit(resource).maximum.map_or(value, |maximum| maximum.min(value));
         setrlimit(resource, Rlimit { current: Some(maximum), maximum: Some(maximum) })
     };
+    if let Some(tasks_max) = tasks_max {
+        at_most(Resource::Nproc, tasks_max)?;
+    }
     at_most(Resource::Core, 0)?;
     at_most(Resource::Nofile, OPEN_FILES_MAX)?;
     at_most(Resource::Fsize, FILE_BYTES_MAX)

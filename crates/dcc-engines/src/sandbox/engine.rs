@@ -115,13 +115,14 @@ impl Drop for Private {
 }
 
 fn await_end(child: &SandboxedChild, timeout: Duration) -> Outcome<(ExitReport, bool)> {
-    let (report, timed_out) = match child.wait_timeout(timeout)? {
-        Some(report) => (report, false),
-        None => {
-            child.end(Ending::Terminate);
-            (child.wait()?, true)
-        }
+    let in_time = child.wait_timeout(timeout)?;
+    let report = if let Some(report) = in_time {
+        report
+    } else {
+        child.end(Ending::Terminate);
+        child.wait()?
     };
+    let timed_out = in_time.is_none();
     if report.left > 0 {
         return Err(Failure::engine(format!("{} processes of the run could not be ended", report.left)).hint("they hang in the kernel; look for them with ps"));
     }

@@ -70,7 +70,7 @@ fn limits_of(findings: &Findings, abi: u32) -> Vec<String> {
         notes.push("not enforced: reading the environment of processes outside".into());
     }
     notes.push("network by port only: an agent's TCP ports are enforced, the hosts behind them are not; UDP is open when port 53 is granted".into());
-    notes.push(format!("not enforced: number of processes; a watchdog ends a run above {PROCESSES_MAX}"));
+    notes.push(format!("not enforced: number of processes; a watchdog ends a run above {PROCESSES_MAX}, and only for users other than root a distant limit of the kernel stands behind it"));
     notes.push("not enforced: disk use; one file is limited, and a watchdog ends a run when free space runs low".into());
     notes.push("not enforced: memory and processor time".into());
     notes.push("names of files, and command lines of other processes, can be seen from inside".into());

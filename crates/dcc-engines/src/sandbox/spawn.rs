@@ -33,8 +33,10 @@ use super::tree::{descendants, process, signal, sweep_marker};
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 /// The longest line of a report.
 const LINE_BYTES_MAX: usize = 64 * 1024;
-/// A host whose tree was killed ends by itself within this.
-const HOST_END: Duration = Duration::from_secs(15);
+/// A host whose tree was killed ends by itself within this; longer than its own limit.
+const HOST_END: Duration = Duration::from_secs(70);
+/// A host without a tree that does not end.
+const STRAY_HOST: Duration = Duration::from_secs(5);
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// A confined command that runs. Its stdio pipes go straight to it.
@@ -187,8 +189,10 @@ impl SandboxedChild {
         match next_message(&self.control, &mut heard.bytes, deadline) {
             Ok(Some(Message::Ended(report))) => {
                 heard.ended = Some(report);
-                // It has said its last word and exits.
-                let _ = heard.host.wait();
+                if report.left == 0 {
+                    // It has said its last word and exits. With processes left it stays with them.
+                    let _ = heard.host.wait();
+                }
                 Ok(Some(report))
             }
             Ok(_) => Ok(None),
@@ -221,10 +225,10 @@ impl Drop for SandboxedChild {
 /// Ends the tree of a host that an earlier DCC started, and the host. True when nothing of it is left; a pid that
 /// belongs to another process by now counts as gone.
 pub fn reap(identity: &ProcessIdentity) -> bool {
-    let deadline = Instant::now() + HOST_END;
+    let begun = Instant::now();
     let live = || process(identity.pid).filter(|host| host.start_time == identity.start_time && !host.zombie);
     while let Some(host) = live() {
-        if Instant::now() > deadline {
+        if begun.elapsed() > HOST_END {
             return false;
         }
         let below = descendants(identity.pid);
@@ -233,7 +237,7 @@ pub fn reap(identity: &ProcessIdentity) -> bool {
         }
         // It is told nothing: with its tree gone it exits, and with its socket closed it has begun to already. One
         // that has no tree and stays is stuck before its start or after its end.
-        if below.is_empty() && deadline.saturating_duration_since(Instant::now()) < HOST_END / 2 {
+        if below.is_empty() && begun.elapsed() > STRAY_HOST {
             signal(&host, Signal::KILL);
         }
         std::thread::sleep(LOOK_EVERY);

@@ -4,6 +4,7 @@
 //! all (ECHILD) proves that the tree is empty. A signal goes through a pidfd whose start time was checked, so that a
 //! reused pid is never hit.
 
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
@@ -14,7 +15,9 @@ use super::spec::MARKER_VARIABLE;
 /// Passes are this far apart: long enough for ended processes to be reaped, short against any grace.
 const PASS_MS: u64 = 5;
 /// Killed processes are gone at once unless they hang in the kernel.
-const KILL_WAIT_MS: u64 = 10_000;
+const KILL_WAIT: Duration = Duration::from_secs(60);
+/// Two find everything in a tree that stands still; a growing one takes as many as it takes, up to here, per round.
+const STOP_PASSES_MAX: usize = 1_000;
 
 /// One process as /proc shows it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -49,16 +52,22 @@ fn all_pids() -> Vec<u32> {
 
 /// Live processes below `root`, not itself, in no order. One snapshot: what moves meanwhile shows in the next.
 pub fn descendants(root: u32) -> Vec<Process> {
+    let mut found = below(root);
+    found.retain(|process| !process.zombie);
+    found
+}
+
+/// Zombies too: a process that does not take its children in holds their pids.
+fn below(root: u32) -> Vec<Process> {
     let mut rest: Vec<Process> = all_pids().into_iter().filter_map(process).collect();
     let mut found = Vec::new();
-    let mut wave = std::collections::HashSet::from([root]);
+    let mut wave = HashSet::from([root]);
     while !wave.is_empty() {
         let (next, others): (Vec<_>, Vec<_>) = rest.into_iter().partition(|process| wave.contains(&process.parent));
         wave = next.iter().map(|process| process.pid).collect();
         found.extend(next);
         rest = others;
     }
-    found.retain(|process| !process.zombie);
     found
 }
 
@@ -84,8 +93,8 @@ pub fn forks() -> Option<u64> {
 pub fn sweep_marker(marker: &str) -> u32 {
     let wanted = format!("{MARKER_VARIABLE}={marker}");
     let own = std::process::id();
-    let mut ended = std::collections::HashSet::new();
-    let deadline = Instant::now() + Duration::from_millis(KILL_WAIT_MS);
+    let mut ended = HashSet::new();
+    let deadline = Instant::now() + KILL_WAIT;
     loop {
         let marked = all_pids().into_iter().filter(|pid| *pid != own).filter(|pid| {
             std::fs::read(format!("/proc/{pid}/environ")).is_ok_and(|env| env.split(|byte| *byte == 0).any(|pair| pair == wanted.as_bytes()))
@@ -108,13 +117,13 @@ pub struct Tree {
     main: Pid,
     main_status: Option<WaitStatus>,
     empty: bool,
-    ended: std::collections::HashSet<(u32, u64)>,
+    ended: HashSet<(u32, u64)>,
 }
 
 impl Tree {
     /// `main` is the host's one child; the caller is the host.
     pub fn new(main: Pid) -> Self {
-        Self { root: std::process::id(), main, main_status: None, empty: false, ended: std::collections::HashSet::new() }
+        Self { root: std::process::id(), main, main_status: None, empty: false, ended: HashSet::new() }
     }
     pub fn main_status(&self) -> Option<WaitStatus> {
         self.main_status
@@ -139,8 +148,9 @@ impl Tree {
         }
     }
 
+    /// Pids that the tree holds.
     pub fn count(&self) -> usize {
-        descendants(self.root).len()
+        below(self.root).len()
     }
 
     /// Waits until the main process has ended; false after the time.
@@ -148,7 +158,8 @@ impl Tree {
         self.poll(limit, |tree| tree.main_status.is_some() || tree.empty)
     }
 
-    /// TERM to all and `term` of time, then KILL until nothing is left. Returns how many processes remain.
+    /// TERM to all and `term` of time, then KILL until nothing is left. Returns how many processes remain, which is
+    /// more than none only for those that hang in the kernel.
     pub fn end(&mut self, term: Duration) -> u32 {
         self.reap();
         if !self.empty && !term.is_zero() {
@@ -157,13 +168,31 @@ impl Tree {
             self.signal_all(Signal::CONT);
             self.poll(term, |tree| tree.empty);
         }
-        let killed = self.poll(Duration::from_millis(KILL_WAIT_MS), |tree| {
-            if !tree.empty {
-                tree.signal_all(Signal::KILL);
+        if self.kill_all() { 0 } else { (descendants(self.root).len() as u32).max(1) }
+    }
+
+    /// Stops everything before killing anything: what is killed one by one makes room for what multiplies, what is
+    /// stopped does not.
+    fn kill_all(&mut self) -> bool {
+        let mut stopped = HashSet::new();
+        self.poll(KILL_WAIT, |tree| {
+            if tree.empty {
+                return true;
             }
+            for _ in 0..STOP_PASSES_MAX {
+                let running: Vec<Process> = descendants(tree.root).into_iter().filter(|process| !stopped.contains(&(process.pid, process.start_time))).collect();
+                if running.is_empty() {
+                    break;
+                }
+                for target in &running {
+                    stopped.insert((target.pid, target.start_time));
+                    signal(target, Signal::STOP);
+                }
+            }
+            tree.signal_all(Signal::KILL);
+            tree.reap();
             tree.empty
-        });
-        if killed { 0 } else { (descendants(self.root).len() as u32).max(1) }
+        })
     }
 
     fn signal_all(&mut self, which: Signal) {

@@ -73,19 +73,43 @@ fn matcher(query: &CodeQuery) -> Outcome<RegexMatcher> {
         .multi_line(true)
         .size_limit(PATTERN_SIZE_MAX)
         .build(&query.text)
-        .map_err(|error| query_error(pattern_message(&error.to_string())).hint("search for the literal text, or correct the expression"))
+        .map_err(|error| query_error(pattern_message(&error.to_string(), &query.text)).hint("search for the literal text, or correct the expression"))
 }
 
-/// The parser's drawing (pattern, caret, reason) as one sentence with a position.
-fn pattern_message(drawing: &str) -> String {
-    const INDENT: usize = 4;
-    let reason = drawing.lines().find_map(|line| line.strip_prefix("error: "));
+/// The parser's drawing (pattern, caret, reason) as one sentence with a position in characters, from 1.
+fn pattern_message(drawing: &str, pattern: &str) -> String {
+    // The drawing is indented, and the engine puts the pattern in a group of its own.
+    const BEFORE_PATTERN: usize = "    (?:".len();
+    let Some(reason) = drawing.lines().find_map(|line| line.strip_prefix("error: ")) else {
+        return format!("the expression is wrong: {}", drawing.lines().collect::<Vec<_>>().join(" "));
+    };
     let caret = drawing.lines().find(|line| line.contains('^') && line.chars().all(|c| c == ' ' || c == '^')).and_then(|line| line.find('^'));
-    match (reason, caret) {
-        (Some(reason), Some(caret)) => format!("the expression is wrong at position {}: {reason}", caret.saturating_sub(INDENT) + 1),
-        (Some(reason), None) => format!("the expression is wrong: {reason}"),
-        _ => format!("the expression is wrong: {}", drawing.lines().collect::<Vec<_>>().join(" ")),
+    let within = caret.and_then(|caret| caret.checked_sub(BEFORE_PATTERN)).filter(|position| *position < pattern.chars().count());
+    // A caret outside points at the engine's own group, which a parenthesis of the pattern has closed or left open.
+    match within.or_else(|| unbalanced(pattern)) {
+        Some(position) => format!("the expression is wrong at position {}: {reason}", position + 1),
+        None => format!("the expression is wrong: {reason}"),
     }
+}
+
+/// The first parenthesis without an opening one, else the last without a closing one.
+fn unbalanced(pattern: &str) -> Option<usize> {
+    let mut open = Vec::new();
+    let mut in_class = false;
+    let mut characters = pattern.chars().enumerate();
+    while let Some((position, character)) = characters.next() {
+        match character {
+            '\\' => {
+                characters.next();
+            }
+            '[' => in_class = true,
+            ']' => in_class = false,
+            '(' if !in_class => open.push(position),
+            ')' if !in_class && open.pop().is_none() => return Some(position),
+            _ => {}
+        }
+    }
+    open.pop()
 }
 
 fn globs(patterns: &[String]) -> Outcome<Option<GlobSet>> {

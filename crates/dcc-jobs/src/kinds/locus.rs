@@ -413,12 +413,13 @@ fn effect_of(plan: &LocusPlan, applied: &Applied) -> Effect {
 /// Brings the board file in step when the mirror table allows it. Edits by hand are left alone and recorded once.
 pub(crate) fn sync_board(cx: &Context, job: &Job) -> Outcome<BoardFacts> {
     use dcc_core::ports::MirrorState;
-    let before = cx.ports.locus.board()?;
     let facts = cx.ports.locus.sync_board()?;
     let about = |code, payload| NewEvent::new(code, job.actor, payload).about(&correlation(job));
     match facts.mirror_state {
-        MirrorState::Synchronized if before.sha256 != facts.sha256 => {
-            cx.journal.append(vec![about(EventCode::BoardWritten, json!({ "sha256": facts.sha256, "path": facts.path }))])?;
+        // The event is what the next comparison starts from; a crash between file and event leaves it unrecorded.
+        MirrorState::Synchronized if facts.unrecorded => {
+            let payload = json!({ "sha256": facts.sha256, "zones_sha256": facts.zones_sha256, "path": facts.path });
+            cx.journal.append(vec![about(EventCode::BoardWritten, payload)])?;
         }
         MirrorState::AdvisoryEdit | MirrorState::NormalizationRequired => {
             let key = format!("board-edit:{}", facts.sha256.map(|s| s.to_string()).unwrap_or_default());

@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use std::io::Read;
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 
 use dcc_core::failure::{Code, Failure, Outcome};
@@ -22,6 +23,8 @@ use crate::launch::{AgentExit, AgentProcess};
 
 /// File requests of one agent that may wait at once; each holds a thread.
 const FILE_REQUESTS_MAX: usize = 32;
+/// Threads of one agent's requests: as many as may wait, and as many whose host has not yet seen that they were withdrawn.
+const WORKERS_MAX: usize = 2 * (SESSION_PENDING_MAX + FILE_REQUESTS_MAX);
 /// What is kept of an agent's standard error.
 const STDERR_KEPT_BYTES: usize = 64 * 1024;
 /// How long the rest of the output of a dead main process is read before the tree is ended.
@@ -71,6 +74,8 @@ struct State {
     next_call: i64,
     calls: HashMap<i64, Waiting>,
     requests: HashMap<String, Request>,
+    /// Threads that answer requests, also those whose request was withdrawn meanwhile.
+    workers: usize,
     turn: Option<JobId>,
     agent_session_id: Option<String>,
     mode_wanted: Option<String>,
@@ -80,6 +85,7 @@ struct State {
     stopping: bool,
     end_wanted: bool,
     fault: Option<String>,
+    reader: Option<ThreadId>,
     exit: Option<AgentExit>,
     reader_done: bool,
     stderr_done: bool,
@@ -241,7 +247,7 @@ impl Live {
             return Admission::NotNow;
         }
         let max = if kind == RequestKind::Permission { SESSION_PENDING_MAX } else { FILE_REQUESTS_MAX };
-        if state.requests.values().filter(|r| r.kind == kind).count() >= max {
+        if state.requests.values().filter(|r| r.kind == kind).count() >= max || state.workers >= WORKERS_MAX {
             return Admission::TooMany;
         }
         let withdrawn = Withdrawn::default();
@@ -256,6 +262,13 @@ impl Live {
             return false;
         }
         self.send(&mut state, line).is_ok()
+    }
+
+    pub fn worker_begins(&self) {
+        self.lock().workers += 1;
+    }
+    pub fn worker_ends(&self) {
+        self.lock().workers -= 1;
     }
 
     /// Answers a request that was not taken up.
@@ -343,14 +356,17 @@ impl Live {
 
     /// Cancels, waits the grace time for the turn to end, ends the tree. Returns when the tree is empty.
     pub fn stop(&self) -> Outcome<()> {
-        {
+        let grace = {
             let mut state = self.lock();
             if !state.stopping {
                 state.stopping = true;
                 self.cancel(&mut state);
             }
-        }
-        self.wait_until(Some(self.cancel_grace), |s| s.turn.is_none() || s.exit.is_some() || s.reader_done || s.end_wanted);
+            // Called from inside a report, the reader itself waits here and could never see the turn end.
+            let in_reader = state.reader == Some(std::thread::current().id());
+            if in_reader { Duration::ZERO } else { self.cancel_grace }
+        };
+        self.wait_until(Some(grace), |s| s.turn.is_none() || s.exit.is_some() || s.reader_done || s.end_wanted);
         self.want_end(None);
         self.wait_until(None, |s| s.tree.is_some());
         self.lock().tree.clone().unwrap_or(Ok(()))
@@ -368,6 +384,11 @@ impl Live {
 
     pub fn wait_finished(&self) {
         self.wait_until(None, |s| s.finished);
+    }
+
+    /// The current thread reads this agent's lines from here on.
+    pub fn reader_begins(&self) {
+        self.lock().reader = Some(std::thread::current().id());
     }
 
     pub fn reader_done(&self) {

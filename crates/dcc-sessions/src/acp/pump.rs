@@ -23,6 +23,7 @@ use super::wire::{
 
 /// Reads until the agent's output ends.
 pub fn pump(live: &Arc<Live>, stdout: impl Read, line_bytes_max: usize) {
+    live.reader_begins();
     let mut reader = LineReader::new(stdout, line_bytes_max);
     let mut pump = Pump { live, updates: Updates::default(), out: Vec::new() };
     while let Some(line) = reader.next_line() {
@@ -205,18 +206,33 @@ impl Pump<'_> {
         self.live.settle(id, answer_error(id, INVALID_PARAMS, sentence));
     }
 
-    /// Answers on a thread of its own; `otherwise` goes out when none can be started.
+    /// Answers on a thread of its own; `otherwise` goes out when none can be started or the host fails.
     fn work(&mut self, id: &str, otherwise: Vec<u8>, job: impl FnOnce(&Live, &str) -> Vec<u8> + Send + 'static) {
-        let (live, own_id) = (Arc::clone(self.live), id.to_owned());
+        self.live.worker_begins();
+        // A thread that cannot be started drops its work, and with it the worker answers.
+        let worker = Worker { live: Arc::clone(self.live), id: id.to_owned(), line: otherwise };
         let spawned = std::thread::Builder::new().name("agent-request".to_owned()).spawn(move || {
-            let line = job(&live, &own_id);
-            // A reply after withdrawal is dropped: the agent has had its answer.
-            live.settle(&own_id, line);
+            let mut worker = worker;
+            worker.line = job(&worker.live, &worker.id);
         });
         if spawned.is_err() {
             self.updates.other("request:no_thread", &mut self.out);
-            self.live.settle(id, otherwise);
         }
+    }
+}
+
+/// Sends its line when it goes, whatever became of the work.
+struct Worker {
+    live: Arc<Live>,
+    id: String,
+    line: Vec<u8>,
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        // A reply after withdrawal is dropped: the agent has had its answer.
+        self.live.settle(&self.id, std::mem::take(&mut self.line));
+        self.live.worker_ends();
     }
 }
 

@@ -44,7 +44,7 @@ pub fn open(live: &Live, cwd: &str, traits: &AgentTraits, timeout: Duration) -> 
         Some(offered) => Some(opening.set_mode(agent_session_id, &offered, traits.ask_mode.as_deref())?),
     };
     if !live.mark_started(mode) {
-        return Err(opening.gone("session/new"));
+        return Err(Opening::gone("session/new"));
     }
     Ok(StartedAgent {
         process: live.process.identity(),
@@ -118,11 +118,11 @@ impl Opening<'_> {
         match error {
             CallError::Answered(error) => Stopped { step, failure: answered(&self.live.agent, step, &error) },
             CallError::TimedOut => Stopped { step, failure: Failure::new(Code::SboxTimeout, format!("the agent {} did not answer {step} in time", self.live.agent)) },
-            CallError::Gone => self.gone(step),
+            CallError::Gone => Self::gone(step),
         }
     }
 
-    fn gone(&self, step: &'static str) -> Stopped {
+    fn gone(step: &'static str) -> Stopped {
         // The cause is known only once the process has been waited for: `told` fills it in.
         Stopped { step, failure: Failure::new(Code::AgentFailed, String::new()) }
     }

@@ -18,9 +18,9 @@ impl Player<'_> {
             Action::HangOnPermission(_) => return self.special(step, Asking::Hang),
             Action::BarePermission(_) => return self.special(step, Asking::Bare),
             Action::NoAllowOnce(_) => return self.special(step, Asking::NoAllowOnce),
-            Action::IgnoreEof(ignore) => self.peer.ignore_eof = *ignore,
+            Action::IgnoreEof(_) => self.peer.ignore_eof = true,
             Action::WriteUnasked(write) => {
-                if let Err(error) = self.write_by_hand(&self.absolute(&write.path), &write.text) {
+                if let Err(error) = write_by_hand(&self.absolute(&write.path), &write.text) {
                     self.say(&format!("The unasked write of {} failed: {error}", write.path));
                 }
             }
@@ -37,12 +37,22 @@ impl Player<'_> {
                 eprintln!("the script says: exit with {}", exit.code);
                 std::process::exit(i32::from(exit.code))
             }
+            Action::AskAndExit(exit) => {
+                self.request(&json!({"toolCallId": "last-call", "title": "The last call", "kind": "execute"}), false);
+                std::process::exit(i32::from(exit.code))
+            }
+            Action::Deaf(_) => {
+                self.peer.update(&json!({"sessionUpdate": "scripted_deaf"}));
+                loop {
+                    std::thread::park();
+                }
+            }
             Action::UnknownMethod(_) => {
                 let answer = self.peer.call("scripted/unknown", &json!({}));
                 self.say(&format!("unknown method: {answer:?}"));
             }
             Action::UnknownUpdate(_) => self.peer.update(&json!({"sessionUpdate": "scripted_novelty", "anything": [1, 2]})),
-            Action::AnswerTwice(twice) => self.answer_twice = *twice,
+            Action::AnswerTwice(_) => self.answer_twice = true,
             Action::ForeignSession(_) => {
                 let update = json!({"sessionUpdate": "agent_message_chunk", "content": {"type": "text", "text": "not mine"}});
                 self.peer.send(&json!({"jsonrpc": "2.0", "method": "session/update", "params": {"sessionId": "somebody-else", "update": update}}));
@@ -84,15 +94,15 @@ impl Player<'_> {
         }
         self.peer.raw(b"\n");
     }
+}
 
-    /// Writes without the client, for agents that do so.
-    pub fn write_by_hand(&self, path: &Path, text: &str) -> std::io::Result<()> {
-        if let Some(parent) = path.parent() {
-            std::fs::create_dir_all(parent)?;
-        }
-        let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).open(path)?;
-        file.write_all(text.as_bytes())
+/// Writes without the client, for agents that do so.
+pub fn write_by_hand(path: &Path, text: &str) -> std::io::Result<()> {
+    if let Some(parent) = path.parent() {
+        std::fs::create_dir_all(parent)?;
     }
+    let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).open(path)?;
+    file.write_all(text.as_bytes())
 }
 
 /// A process in a session of its own that holds the agent's output open and outlives it.

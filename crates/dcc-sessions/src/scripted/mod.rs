@@ -104,7 +104,7 @@ fn initialize(peer: &mut Peer, script: &Script, id: &Value, params: &Value) {
         &json!({
             "protocolVersion": script.protocol_version,
             "agentCapabilities": {"loadSession": false},
-            "agentInfo": {"name": "scripted", "version": env!("CARGO_PKG_VERSION"), "title": "scripted"},
+            "agentInfo": {"name": "scripted", "version": env!("CARGO_PKG_VERSION"), "title": format!("scripted: {}", script.name)},
             "authMethods": [],
         }),
     );

@@ -5,7 +5,6 @@
 use serde_json::{Value, json};
 use std::io::{BufRead, Write};
 use std::sync::mpsc::{Receiver, channel};
-use std::time::Duration;
 
 /// Why an answer did not come.
 #[derive(Debug)]
@@ -46,15 +45,15 @@ impl Peer {
 
     /// The next message. The end of input ends the agent, unless its script says otherwise.
     pub fn receive(&self) -> Value {
-        match self.incoming.recv() {
-            Ok(Some(value)) => value,
-            Ok(None) | Err(_) => {
-                while self.ignore_eof {
-                    std::thread::sleep(Duration::from_secs(3600));
-                }
-                std::process::exit(0)
+        if let Ok(Some(value)) = self.incoming.recv() {
+            return value;
+        }
+        if self.ignore_eof {
+            loop {
+                std::thread::park();
             }
         }
+        std::process::exit(0)
     }
 
     /// Takes in what has come without waiting, to notice a cancel.

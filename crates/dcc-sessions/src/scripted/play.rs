@@ -206,7 +206,7 @@ impl<'a> Player<'a> {
             let params = json!({"sessionId": self.peer.session_id, "path": path, "content": text});
             return self.peer.call("fs/write_text_file", &params).map(drop);
         }
-        self.write_by_hand(path, text).map_err(|e| NoAnswer::Error(json!({"message": e.to_string()})))
+        super::mischief::write_by_hand(path, text).map_err(|e| NoAnswer::Error(json!({"message": e.to_string()})))
     }
 
     fn run(&mut self, step: &Step, run: &Run) -> Flow {
@@ -269,16 +269,25 @@ impl<'a> Player<'a> {
         if !matches!(asking, Asking::Bare | Asking::BareUnknown) {
             merge(&mut call, fields);
         }
-        let options = self.options(asking == Asking::NoAllowOnce);
-        let params = json!({"sessionId": self.peer.session_id, "toolCall": call, "options": options});
-        let request = self.peer.ask("session/request_permission", &params);
+        let (request, params) = self.request(&call, asking == Asking::NoAllowOnce);
         match asking {
             Asking::Withdraw => self.peer.send(&json!({"jsonrpc": "2.0", "method": "$/cancel_request", "params": {"requestId": request}})),
             Asking::Twice => self.peer.send(&json!({"jsonrpc": "2.0", "id": request, "method": "session/request_permission", "params": params})),
             _ => {}
         }
         let answer = self.peer.answer(&request, asking != Asking::Hang);
+        if let Ok(result) = &answer
+            && result["outcome"]["optionId"].as_str().is_some_and(|id| id.ends_with("_always"))
+        {
+            self.say("The client chose an option for always.");
+        }
         consent_of(answer)
+    }
+
+    /// Asks about a tool call; the request's id, and its parameters.
+    pub fn request(&mut self, call: &Value, no_allow_once: bool) -> (String, Value) {
+        let params = json!({"sessionId": self.peer.session_id, "toolCall": call, "options": self.options(no_allow_once)});
+        (self.peer.ask("session/request_permission", &params), params)
     }
 
     /// The four options in an order that differs from one request to the next.
@@ -298,9 +307,7 @@ impl<'a> Player<'a> {
         let mut requests = Vec::new();
         for _ in 0..count {
             let call = self.next_call();
-            let params = json!({"sessionId": self.peer.session_id, "options": self.options(false),
-                "toolCall": {"toolCallId": call, "title": format!("Many {call}"), "kind": "execute"}});
-            requests.push(self.peer.ask("session/request_permission", &params));
+            requests.push(self.request(&json!({"toolCallId": call, "title": format!("Many {call}"), "kind": "execute"}), false).0);
         }
         let (mut allowed, mut rejected, mut cancelled) = (0, 0, 0);
         while !requests.is_empty() {

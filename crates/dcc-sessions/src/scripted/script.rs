@@ -128,23 +128,27 @@ pub enum Action {
     /// Waits until the turn is cancelled.
     WaitFor(WaitFor),
     // Short forms of an execute request that asks in a special way.
-    HangOnPermission(bool),
-    BarePermission(bool),
-    NoAllowOnce(bool),
+    HangOnPermission(Yes),
+    BarePermission(Yes),
+    NoAllowOnce(Yes),
     // Misbehaviours.
-    IgnoreEof(bool),
+    IgnoreEof(Yes),
     WriteUnasked(WriteUnasked),
     /// A child in a session of its own that sleeps for so many seconds; it keeps standard output open.
     LeaveChild(u64),
     Junk(String),
     Flood(Bytes),
     LongLine(Bytes),
-    InvalidUtf8(bool),
+    InvalidUtf8(Yes),
     Exit(Exit),
-    UnknownMethod(bool),
-    UnknownUpdate(bool),
-    AnswerTwice(bool),
-    ForeignSession(bool),
+    /// Asks for permission and exits without waiting for the answer.
+    AskAndExit(Exit),
+    /// Heeds nothing any more.
+    Deaf(Yes),
+    UnknownMethod(Yes),
+    UnknownUpdate(Yes),
+    AnswerTwice(Yes),
+    ForeignSession(Yes),
     /// Goes into another mode and says so.
     LeaveMode(String),
     /// Asks so many permissions at once, then waits for all answers.
@@ -154,6 +158,18 @@ pub enum Action {
     /// Answers the prompt with an error.
     Error(String),
     Stderr(String),
+}
+
+/// The value of a step that has none: `true`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[serde(try_from = "bool")]
+pub struct Yes;
+
+impl TryFrom<bool> for Yes {
+    type Error = &'static str;
+    fn try_from(value: bool) -> Result<Self, Self::Error> {
+        if value { Ok(Self) } else { Err("leave the step out instead of saying false") }
+    }
 }
 
 /// Exactly one way to say what the file shall be.

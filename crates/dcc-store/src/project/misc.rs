@@ -78,7 +78,7 @@ fn board(conn: &Connection, event: &Event) -> Result<(), Fault> {
         event.seq as i64,
         event.code.as_str(),
         event.ts.to_string(),
-        event.payload["mirror_state"].as_str(),
+        event.payload["mirror_state"].as_str().or(written.then_some("synchronized")),
         event.payload["sha256"].as_str().filter(|_| written),
         written.then_some(event.seq as i64),
         written.then(|| event.ts.to_string()),
@@ -109,7 +109,8 @@ fn handoff(conn: &Connection, context: &Context, event: &Event) -> Result<(), Fa
         said["anchor_id"].as_str(),
         text(event.wp_id.as_ref()),
         text(event.mt_id.as_ref()),
-        said["done_ref"].as_str(),
+        // One text for all of it is kept as what was done.
+        said["done_ref"].as_str().or(said["sha256"].as_str()),
         said["remaining_ref"].as_str(),
         list("decisions")?,
         list("uncertainties")?,

@@ -83,13 +83,11 @@ pub(crate) fn apply(conn: &mut Connection, context: &Context, events: &[Event]) 
 }
 
 fn check_sequence(cursor: u64, events: &[Event]) -> Result<(), Fault> {
-    let mut expected = cursor + 1;
-    for event in events {
+    for (expected, event) in (cursor + 1..).zip(events) {
         if event.seq != expected {
             let failure = Failure::engine(format!("devcc.db was given event {} where {expected} comes next", event.seq));
             return Err(failure.hint("feed the events from the cursor on, without gaps").into());
         }
-        expected += 1;
     }
     Ok(())
 }

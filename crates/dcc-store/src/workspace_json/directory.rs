@@ -34,11 +34,20 @@ const MARKER_DIRECTORIES: [&CStr; 2] = [c"objects", c"refs"];
 const OPEN_DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// Why nothing was written.
-#[derive(Debug)]
-pub enum Refusal {
+pub(super) enum Refusal {
     /// Left alone on purpose: a sentence for a person.
     Leave(String),
     Failed(Failure),
+}
+
+impl From<Refusal> for Failure {
+    /// For callers that cannot go on without the directory.
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Leave(sentence) => Failure::engine(sentence),
+            Refusal::Failed(failure) => failure,
+        }
+    }
 }
 
 /// What stands at the file's place.
@@ -49,7 +58,7 @@ pub(super) enum Found {
 }
 
 /// Opens, or makes, the worktree's `.handshake/` with its marker repository.
-pub fn open_handshake(worktree: &Path) -> Result<OwnedFd, Refusal> {
+pub(super) fn open_handshake(worktree: &Path) -> Result<OwnedFd, Refusal> {
     let root = match rustix::fs::openat(CWD, worktree, OPEN_DIRECTORY, Mode::empty()) {
         Ok(root) => root,
         Err(Errno::NOENT) => return Err(leave("the worktree's directory is gone; workspace.json was not written")),
@@ -71,8 +80,15 @@ pub fn open_handshake(worktree: &Path) -> Result<OwnedFd, Refusal> {
     Ok(directory)
 }
 
+/// Puts the empty repository into an existing state directory; idempotent. A symbolic link is refused.
+pub fn nested_repository(state_dir: &Path) -> Result<(), Failure> {
+    let opened = rustix::fs::openat(CWD, state_dir, OPEN_DIRECTORY, Mode::empty());
+    let directory = opened.map_err(|errno| failure(&format!("{} cannot be opened as a directory", state_dir.display()), errno))?;
+    Ok(ensure_marker(&directory)?)
+}
+
 /// Puts the empty repository into an open `.handshake/`, unless something stands at its place.
-pub fn ensure_marker(directory: &impl AsFd) -> Result<(), Refusal> {
+fn ensure_marker(directory: &impl AsFd) -> Result<(), Refusal> {
     let directory = directory.as_fd();
     match rustix::fs::statat(directory, MARKER, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(_) => return Ok(()),

@@ -12,14 +12,14 @@ mod directory;
 mod document;
 mod remote;
 
-pub use directory::{Refusal, ensure_marker, open_handshake};
+pub use directory::nested_repository;
 pub use document::{GitPart, Linkage, PathHints, WorkspaceFile, upgrade_v0};
 pub use remote::strip_credentials;
 
 use dcc_core::workspace::{Workspace, WorktreeBinding};
 use dcc_core::{Oid, Outcome, SessionId};
 
-use directory::Found;
+use directory::{Found, Refusal, open_handshake};
 use document::Standing;
 
 /// Where the file stands inside a worktree.

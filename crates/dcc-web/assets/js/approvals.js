@@ -105,7 +105,7 @@ function onDecide(event) {
   const button = event.target.closest?.("[data-decide]");
   if (!button || button.getAttribute("aria-disabled") === "true") return;
   const card = button.closest("[data-approval]");
-  if (!card) return;
+  if (!card || button.dataset.decide === "deny-now") return;
   event.preventDefault();
   if (button.dataset.decide === "deny") {
     const panel = card.querySelector("form.deny");

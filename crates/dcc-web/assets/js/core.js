@@ -111,7 +111,9 @@ export function showTimes(from = document) {
     const at = new Date(time.getAttribute("datetime"));
     if (Number.isNaN(at.getTime())) continue;
     const clock = `${pad2(at.getHours())}:${pad2(at.getMinutes())}`;
-    const words = { m: clock, s: `${clock}:${pad2(at.getSeconds())}`, ms: `${clock}:${pad2(at.getSeconds())}.${String(at.getMilliseconds()).padStart(3, "0")}`, d: at.toLocaleDateString(undefined, { day: "numeric", month: "short" }) }[time.dataset.clock];
+    const today = at.toDateString() === new Date(now).toDateString();
+    const day = today ? "" : `${at.toLocaleDateString(undefined, { day: "numeric", month: "short" })} `;
+    const words = { m: `${day}${clock}`, s: `${clock}:${pad2(at.getSeconds())}`, ms: `${clock}:${pad2(at.getSeconds())}.${String(at.getMilliseconds()).padStart(3, "0")}` }[time.dataset.clock];
     if (words && time.textContent !== words) {
       time.textContent = words;
       time.title = at.toLocaleString();

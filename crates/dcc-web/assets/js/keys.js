@@ -209,7 +209,7 @@ export function startKeys() {
   document.addEventListener("focusin", (event) => { const row = event.target.closest?.("#main [data-row]"); if (row) markRow(row); });
   hear("dcc:shown", ({ navigated }) => {
     if (navigated) { currentId = ""; return; }
-    const row = currentId && document.getElementById(currentId);
+    const row = currentId ? document.getElementById(currentId) : null;
     if (row?.hasAttribute("data-row")) row.classList.add("on-row");
   });
   hear("dcc:row", ({ row }) => markRow(row));

@@ -13,7 +13,10 @@ function drawAll({ navigated }) {
   showConnection();
   showNeeds();
   const feed = find("[data-follow]");
-  if (feed && navigated) feed.scrollTop = feed.scrollHeight;
+  if (feed && navigated) {
+    feed.scrollTop = feed.scrollHeight;
+    requestAnimationFrame(() => { feed.scrollTop = feed.scrollHeight; });
+  }
 }
 
 if (document.getElementById("app")) {
@@ -25,6 +28,7 @@ if (document.getElementById("app")) {
   startApprovals();
   startLive();
   hear("dcc:shown", drawAll);
+  hear("dcc:card", () => { showTimes(); showConnection(); });
   drawAll({ navigated: true });
   document.addEventListener("scroll", (event) => {
     if (event.target.id !== "feed") return;

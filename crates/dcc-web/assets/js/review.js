@@ -64,7 +64,7 @@ export function showReview() {
   setText("#sel-count", count);
   find("#sel-pm")?.replaceChildren(...[add ? make("span", { class: "plus" }, `+${add}`) : "", add && del ? " " : "", del ? make("span", { class: "minus" }, `−${del}`) : ""].filter(Boolean));
   if (list.length) find("#sel-list")?.replaceChildren(...list);
-  else find("#sel-list")?.replaceChildren(make("li", { class: "lab" }, "Nothing selected. Tick files with the square box, or ", make("kbd", {}, "x"), "."));
+  else find("#sel-list")?.replaceChildren(make("li", { class: "lab" }, make("span", {}, "Nothing selected. Tick files with the square box, or ", make("kbd", {}, "x"), ".")));
   showCommit(count, moved);
   applyFilter();
   watchBodies();
@@ -124,7 +124,11 @@ function watchBodies() {
       if (isIntersecting) { near.add(target); if (!target.hasAttribute("data-loaded")) { waiting.push(target); pump(); } } else near.delete(target);
     }
   }, { root: pane, rootMargin: "500px 0px" });
-  for (const body of findAll("[data-lazy]", pane)) observer.observe(body);
+  for (const body of findAll("[data-lazy]", pane)) {
+    observer.observe(body);
+    if (near.has(body) && !body.hasAttribute("data-loaded") && !waiting.includes(body)) waiting.push(body);
+  }
+  pump();
 }
 
 async function pump() {
@@ -136,7 +140,7 @@ async function pump() {
   body.setAttribute("data-loaded", "");
   try {
     const { page } = await fetchPage(body.dataset.lazy);
-    const fresh = page.getElementById(body.id);
+    const fresh = find("[data-oid]", page);
     if (!fresh) throw new Error("no lines");
     body.replaceChildren(...Array.from(fresh.childNodes, (node) => document.adoptNode(node)));
     body.dataset.oid = fresh.dataset.oid;

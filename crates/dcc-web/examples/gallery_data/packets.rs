@@ -1,5 +1,7 @@
 //! Board and packet.
 
+#![allow(clippy::unnecessary_wraps, clippy::too_many_arguments)] // made-up data, written densely
+
 use dcc_api::view::{
     BoardView, CardView, CriterionView, DependencyView, EvidenceView, GateView, HealthRow, LaneView, MirrorView, MtRow, NoteView, PacketView, ReadinessView, WpRef,
 };

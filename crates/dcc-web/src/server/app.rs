@@ -17,7 +17,7 @@ use super::problem::Problem;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Channel {
     /// Loopback; anybody on this machine, and any page in a browser, can send here.
-    Tcp { port: u16 },
+    Tcp,
     /// The socket of mode 0600 whose peer was proven to be the same user.
     Unix,
 }
@@ -26,6 +26,8 @@ pub enum Channel {
 pub struct App {
     door: Arc<dyn Screens>,
     pub channel: Channel,
+    /// The TCP port, whatever channel this is: where a browser goes.
+    pub port: u16,
     pub auth: Arc<Auth>,
     /// Turns true when the server ends; streams end with it.
     pub ending: watch::Receiver<bool>,
@@ -33,13 +35,13 @@ pub struct App {
 }
 
 impl App {
-    pub fn new(door: Arc<dyn Screens>, channel: Channel, auth: Arc<Auth>, ending: watch::Receiver<bool>) -> Self {
-        Self { door, channel, auth, ending, stop: Arc::new(Notify::new()) }
+    pub fn new(door: Arc<dyn Screens>, port: u16, auth: Arc<Auth>, ending: watch::Receiver<bool>) -> Self {
+        Self { door, channel: Channel::Tcp, port, auth, ending, stop: Arc::new(Notify::new()) }
     }
 
-    /// The same application over another channel.
-    pub fn over(&self, channel: Channel) -> Self {
-        Self { channel, ..self.clone() }
+    /// The same application over the Unix socket.
+    pub fn over_unix(&self) -> Self {
+        Self { channel: Channel::Unix, ..self.clone() }
     }
 
     pub fn stop_signal(&self) -> Arc<Notify> {
@@ -49,14 +51,6 @@ impl App {
     /// Asks the server to end. A permit is kept when nobody waits yet.
     pub fn stop(&self) {
         self.stop.notify_one();
-    }
-
-    /// `host:port` as a browser of this machine spells it, for messages.
-    pub fn server_name(&self) -> String {
-        match self.channel {
-            Channel::Tcp { port } => format!("127.0.0.1:{port}"),
-            Channel::Unix => "localhost".to_owned(),
-        }
     }
 
     /// Runs blocking work against the door.

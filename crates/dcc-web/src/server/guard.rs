@@ -15,7 +15,7 @@ use dcc_core::{Code, Failure, Outcome};
 
 use super::app::{App, Channel};
 use super::auth::is_same_token;
-use super::pages;
+use super::login::login_page;
 use super::problem::Problem;
 use super::routes::{Access, Body, Route};
 use super::security;
@@ -48,8 +48,8 @@ fn unauthenticated() -> Failure {
 
 /// In front of everything, also of addresses that name nothing.
 pub async fn outer(State(app): State<App>, request: Request, next: Next) -> Response {
-    let mut response = match security::require_host(app.channel, request.uri(), request.headers()) {
-        Ok(_) => next.run(request).await,
+    let mut response = match security::require_host(app.channel, app.port, request.uri(), request.headers()) {
+        Ok(()) => next.run(request).await,
         Err(failure) => Problem::from(failure).into_response(),
     };
     security::harden(response.headers_mut());
@@ -78,12 +78,13 @@ fn refusal(failure: Failure, route: &Route, headers: &HeaderMap) -> Response {
 /// A screen that may not be shown: the sign-in page, which holds nothing of the project.
 fn turn_away(app: &App, headers: &HeaderMap, failure: Failure) -> Response {
     if headers.contains_key(FRAGMENT_HEADER) {
-        return Problem::from(failure).into_response();
+        // The page's script finds no screen in it and loads the address anew.
+        return login_page(app, Some(&failure), StatusCode::from_u16(failure.code.http_status()).unwrap_or(StatusCode::FORBIDDEN));
     }
     if failure.code == Code::Unauthenticated {
         return Redirect::to("/login").into_response();
     }
-    pages::login_page(app, Some(&failure), StatusCode::FORBIDDEN)
+    login_page(app, Some(&failure), StatusCode::FORBIDDEN)
 }
 
 /// Judges a request by its route's class; `None` for a public route.
@@ -91,7 +92,7 @@ pub fn admit(app: &App, route: &Route, method: &Method, headers: &HeaderMap) -> 
     let caller = match route.access {
         Access::Public => {
             if !security::is_reading(method) {
-                security::require_own_origin(method, headers, host(headers))?;
+                security::require_own_form(method, headers, host(headers))?;
             }
             None
         }

@@ -10,6 +10,7 @@ mod app;
 mod auth;
 mod guard;
 mod listen;
+mod login;
 mod openapi;
 mod pages;
 mod params;
@@ -34,7 +35,7 @@ use tokio::sync::{oneshot, watch};
 use dcc_api::door::Screens;
 use dcc_core::{Code, Failure, Outcome};
 
-use app::{App, Channel};
+use app::App;
 use auth::Auth;
 use listen::{Bounded, OwnUser};
 
@@ -74,8 +75,8 @@ pub async fn serve(options: ServeOptions, shutdown: impl Future<Output = ()> + S
     let socket = OwnUser::bind(&options.socket_path)?;
     let auth = Arc::new(Auth::new(&options.credential, options.door.project().instance_id)?);
     let (end, ending) = watch::channel(false);
-    let over_tcp = App::new(Arc::clone(&options.door), Channel::Tcp { port }, Arc::clone(&auth), ending.clone());
-    let over_unix = over_tcp.over(Channel::Unix);
+    let over_tcp = App::new(Arc::clone(&options.door), port, Arc::clone(&auth), ending.clone());
+    let over_unix = over_tcp.over_unix();
     let stop = over_tcp.stop_signal();
     let base_url = format!("http://127.0.0.1:{port}");
     let login_url = format!("{base_url}/login?token={}", auth.issue_link());

@@ -16,6 +16,7 @@ use http_body_util::LengthLimitError;
 use serde::de::DeserializeOwned;
 
 use dcc_api::door::Paging;
+use dcc_core::limits::PAGE_MAX;
 use dcc_core::path::unbase64;
 use dcc_core::ports::version::DiffSource;
 use dcc_core::{Failure, Outcome, RepoPath, Timestamp};
@@ -96,8 +97,17 @@ impl Params {
             .transpose()
     }
 
+    /// Items of a page; 0 when not given.
     pub fn limit(&self) -> Outcome<usize> {
-        Ok(self.parsed("limit")?.unwrap_or(0))
+        self.limit_up_to(PAGE_MAX)
+    }
+
+    pub fn limit_up_to(&self, max: usize) -> Outcome<usize> {
+        match self.parsed("limit")? {
+            None => Ok(0),
+            Some(limit) if limit <= max => Ok(limit),
+            Some(limit) => Err(Failure::invalid(format!("limit: {limit} is more than {max}"))),
+        }
     }
 
     pub fn paging(&self) -> Outcome<Paging> {
@@ -168,7 +178,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
 /// The whole body, up to a bound.
 pub async fn bounded(request: Request, limit: usize) -> Result<bytes::Bytes, Problem> {
     to_bytes(request.into_body(), limit).await.map_err(|error| {
-        if std::error::Error::source(&error).is_some_and(|cause| cause.is::<LengthLimitError>()) {
+        if std::error::Error::source(&error).is_some_and(<dyn std::error::Error>::is::<LengthLimitError>) {
             return Problem::with_status(
                 Failure::invalid(format!("the body is larger than {limit} bytes")).hint("keep large texts as files in the worktree and name them"),
                 StatusCode::PAYLOAD_TOO_LARGE,

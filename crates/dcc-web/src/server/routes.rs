@@ -11,7 +11,7 @@ use tower_http::compression::CompressionLayer;
 
 use super::api::{approvals, artifacts, board, events, grants, health, jobs, login_link, notes, project, search, sessions, wps, workspaces};
 use super::app::{App, Channel};
-use super::{guard, openapi, pages, sse};
+use super::{guard, login, openapi, pages, sse};
 
 /// Who may ask.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -142,9 +142,9 @@ pub static ROUTES: &[Route] = &[
     Route::write("/api/v1/approvals/{id}/decision", "Decide", "Decision", (200, "Decided"), || post(approvals::decide)),
     Route::read("/api/v1/grants", "Standing grants", PAGING, "List", || get(grants::list)),
     Route::read("/api/v1/events", "A slice of the Flight Recorder", EVENTS, "List", || get(events::list)),
-    Route::read("/api/v1/events/stream", "Live events (SSE), resumable by Last-Event-ID", &[param("after_seq", "Seq")], "", || get(sse::stream)),
+    Route::read("/api/v1/events/stream", "Live events (SSE), resumable by Last-Event-ID", &[param("after", "Seq")], "", || get(sse::stream)),
     Route::read("/api/v1/events/{id}", "One event", &[], "Thing", || get(events::one)),
-    Route::read("/api/v1/search", "Search", &[param("q", "Text"), param("scope", "SearchKind"), WORKSPACE, param("regex", "Flag"), LIMIT], "Thing", || get(search::search)),
+    Route::read("/api/v1/search", "Search", &[param("q", "Text"), param("scope", "SearchKind"), WORKSPACE, param("regex", "Flag"), param("limit", "HitLimit")], "Thing", || get(search::search)),
     Route::read("/api/v1/artifacts/{sha256}", "Bytes of an artifact", &[], "", || get(artifacts::bytes)),
     Route::read("/api/v1/anchors", "Objective anchors (advisory)", PAGING, "List", || get(notes::anchors)),
     Route::read("/api/v1/handoffs", "Handoffs (advisory)", PAGING, "List", || get(notes::handoffs)),
@@ -170,8 +170,8 @@ pub static ROUTES: &[Route] = &[
     Route::page("/event/{id}", "One event", || get(pages::event)),
     Route::page("/search", "Search", || get(pages::search)),
     Route::page("/health", "Health", || get(pages::health)),
-    Route::page("/login", "Sign-in page; opens a one-time link", || get(pages::login)).access(Access::Public),
-    Route::page("/login", "Sign in with a pasted code", || post(pages::login_form)).access(Access::Public).form(),
+    Route::page("/login", "Sign-in page; opens a one-time link", || get(login::login)).access(Access::Public),
+    Route::page("/login", "Sign in with a pasted code", || post(login::login_form)).access(Access::Public).form(),
     Route::page("/assets/{name}", "Style and script", || get(pages::asset)).access(Access::Public),
 ];
 

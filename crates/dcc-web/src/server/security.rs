@@ -32,10 +32,10 @@ fn single<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Outcome<Option<&'h s
 }
 
 /// The Host header, when it is one of ours. Defeats DNS re-binding.
-pub fn require_host<'h>(channel: Channel, uri: &Uri, headers: &'h HeaderMap) -> Outcome<&'h str> {
+pub fn require_host(channel: Channel, port: u16, uri: &Uri, headers: &HeaderMap) -> Outcome<()> {
     let host = single(headers, &header::HOST)?.ok_or_else(|| refuse("the request names no host"))?;
     let is_ours = |name: &str| match channel {
-        Channel::Tcp { port } => ["127.0.0.1", "localhost", "[::1]"].iter().any(|own| name.eq_ignore_ascii_case(&format!("{own}:{port}"))),
+        Channel::Tcp => ["127.0.0.1", "localhost", "[::1]"].iter().any(|own| name.eq_ignore_ascii_case(&format!("{own}:{port}"))),
         Channel::Unix => name.eq_ignore_ascii_case("localhost"),
     };
     if !is_ours(host) {
@@ -45,7 +45,7 @@ pub fn require_host<'h>(channel: Channel, uri: &Uri, headers: &'h HeaderMap) -> 
     if uri.authority().is_some_and(|authority| !is_ours(authority.as_str())) {
         return Err(refuse("the request line names a host that is not this server"));
     }
-    Ok(host)
+    Ok(())
 }
 
 /// True for methods that never change state.
@@ -64,7 +64,16 @@ pub fn require_own_origin(method: &Method, headers: &HeaderMap, host: &str) -> O
     require_own_site(headers)
 }
 
-/// The same, for a request that may come without our cookie: then there is nothing to borrow, and the answer is that
+/// Shows that our own sign-in form was sent. A form of a page with `no-referrer` names the origin `null`; then only the
+/// browser's own word that the page was ours counts, which no page can set and no sandboxed frame gets.
+pub fn require_own_form(method: &Method, headers: &HeaderMap, host: &str) -> Outcome<()> {
+    if single(headers, &header::ORIGIN)? == Some("null") && single(headers, &HeaderName::from_static(FETCH_SITE))? == Some("same-origin") {
+        return Ok(());
+    }
+    require_own_origin(method, headers, host)
+}
+
+/// The same as [`require_own_origin`], for a request that may come without our cookie: then there is nothing to borrow, and the answer is that
 /// nobody is signed in; but what a foreign page caused is named as such all the same.
 pub fn require_own_origin_when_cookied(has_cookie: bool, method: &Method, headers: &HeaderMap, host: &str) -> Outcome<()> {
     if has_cookie {

@@ -34,7 +34,7 @@ pub async fn stream(State(app): State<App>, _caller: Caller, params: Params, hea
     // The header is the later knowledge: the browser sends it when it comes again to the same address.
     let after_seq = match headers.get("last-event-id") {
         Some(value) => Some(value.to_str().ok().and_then(|text| text.parse().ok()).ok_or_else(|| Failure::invalid("Last-Event-ID is not a sequence number"))?),
-        None => params.parsed("after_seq")?,
+        None => params.parsed("after")?,
     };
     let (subscription, instance_id) = app.run(move |door| Ok((door.subscribe(after_seq)?, door.project().instance_id))).await?;
     let mut ending = app.ending.clone();

@@ -73,7 +73,7 @@ fn fix_button(fix: &FixView) -> Markup {
     html! {
         @if let Some(op) = &fix.op { button.btn.sm type="button" data-op=(op) data-bind="{}" data-then="reload" { (t(&fix.label)) } }
         @else if let Some(href) = &fix.href { a.btn.sm href=(href) { (t(&fix.label)) } }
-        @else if let Some(command) = &fix.command { button.btn.sm type="button" data-copy-text=(command) title=(t(command)) { (icon("copy")) " " (t(&fix.label)) } }
+        @else if let Some(command) = &fix.command { button.btn.sm type="button" data-copy-text=(t(command)) title=(t(command)) { (icon("copy")) " " (t(&fix.label)) } }
         @else { span.lab { (t(&fix.label)) } }
     }
 }

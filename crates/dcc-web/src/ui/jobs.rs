@@ -57,7 +57,13 @@ fn kept(filter: &JobsFilter) -> Vec<(&'static str, String)> {
 fn address(filter: &JobsFilter) -> String {
     let mut all = kept(filter);
     all.extend([("state", &filter.state), ("op", &filter.op)].into_iter().filter_map(|(name, value)| value.clone().map(|value| (name, value))));
-    all.iter().map(|(name, value)| format!("{name}={}&", query(value))).collect()
+    let mut out = String::new();
+    for (name, value) in &all {
+        for part in [*name, "=", &query(value), "&"] {
+            out.push_str(part);
+        }
+    }
+    out
 }
 
 fn line(row: &JobRow, now_ms: i64) -> Markup {

@@ -24,6 +24,12 @@ pub mod shell;
 pub mod timeline;
 pub mod workspaces;
 
+#[cfg(test)]
+#[path = "../../examples/gallery_data/mod.rs"]
+mod sample;
+#[cfg(test)]
+mod tests;
+
 pub use board::board;
 pub use health::health;
 pub use inbox::{approval_page, inbox};

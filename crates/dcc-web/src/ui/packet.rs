@@ -106,9 +106,9 @@ fn mt_row(view: &PacketView, mt: &MtRow, now_ms: i64) -> Markup {
     html! {
         tr id=(mt.mt_id) data-row data-copy=(mt.mt_id) {
             th.m scope="row" { a href={ "#mt-" (mt.mt_id) } data-toggle={ "mt-" (mt.mt_id) } aria-expanded="false" aria-controls={ "mt-" (mt.mt_id) } { (t(&mt.mt_id)) } }
-            td.cut title=(t(&mt.name)) { (t(&mt.name)) }
+            td.nm title=(t(&mt.name)) { (t(&mt.name)) }
             td.nw { (st(Pip::of_step(&mt.status), &words(&mt.status))) }
-            td.nw.lab { @if let Some(evidence) = &mt.evidence { (proof(evidence, Some(now_ms))) } @else if let Some(waits) = &mt.waits { (t(waits)) } @else if !mt.depends_on.is_empty() { "depends on " (t(&mt.depends_on.join(", "))) } }
+            td.lab.proof { @if let Some(evidence) = &mt.evidence { (proof(evidence, Some(now_ms))) } @else if let Some(waits) = &mt.waits { (t(waits)) } @else if !mt.depends_on.is_empty() { "depends on " (t(&mt.depends_on.join(", "))) } }
             td.n { @if mt.iterations > 0 { (mt.iterations) } @else { "–" } }
             td.m.nw.mut { @if let Some(agent) = &mt.agent { (t(agent)) } }
             td.nw { (mt_act(view, mt)) }
@@ -133,11 +133,13 @@ fn mt_act(view: &PacketView, mt: &MtRow) -> Markup {
 pub fn proof(evidence: &EvidenceView, now_ms: Option<i64>) -> Markup {
     html! {
         @if let Some(statement) = &evidence.statement { span.claim { "statement: " (t(statement)) } }
-        @if let Some(command) = &evidence.command { span.m { (t(command)) } " " }
+        @if let Some(command) = &evidence.command {
+            @if let Some(job) = &evidence.job_id { a.link.m href={ "/job/" (query(job)) } { (t(command)) } } @else { span.m { (t(command)) } } " "
+        }
         @if let Some(exit) = evidence.exit_code { span.st-failed[exit != 0] { "exit " (exit) } }
         @if let Some(tests) = evidence.tests_run { " · " b.st-failed[tests == 0] { (tests) " tests" } }
         @if let Some(oid) = &evidence.commit_oid { " · " span.m title=(t(oid)) { (t(short(oid))) } }
-        @if let Some(job) = &evidence.job_id { " · job " (job_link(job)) }
+        @if let (Some(job), None) = (&evidence.job_id, &evidence.command) { "job " (job_link(job)) }
         @if let (Some(at), Some(now_ms)) = (evidence.recorded_at_ms, now_ms) { " · " (ago(at, now_ms)) }
     }
 }

@@ -66,7 +66,21 @@ fn close_why(view: &PacketView) -> Option<String> {
     why_not(&view.actions, "locus.close_wp").or_else(|| view.close_refusal.as_ref().map(|failure| format!("{} {}", failure.code, failure.message)))
 }
 
-fn panel(id: &str, title: &str, says: &str, op: &str, ids: &str, then: &str, fields: &Markup, go: &str, danger: bool) -> Markup {
+/// A panel that asks for one operation.
+struct Panel<'a> {
+    id: &'a str,
+    title: &'a str,
+    says: &'a str,
+    op: &'a str,
+    ids: &'a str,
+    then: &'a str,
+    /// Words of the button.
+    go: &'a str,
+    danger: bool,
+}
+
+fn panel(panel: &Panel<'_>, fields: &Markup) -> Markup {
+    let Panel { id, title, says, op, ids, then, go, danger } = *panel;
     html! {
         section.panel id=(id) hidden data-panel aria-labelledby={ (id) "-h" } {
             form.stack data-op=(op) data-bind=(ids) data-then=(then) {
@@ -85,7 +99,7 @@ fn wp_ids(view: &PacketView) -> String {
 
 fn reason_form(view: &PacketView, id: &str, op: &str, title: &str, says: &str) -> Markup {
     let fields = html! { div.fl { label.lab for={ (id) "-r" } { "Reason, kept on record" } textarea.field id={ (id) "-r" } name="reason" rows="2" required {} } };
-    panel(id, title, says, op, &wp_ids(view), "reload", &fields, title, matches!(id, "wp-cancel" | "wp-delete"))
+    panel(&Panel { id, title, says, op, ids: &wp_ids(view), then: "reload", go: title, danger: matches!(id, "wp-cancel" | "wp-delete") }, &fields)
 }
 
 fn reopen_form(view: &PacketView) -> Markup {
@@ -93,7 +107,7 @@ fn reopen_form(view: &PacketView) -> Markup {
         div.fl { label.lab for="reopen-r" { "Reason, kept on record" } textarea.field id="reopen-r" name="reason" rows="2" required {} }
         label.lab { "To " select.field.fit name="to" { option value="in_progress" { "in progress" } option value="ready" { "ready" } } }
     };
-    panel("wp-reopen", "Reopen", "The post_work gate starts over.", "locus.reopen_wp", &wp_ids(view), "reload", &fields, "Reopen", false)
+    panel(&Panel { id: "wp-reopen", title: "Reopen", says: "The post_work gate starts over.", op: "locus.reopen_wp", ids: &wp_ids(view), then: "reload", go: "Reopen", danger: false }, &fields)
 }
 
 fn workspace_form(view: &PacketView) -> Markup {
@@ -105,7 +119,7 @@ fn workspace_form(view: &PacketView) -> Markup {
         }
         p.lab { "Makes a git worktree beside the repository, on its own branch, bound to " (t(&view.wp_id)) ". Capability dev.worktree.manage, R1: you will be asked, with the exact path, branch and base." }
     };
-    panel("new-ws", "Create worktree", "", "workspace.create", &wp_ids(view), "reload", &fields, "Ask for the worktree", false)
+    panel(&Panel { id: "new-ws", title: "Create worktree", says: "", op: "workspace.create", ids: &wp_ids(view), then: "reload", go: "Ask for the worktree", danger: false }, &fields)
 }
 
 fn session_form(shell: &Shell, view: &PacketView) -> Markup {
@@ -119,7 +133,7 @@ fn session_form(shell: &Shell, view: &PacketView) -> Markup {
         @if shell.agents.is_empty() { p.st-blocked { "No agent preset is configured. Add one under [agents.NAME] in the configuration; dcc doctor shows what is installed." } }
         @if view.workspaces.is_empty() { p.st-blocked { "No worktree yet: a session needs one. Create it first." } }
     };
-    panel("start-session", "Start session", "runs in the sandbox of its worktree; what it may not do alone arrives in your inbox", "session.start", &wp_ids(view), "/session/{session_id}", &fields, "Start session", false)
+    panel(&Panel { id: "start-session", title: "Start session", says: "runs in the sandbox of its worktree; what it may not do alone arrives in your inbox", op: "session.start", ids: &wp_ids(view), then: "/session/{session_id}", go: "Start session", danger: false }, &fields)
 }
 
 fn gate_form(view: &PacketView, gate: &str) -> Markup {
@@ -131,7 +145,7 @@ fn gate_form(view: &PacketView, gate: &str) -> Markup {
         }
         div.fl { label.lab for={ (id) "-r" } { "Reason; needed for skip and fail" } textarea.field id={ (id) "-r" } name="reason" rows="2" {} }
     };
-    panel(&id, &format!("Gate {gate}"), "A result is void when what it looked at changes.", "locus.gate_wp", &wp_ids(view), "reload", &fields, "Record result", false)
+    panel(&Panel { id: &id, title: &format!("Gate {gate}"), says: "A result is void when what it looked at changes.", op: "locus.gate_wp", ids: &wp_ids(view), then: "reload", go: "Record result", danger: false }, &fields)
 }
 
 fn edit_form(view: &PacketView) -> Markup {
@@ -146,7 +160,7 @@ fn edit_form(view: &PacketView) -> Markup {
         div.fl { label.lab for="ed-desc" { "Description" } textarea.field id="ed-desc" name="set.description" rows="3" data-changed-only { (view.description.as_deref().unwrap_or("")) } }
         div.row.wrap { label.lab { "Priority " select.field.fit name="set.priority" data-type="int" data-changed-only { @for n in 0..5 { option value=(n) selected[n == view.priority] { (n) } } } } }
     };
-    panel("wp-edit", "Edit packet", "Only changed fields are sent; a newer version elsewhere refuses the edit.", "locus.update_wp", &wp_ids(view), "reload", &fields, "Save", false)
+    panel(&Panel { id: "wp-edit", title: "Edit packet", says: "Only changed fields are sent; a newer version elsewhere refuses the edit.", op: "locus.update_wp", ids: &wp_ids(view), then: "reload", go: "Save", danger: false }, &fields)
 }
 
 fn mts_form(view: &PacketView) -> Markup {
@@ -159,14 +173,14 @@ fn mts_form(view: &PacketView) -> Markup {
         }
         div.row { button.btn.sm type="button" data-repeat-add="micro_tasks" { (icon("plus")) " Another" } span.lab { "All of them are added, or none." } }
     };
-    panel("add-mts", "Add micro-tasks", "", "locus.register_mts", &wp_ids(view), "reload", &fields, "Add micro-tasks", false)
+    panel(&Panel { id: "add-mts", title: "Add micro-tasks", says: "", op: "locus.register_mts", ids: &wp_ids(view), then: "reload", go: "Add micro-tasks", danger: false }, &fields)
 }
 
 /// The form for a note, above the list.
 #[must_use]
 pub fn note_form(view: &PacketView) -> Markup {
     let fields = html! { div.fl { label.sr for="note-body" { "Note" } textarea.field id="note-body" name="body" rows="2" required {} } };
-    panel("add-note", "Add note", "cannot be changed afterwards", "locus.add_note", &wp_ids(view), "reload", &fields, "Add note", false)
+    panel(&Panel { id: "add-note", title: "Add note", says: "cannot be changed afterwards", op: "locus.add_note", ids: &wp_ids(view), then: "reload", go: "Add note", danger: false }, &fields)
 }
 
 /// The form for a link to another packet.
@@ -178,7 +192,7 @@ pub fn dependency_form(view: &PacketView) -> Markup {
             div.fl { label.lab for="dep-to" { "Packet" } input.field.m id="dep-to" name="to_wp_id" placeholder="WP-" autocomplete="off" required; }
         }
     };
-    panel("add-dep", "Add link", "cycles and dangling ends are refused", "locus.add_dependency", &wp_ids(view), "reload", &fields, "Add link", false)
+    panel(&Panel { id: "add-dep", title: "Add link", says: "cycles and dangling ends are refused", op: "locus.add_dependency", ids: &wp_ids(view), then: "reload", go: "Add link", danger: false }, &fields)
 }
 
 /// One micro-task, opened: criteria, evidence form, other moves.

@@ -9,7 +9,7 @@ use dcc_api::view::{GateView, PacketView};
 use super::components::approval::tier;
 use super::components::path::query;
 use super::components::state::{session_state, words};
-use super::components::{Pip, ago, event_rows, event_slice, icon, job_rows, money, short, st, st_quiet, workspace_link};
+use super::components::{Pip, ago, event_rows, event_slice, job_rows, money, short, st, st_quiet, workspace_link};
 use crate::safe_text::t;
 
 /// The whole side.
@@ -143,7 +143,7 @@ pub fn history(view: &PacketView, now_ms: i64) -> Markup {
             }
         }
         section.sec {
-            header.ph { h2 { "Jobs" } a.link.lab.push href={ "/jobs?wp=" (query(&view.wp_id)) } { (icon("jobs")) " All jobs of " (t(&view.wp_id)) } }
+            header.ph { h2 { "Jobs" } a.link.lab.push href={ "/jobs?wp=" (query(&view.wp_id)) } { "All jobs of " (t(&view.wp_id)) } }
             (job_rows(&view.jobs, now_ms))
         }
     }

@@ -116,7 +116,7 @@ fn tree_row(view: &ReviewView, file: &FileRow, group: &str) -> Markup {
     let name = path_text(&file.path);
     html! {
         li id={ "t-" (id) } .dim[group == "supporting"] data-row data-path=(path_json(&file.path)) data-key-path=(path_key(&file.path)) data-oid=(file.blob_oid)
-            data-id=(id) data-add=(file.additions.unwrap_or(0)) data-del=(file.deletions.unwrap_or(0)) data-name=(t(&name)) data-copy=(name) {
+            data-id=(id) data-add=(file.additions.unwrap_or(0)) data-del=(file.deletions.unwrap_or(0)) data-name=(t(&name)) data-copy=(t(&name)) {
             input.box type="checkbox" data-box=(id) aria-label={ "Select " (t(&name)) " for the commit" };
             span.kind title=(t(&file.kind)) { (kind_letter(&file.kind)) }
             a.tree-link href={ "#df-" (id) } title=(t(&name)) { (path_cell(&file.path)) }
@@ -177,7 +177,7 @@ fn commit(view: &ReviewView, name: &str, now_ms: i64) -> Markup {
                     div.pad.stack { label.lab for="msg" { "Message" } textarea.field id="msg" name="message" rows="6" required data-key="C" { (view.message) } }
                     section.sec {
                         header.ph { h3 { "Preview" } span.push.lab { "exactly these bytes" } }
-                        ul.rows id="sel-list" data-local { li.lab { "Nothing selected. Tick files with the square box, or " kbd { "x" } "." } }
+                        ul.rows id="sel-list" data-local { li.lab { span { "Nothing selected. Tick files with the square box, or " kbd { "x" } "." } } }
                         dl.kv.pad {
                             dt { "Branch" } dd.m.cut title=(t(name)) { (t(name)) }
                             @if let Some(oid) = &ws.head_oid { dt { "Parent" } dd.m title=(t(oid)) { (t(short(oid))) } }

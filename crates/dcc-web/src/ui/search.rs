@@ -52,7 +52,7 @@ pub fn search(shell: &Shell, view: &SearchView, now_ms: i64) -> Markup {
 
 fn hit(item: &SearchHit) -> Markup {
     html! {
-        li.hit data-row data-copy=(item.title) {
+        li.hit data-row data-copy=(t(&item.title)) {
             div.row {
                 span.lab { (t(&words(&item.kind))) }
                 a.m.cut href=(item.href) { (t(&item.title)) }

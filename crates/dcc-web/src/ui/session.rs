@@ -31,7 +31,7 @@ pub fn session(shell: &Shell, view: &SessionView, now_ms: i64) -> Markup {
         (stop_panel(view))
         @if let Some(failure) = &view.failure {
             (failure_note(failure))
-            @if !view.output.is_empty() { pre.code.pad-x aria-label="First lines of standard error" { (SafeText::block(&view.output.join("\n"))) } }
+            @if !view.output.is_empty() { pre.code.pad-x tabindex="0" aria-label="First lines of standard error" { (SafeText::block(&view.output.join("\n"))) } }
         }
         div.cols.c-session {
             section aria-label="Feed" {
@@ -126,12 +126,7 @@ fn turn_article(view: &SessionView, turn: &TurnView, now_ms: i64) -> Markup {
             header.row {
                 b { @if turn.who == "operator" { "you" } @else { (t(&turn.name)) } }
                 span.lab { (clock(turn.started_at_ms)) }
-                span.lab.cut {
-                    @if let Some(number) = turn.number { "turn " (number) }
-                    @if let Some(end) = turn.ended_at_ms { " · " (span(end - turn.started_at_ms)) }
-                    @if let Some(n) = turn.tokens { " · " (tokens(n)) " tokens" }
-                    @if let Some(note) = &turn.note { " · " (t(note)) }
-                }
+                span.lab.cut { (t(&turn_words(turn))) }
                 @if turn.status == "running" { (super::components::st(super::components::Pip::Active, "working")) span.lab { (ago(turn.started_at_ms, now_ms)) } }
                 @if let Some(job) = &turn.job_id { span.push.lab { "job " (job_link(job)) } }
             }
@@ -139,6 +134,20 @@ fn turn_article(view: &SessionView, turn: &TurnView, now_ms: i64) -> Markup {
             @if let Some(failure) = &turn.failure { (failure_note(failure)) }
         }
     }
+}
+
+fn turn_words(turn: &TurnView) -> String {
+    [
+        turn.number.map(|number| format!("turn {number}")),
+        turn.ended_at_ms.map(|end| span(end - turn.started_at_ms)),
+        turn.tokens.map(|n| format!("{} tokens", tokens(n))),
+        turn.cost.as_ref().map(|cost| format!("{} {} {}", cost.amount, cost.currency, cost.source)),
+        turn.note.clone(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect::<Vec<_>>()
+    .join(" · ")
 }
 
 fn turn_item(view: &SessionView, turn: &TurnView, at: usize, item: &TurnItem, now_ms: i64) -> Markup {

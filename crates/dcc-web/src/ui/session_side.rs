@@ -73,7 +73,7 @@ fn ledger(view: &SessionView) -> Markup {
         @if !view.ledger.is_empty() {
             section.sec id="ledger" {
                 header.ph { h2 { "Ledger" } span.m.mut { (view.session.tool_calls) } }
-                table.tbl.tight {
+                table.tbl.tight.ledger {
                     thead { tr { th { "Kind" } th.n { "Calls" } th.n { "Ok" } th.n { "Failed" } th.n { "Time" } th { "Known how" } } }
                     tbody { @for row in &view.ledger {
                         tr {

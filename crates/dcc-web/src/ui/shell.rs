@@ -103,10 +103,10 @@ fn rail(shell: &Shell, place: Place<'_>) -> Markup {
         nav.rail id="rail" aria-label="Main" {
             a.mark href="/board" { (icon("mark")) span.sr { "Handshake DCC" } }
             @for (key, href, letter, name) in RAIL {
-                a href=(href) aria-current=[(place.rail == key).then_some("page")] data-rail=(key) {
+                a href=(href) aria-label=(name) aria-current=[(place.rail == key).then_some("page")] data-rail=(key) {
                     (icon(key)) kbd aria-hidden="true" { (letter) }
                     @if key == "inbox" && shell.needs.total() > 0 { span.dot { (icon("s-needs")) } }
-                    span.tip { (name) }
+                    span.tip aria-hidden="true" { (name) }
                 }
             }
         }

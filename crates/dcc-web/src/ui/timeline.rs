@@ -8,7 +8,7 @@ use dcc_api::view::{EventRow, EventView, Shell, TimelineFilter, TimelineLane, Ti
 
 use super::components::path::query;
 use super::components::rows::code_short;
-use super::components::{Pip, ago, clock_full, icon, job_link, not_built, observed, session_link, short, st, thousands, wp_link};
+use super::components::{Pip, ago, clock_full, job_link, not_built, observed, session_link, short, st, thousands, wp_link};
 use super::shell::{Place, page};
 use crate::safe_text::{SafeText, t};
 
@@ -129,11 +129,11 @@ fn graphic(view: &TimelineView, now_ms: i64) -> Markup {
             ol.tl-lab.tl-flat aria-label="Lanes" {
                 @for lane in &view.lanes { li { div.row { b.cut { @if let Some(session) = &lane.session_id { a href={ "/session/" (query(session)) } { (t(&lane.name)) } } @else { (t(&lane.name)) } } } div.lab.cut title=(t(&lane.note)) { (t(&lane.note)) } } }
             }
-            svg.tl width=(WIDTH + 60) height=(height) viewBox={ "0 0 " (WIDTH + 60) " " (height) } role="img" aria-label="Sessions over time. The table below holds the same events." {
+            svg.tl width=(WIDTH + 60) height=(height) viewBox={ "0 0 " (WIDTH + 60) " " (height) } role="group" aria-label="Sessions over time. The table below holds the same events." {
                 defs {
                     @for name in ["hn", "hp", "hb"] { pattern id=(name) width="5" height="5" patternUnits="userSpaceOnUse" patternTransform="rotate(45)" { path class=(name) d="M0 0V5" stroke-width="1.5" {} } }
                 }
-                @for tick in 0..=5 { @let at = from + (to - from) * tick / 5; path.grid d={ "M" (x(at)) " 24V" (height) } {} text x=(x(at) + 4) y="14" { (&super::components::time::iso(at)[11..16]) } }
+                @for tick in 0..5 { @let at = from + (to - from) * tick / 5; path.grid d={ "M" (x(at)) " 24V" (height) } {} text x=(x(at) + 4) y="14" { (&super::components::time::iso(at)[11..16]) } }
                 @for (row, lane) in view.lanes.iter().enumerate() { (lane_shapes(lane, 24 + LANE * row as i64, &x, to)) }
                 path.now d={ "M" (WIDTH) " 18V" (height) } {}
                 text.t1 x=(WIDTH + 4) y="14" { "now" }
@@ -188,7 +188,7 @@ pub fn event_page(shell: &Shell, view: &EventView, now_ms: i64) -> Markup {
         }
         div.cols.c-packet {
             div.scroll {
-                section.sec { header.ph { h2 { "Around it" } span.lab { "in order of the record" } a.link.lab.push href="/timeline" { (icon("timeline")) " Timeline" } } (table(&view.context, Some(&event.event_id))) }
+                section.sec { header.ph { h2 { "Around it" } span.lab { "in order of the record" } a.link.lab.push href="/timeline" { "Timeline" } } (table(&view.context, Some(&event.event_id))) }
                 section.sec { header.ph { h2 { "Payload" } span.lab { "redacted before it was hashed" } }
                     @if let Some(note) = &view.payload_note { p.pad.mut { (t(note)) } }
                     @if let Some(payload) = &view.payload_json { pre.code.bare { (SafeText::block(payload)) } }

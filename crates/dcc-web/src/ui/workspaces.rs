@@ -78,7 +78,7 @@ fn line(row: &WorkspaceRow, now_ms: i64) -> Markup {
                     summary.btn.flat.sm.ico aria-label={ "Actions, " (t(&row.name)) } { (icon("more")) }
                     div.menu-box {
                         a.item href={ "/ws/" (query(&row.workspace_id)) } { "Review changes" }
-                        button.item type="button" data-copy-text=(row.path) { "Copy path" }
+                        button.item type="button" data-copy-text=(t(&row.path)) { "Copy path" }
                         @if row.status == "active" { (op_button(OpButton { op: "workspace.close", label: "Close: pause it, disk unchanged", class: "item", bind: &ids, then: Some("reload"), ..OpButton::default() })) }
                         @else { (op_button(OpButton { op: "workspace.open", label: "Open", class: "item", bind: &ids, then: Some("reload"), ..OpButton::default() })) }
                         @if row.status != "archived" && row.kind != "root" { (op_button(OpButton { op: "workspace.archive", label: "Archive: hide it, disk unchanged", class: "item", bind: &ids, then: Some("reload"), ..OpButton::default() })) }

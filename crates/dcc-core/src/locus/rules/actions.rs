@@ -31,7 +31,7 @@ type Sample = (&'static str, Op, Option<LocusChange>);
 fn packet_samples(packet: &WorkPacket, ctx: &Context<'_>) -> Vec<Sample> {
     let reason = || "-".to_owned();
     let gate = |gate| Some(LocusChange::GateWp { gate, result: GateStatus::Pass, reason: None, inputs: None });
-    let other_priority = PacketFields { priority: Some(if packet.priority == 0 { 1 } else { 0 }), ..PacketFields::default() };
+    let other_priority = PacketFields { priority: Some(u8::from(packet.priority == 0)), ..PacketFields::default() };
     let one = NewMicroTask {
         mt_id: None,
         name: reason(),

@@ -47,12 +47,12 @@ fn assigned(new: &[NewMicroTask], own: &[&MicroTask]) -> Outcome<Vec<MtId>> {
     }
     let mut next = taken.iter().copied().max().unwrap_or(0);
     new.iter()
-        .map(|n| match &n.mt_id {
-            Some(id) => Ok(id.clone()),
-            None => {
-                next += 1;
-                MtId::parse(&format!("MT-{next:03}")).map_err(|_| Failure::invalid("there is no micro-task id above the highest one"))
+        .map(|n| {
+            if let Some(id) = &n.mt_id {
+                return Ok(id.clone());
             }
+            next += 1;
+            MtId::parse(&format!("MT-{next:03}")).map_err(|_| Failure::invalid("there is no micro-task id above the highest one"))
         })
         .collect()
 }

@@ -3,6 +3,7 @@
 use axum::extract::State;
 
 use dcc_api::door::Query;
+use dcc_core::limits::SEARCH_HITS_MAX;
 use dcc_core::{Code, Failure};
 
 use super::{Answer, answer};
@@ -17,7 +18,7 @@ pub async fn search(State(app): State<App>, caller: Caller, params: Params) -> A
         scope: params.word("scope")?.unwrap_or_default(),
         workspace_id: params.parsed("workspace_id")?,
         regex: params.flag("regex")?,
-        limit: params.limit()?,
+        limit: params.limit_up_to(SEARCH_HITS_MAX)?,
     };
     answer(app, caller, query).await
 }

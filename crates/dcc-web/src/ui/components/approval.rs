@@ -112,10 +112,10 @@ fn what(card: &ApprovalCard) -> Markup {
         @if !card.facts.is_empty() { dl.kv { @for fact in &card.facts { dt { (t(&fact.name)) } dd.m { (SafeText::block(&fact.value)) } } } }
         @if let Some(diff) = &card.diff {
             details open id={ "diff-" (card.approval.approval_id) } {
-                summary.row.lab { (icon("right")) span.cut { (t(&super::path_text(&diff.file.path))) ", first lines" }
-                    @if let Some(href) = &card.diff_href { a.link.push href=(href) data-key="o" { "Open the whole diff " kbd { "o" } } } }
+                summary.row.lab { (icon("right")) span.cut { (t(&super::path_text(&diff.file.path))) ", first lines" } }
                 (diff_lines(diff))
             }
+            @if let Some(href) = &card.diff_href { p { a href=(href) data-key="o" { "Open the whole diff " kbd { "o" } } } }
         } @else if let Some(href) = &card.diff_href { p { a href=(href) data-key="o" { "Open the diff " kbd { "o" } } } }
     }
 }

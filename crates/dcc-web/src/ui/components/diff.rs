@@ -55,22 +55,31 @@ fn marked(line: &DiffLine) -> Markup {
     }
 }
 
+/// Name of a row for assistive technology: `old 12, new 14`, `new 15, added`.
+fn row_name(word: &str, line: &DiffLine) -> String {
+    [line.old_number.map(|n| format!("old {n}")), line.new_number.map(|n| format!("new {n}")), (!word.is_empty()).then(|| word.to_owned())]
+        .into_iter()
+        .flatten()
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
 fn row(line: &DiffLine) -> Markup {
     html! {
         @match line.kind.as_str() {
             "add" => tr.add {
-                th.ln scope="row" { span.sr { "added" } }
+                th.ln scope="row" aria-label=(row_name("added", line)) {}
                 td.ln data-n=[line.new_number] {}
                 td.sg { "+" } td.c { (marked(line)) }
             },
             "del" => tr.del {
-                th.ln scope="row" data-n=[line.old_number] { span.sr { "removed" } }
+                th.ln scope="row" data-n=[line.old_number] aria-label=(row_name("removed", line)) {}
                 td.ln {}
                 td.sg { "−" } td.c { (marked(line)) }
             },
-            "no_newline" => tr { th.ln scope="row" {} td.ln {} td.sg {} td.c.mut { "no line end at the end of the file" } },
+            "no_newline" => tr { td.ln {} td.ln {} td.sg {} td.c.mut { "no line end at the end of the file" } },
             _ => tr {
-                th.ln scope="row" data-n=[line.old_number] {}
+                th.ln scope="row" data-n=[line.old_number] aria-label=(row_name("", line)) {}
                 td.ln data-n=[line.new_number] {}
                 td.sg {} td.c { (marked(line)) }
             },

@@ -44,7 +44,7 @@ pub fn job_link(job_id: &str) -> Markup {
 pub fn event_slice(column: &str, id: &str) -> Markup {
     html! {
         a.link.lab href={ "/timeline?" (column) "=" (query(id)) } title={ "Recorder slice of " (t(id)) } {
-            (icon("timeline")) " Record"
+            (icon("timeline")) span { "Record" }
         }
     }
 }

@@ -36,12 +36,12 @@ pub fn event_rows(events: &[EventRow]) -> Markup {
 #[must_use]
 pub fn job_rows(jobs: &[JobRow], now_ms: i64) -> Markup {
     html! {
-        ul.rows {
+        ul.rows.jobs {
             @for job in jobs {
                 li data-row data-copy=(job.job_id) {
                     (st(Pip::of_job(&job.state), &super::state::words(&job.state)))
                     a.m.cut href={ "/job/" (query(&job.job_id)) } title=(t(&job.job_id)) { (t(&job.op)) }
-                    span.lab.cut {
+                    span.lab.cut.what {
                         @if let Some(failure) = &job.failure { (t(&failure.code)) " " (t(&failure.message)) } @else { (t(&job.summary)) }
                     }
                     span.push.lab.nw { span.m { (t(short(&job.job_id))) } " " (ago(job.created_at_ms, now_ms)) }

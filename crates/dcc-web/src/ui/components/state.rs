@@ -213,7 +213,7 @@ pub fn session_pip(session: &SessionRef) -> Markup {
     let pip = Pip::of_session(&session.state, reason);
     let words = session_words(&session.state, reason);
     html! {
-        a.over class=(pip.class()) href={ "/session/" (session.session_id) } title={ (t(&session.agent)) ": " (words) } {
+        a class={ "over " (pip.class()) } href={ "/session/" (session.session_id) } title={ (t(&session.agent)) ": " (words) } {
             (icon(&format!("s-{}", pip.name())))
             span.cut { (t(&session.agent)) }
             span.sr { ", " (words) }

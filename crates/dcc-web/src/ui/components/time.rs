@@ -89,10 +89,10 @@ pub fn clock_full(at_ms: i64) -> Markup {
 #[must_use]
 pub fn until(at_ms: i64, now_ms: i64) -> Markup {
     let iso = iso(at_ms);
-    let near = (at_ms - now_ms).abs() < DAY;
+    let same_day = at_ms.div_euclid(DAY) == now_ms.div_euclid(DAY);
     html! {
-        time datetime=(iso) title=(absolute(at_ms)) data-clock=(if near { "m" } else { "d" }) {
-            @if near { (&iso[11..16]) } @else { (&iso[..10]) }
+        time datetime=(iso) title=(absolute(at_ms)) data-clock="m" {
+            @if !same_day { (&iso[5..10]) " " } (&iso[11..16])
         }
     }
 }

@@ -1,0 +1,12 @@
+//! The git engine against real repositories, each in a directory of its own with a HOME of its own.
+#![allow(clippy::disallowed_methods, reason = "tests drive git and the file system as a user would")]
+
+mod commits;
+mod files;
+mod hostile;
+mod odd_paths;
+mod publishing;
+mod reads;
+mod refusals;
+mod support;
+mod worktrees;

@@ -1,0 +1,13 @@
+//! The sandbox from outside and from inside. Threat model: the command is hostile and knows everything about DCC; it
+//! runs as the operator's user (here often root) and wants to reach what its profile does not give.
+
+#![cfg(target_os = "linux")]
+
+#[path = "sandbox/attacks.rs"]
+mod attacks;
+#[path = "sandbox/lifetime.rs"]
+mod lifetime;
+#[path = "sandbox/profile.rs"]
+mod profile;
+#[path = "sandbox/world.rs"]
+mod world;

@@ -1,0 +1,149 @@
+//! The shapes that travel, by name, for the OpenAPI text.
+//!
+//! Authority: derived; written by hand beside the types of the core, closed lists taken from them.
+
+use serde_json::{Map, Value, json};
+
+use dcc_api::door::SearchKind;
+use dcc_core::event::EventCode;
+use dcc_core::failure::Code;
+use dcc_core::job::JobState;
+use dcc_core::limits::{PAGE_MAX, SEARCH_HITS_MAX};
+use dcc_core::locus::WpStatus;
+use dcc_core::op::Op;
+
+fn reference(name: &str) -> Value {
+    json!({"$ref": format!("#/components/schemas/{name}")})
+}
+
+fn words<'a>(list: impl IntoIterator<Item = &'a str>) -> Value {
+    json!({"type": "string", "enum": list.into_iter().collect::<Vec<_>>()})
+}
+
+/// Every schema.
+pub fn all() -> Map<String, Value> {
+    let mut map = Map::new();
+    for (name, schema) in scalars().into_iter().chain(lists()).chain(requests()).chain(answers()) {
+        map.insert(name.to_owned(), schema);
+    }
+    map
+}
+
+fn scalars() -> Vec<(&'static str, Value)> {
+    vec![
+        ("Uuid", json!({"type": "string", "format": "uuid"})),
+        ("WpId", json!({"type": "string", "pattern": "^WP-[A-Za-z0-9-]{1,61}$"})),
+        ("MtId", json!({"type": "string", "pattern": "^MT-[0-9]{3,12}$"})),
+        ("Oid", json!({"type": "string", "pattern": "^([0-9a-f]{40}|[0-9a-f]{64})$"})),
+        ("Sha256", json!({"type": "string", "pattern": "^[0-9a-f]{64}$"})),
+        ("Seq", json!({"type": "integer", "minimum": 0, "description": "A sequence number of the recorder"})),
+        ("Cursor", json!({"type": "string", "description": "Opaque: next_cursor of the page before"})),
+        ("Limit", json!({"type": "integer", "minimum": 1, "maximum": PAGE_MAX, "default": PAGE_MAX})),
+        ("HitLimit", json!({"type": "integer", "minimum": 1, "maximum": SEARCH_HITS_MAX, "default": SEARCH_HITS_MAX})),
+        ("Flag", json!({"type": "boolean"})),
+        ("Text", json!({"type": "string"})),
+        ("Base64", json!({"type": "string", "contentEncoding": "base64", "description": "A path whose bytes are not UTF-8; instead of path"})),
+        ("Time", json!({"type": "string", "format": "date-time"})),
+    ]
+}
+
+/// Several of a closed list, with commas between.
+fn several<'a>(list: impl IntoIterator<Item = &'a str>) -> Value {
+    json!({"type": "string", "description": format!("One or several, with commas between: {}", list.into_iter().collect::<Vec<_>>().join(", "))})
+}
+
+fn lists() -> Vec<(&'static str, Value)> {
+    vec![
+        ("Op", words(Op::ALL.iter().filter(|op| op.is_built()).map(|op| op.as_str()))),
+        ("JobState", words(JobState::ALL.map(JobState::as_str))),
+        ("JobStates", several(JobState::ALL.map(JobState::as_str))),
+        ("WpStatus", words(WpStatus::ALL.iter().map(|status| status.as_str()))),
+        ("ApprovalStatus", words(["pending", "approved", "denied", "expired", "stale", "cancelled", "superseded", "consumed"])),
+        ("Scope", words(["once", "job", "session", "workspace"])),
+        ("EventCodes", several(EventCode::ALL.iter().map(|code| code.as_str()))),
+        ("ActorKind", words(["human", "agent", "system"])),
+        ("EventOutcome", words(["ok", "allow", "ask", "deny", "failed", "unknown"])),
+        ("Order", words(["ascending", "descending"])),
+        ("SearchKind", words(SearchKind::ALL.map(SearchKind::as_str))),
+        ("DiffSource", words(["uncommitted", "branch", "commit"])),
+        ("Code", words(Code::ALL.iter().map(|code| code.as_str()))),
+    ]
+}
+
+/// Bodies that are sent.
+fn requests() -> Vec<(&'static str, Value)> {
+    vec![
+        ("Empty", json!({"type": "object", "additionalProperties": false})),
+        (
+            "JobRequest",
+            json!({"type": "object", "required": ["op"], "additionalProperties": false, "properties": {
+                "op": reference("Op"),
+                "params": {"type": "object", "description": "The operation's own parameters; an unknown one is refused."},
+                "bindings": {"type": "object", "additionalProperties": false, "properties": {
+                    "wp_id": reference("WpId"), "mt_id": reference("MtId"), "session_id": reference("Uuid"), "workspace_id": reference("Uuid"),
+                }},
+                "idempotency_key": {"type": ["string", "null"], "maxLength": 128, "description": "Same key, same answer, no second effect"},
+            }}),
+        ),
+        ("Cancel", json!({"type": "object", "additionalProperties": false, "properties": {"reason": {"type": ["string", "null"]}}})),
+        (
+            "Decision",
+            json!({"type": "object", "required": ["decision"], "additionalProperties": false, "properties": {
+                "decision": {"type": "string", "enum": ["approve", "deny"]}, "scope": reference("Scope"),
+                "reason": {"type": ["string", "null"], "description": "Needed for a denial"},
+                "nonce": {"type": ["string", "null"]}, "preview_digest": {"oneOf": [reference("Sha256"), {"type": "null"}]},
+            }}),
+        ),
+    ]
+}
+
+/// Bodies that come back.
+fn answers() -> Vec<(&'static str, Value)> {
+    vec![
+        ("Thing", json!({"type": "object", "description": "Its ids stand under their names: wp_id, workspace_id, session_id, job_id, approval_id, event_id, ..."})),
+        (
+            "List",
+            json!({"type": "object", "required": ["items", "next_cursor"], "properties": {
+                "items": {"type": "array", "items": reference("Thing")}, "next_cursor": {"type": ["string", "null"]},
+            }}),
+        ),
+        (
+            "Failure",
+            json!({"type": "object", "required": ["code", "message"], "properties": {"code": reference("Code"), "message": {"type": "string"}, "hint": {"type": "string"}}}),
+        ),
+        (
+            "Job",
+            json!({"type": "object", "required": ["job_id", "op", "state"], "description": "Flat: result ids and values stand beside these.", "properties": {
+                "job_id": reference("Uuid"), "op": reference("Op"), "state": reference("JobState"), "approval_id": reference("Uuid"), "failure": reference("Failure"),
+            }}),
+        ),
+        (
+            "Presentation",
+            json!({"type": "object", "required": ["approval_id", "nonce", "preview_digest", "approval"], "properties": {
+                "approval_id": reference("Uuid"), "nonce": {"type": "string", "description": "Hex, once, 120 seconds"},
+                "preview_digest": reference("Sha256"), "approval": reference("Thing"),
+            }}),
+        ),
+        (
+            "Decided",
+            json!({"type": "object", "required": ["approval_id", "status", "job_id", "job"], "properties": {
+                "approval_id": reference("Uuid"), "status": reference("ApprovalStatus"), "job_id": reference("Uuid"), "job": reference("Job"),
+            }}),
+        ),
+        (
+            "Project",
+            json!({"type": "object", "required": ["name", "root_path", "project_id", "instance_id"], "properties": {
+                "name": {"type": "string"}, "root_path": {"type": "string"}, "project_id": reference("Uuid"), "instance_id": reference("Uuid"),
+            }}),
+        ),
+        ("LoginLink", json!({"type": "object", "required": ["url", "expires_in_ms"], "properties": {"url": {"type": "string"}, "expires_in_ms": {"type": "integer"}}})),
+        ("Stopping", json!({"type": "object", "required": ["status"], "properties": {"status": {"const": "stopping"}}})),
+        (
+            "Problem",
+            json!({"type": "object", "required": ["type", "title", "status", "detail", "code"], "properties": {
+                "type": {"type": "string"}, "title": {"type": "string"}, "status": {"type": "integer"}, "detail": {"type": "string"},
+                "code": reference("Code"), "hint": {"type": "string"}, "job_id": reference("Uuid"),
+            }}),
+        ),
+    ]
+}

@@ -1,0 +1,190 @@
+//! The commands. Thin: each turns its words into a `JobRequest` or a `Query` and prints the answer.
+
+mod approvals;
+mod args;
+mod demo;
+mod jobs;
+mod output;
+mod project;
+mod recorder;
+mod sessions;
+mod up;
+mod vcs;
+mod work;
+mod workspaces;
+
+use std::ffi::OsString;
+use std::io::IsTerminal as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::{CommandFactory as _, Parser as _};
+use serde_json::Value;
+
+use dcc_api::door::{FlatJob, Query};
+use dcc_core::job::{Bindings, JobRequest};
+use dcc_core::op::Op;
+use dcc_core::ports::Clock;
+use dcc_core::{Code, Failure, Outcome};
+
+use crate::link::{self, Link};
+use crate::wire::clock::SystemClock;
+use crate::wire::dirs::Dirs;
+use crate::wire::project::{self as found, Found};
+use args::{Args, Command};
+pub use output::Output;
+
+/// One invocation: where, how to print, whether a person sits there.
+pub struct Cli {
+    pub path: PathBuf,
+    pub out: Output,
+    pub wait: bool,
+    pub clock: Arc<dyn Clock>,
+}
+
+/// Runs the command line and answers the exit code of PRODUCT (CLI).
+pub fn run() -> ExitCode {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => {
+            // Help and version go to standard output with 0, misuse to standard error with 2.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+        }
+    };
+    let cli = Cli { path: args.path.clone().unwrap_or_else(|| PathBuf::from(".")), out: Output::new(args.json), wait: args.wait, clock: Arc::new(SystemClock) };
+    match dispatch(&cli, args.command) {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => {
+            cli.out.failure(&failure, None);
+            ExitCode::from(failure.code.exit_code())
+        }
+    }
+}
+
+fn dispatch(cli: &Cli, command: Command) -> Outcome<u8> {
+    match command {
+        Command::Demo(args) => demo::run(cli, &args),
+        Command::Up(args) => up::run(cli, &args),
+        Command::Init => project::init(cli),
+        Command::Status => project::status(cli),
+        Command::Doctor => project::doctor(cli),
+        Command::Rebuild { dry_run } => project::rebuild(cli, dry_run),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Args::command(), "dcc", &mut std::io::stdout());
+            Ok(0)
+        }
+        Command::Agent(command) => project::agent(cli, &command),
+        Command::Wp(command) => work::packet(cli, command),
+        Command::Mt(command) => work::micro_task(cli, command),
+        Command::Board(command) => work::board(cli, &command),
+        Command::Ws(command) => workspaces::run(cli, command),
+        Command::Session(command) => sessions::run(cli, command),
+        Command::Approvals(command) => approvals::run(cli, command),
+        Command::Grants(command) => approvals::grants(cli, &command),
+        Command::Job(command) => jobs::run(cli, command),
+        Command::Run(args) => jobs::recipe(cli, args),
+        Command::Vcs(command) => vcs::run(cli, command),
+        Command::Search(args) => vcs::search(cli, &args),
+        Command::Timeline(args) => recorder::timeline(cli, &args),
+        Command::Recorder(command) => recorder::run(cli, command),
+        Command::Unbuilt(words) => Err(unbuilt(&words)),
+    }
+}
+
+fn unbuilt(words: &[String]) -> Failure {
+    let name = words.first().map_or("", String::as_str);
+    let planned = ["backup", "restore", "project", "budget", "anchor", "handoff", "policy", "mcp", "import"];
+    if planned.contains(&name) {
+        Failure::new(Code::NotBuilt, format!("dcc {name} is not built yet")).hint("docs/roadmap.md says what is planned; nothing was changed")
+    } else {
+        Failure::invalid(format!("{name:?} is no command")).hint("dcc --help")
+    }
+}
+
+/// The scripted agent's process.
+pub fn scripted_agent(file: Option<OsString>) -> ExitCode {
+    let Some(file) = file else {
+        eprintln!("dcc scripted-agent FILE: the script is missing");
+        return ExitCode::from(2);
+    };
+    dcc_sessions::scripted::scripted_main(Path::new(&file))
+}
+
+impl Cli {
+    /// A person can answer: both ends are a terminal and the output is not for a machine.
+    pub fn attended(&self) -> bool {
+        std::io::stdin().is_terminal() && std::io::stdout().is_terminal()
+    }
+
+    pub fn find(&self) -> Outcome<Found> {
+        found::find(&self.path, Dirs::from_env()?, Arc::clone(&self.clock))
+    }
+
+    pub fn link(&self) -> Outcome<Box<dyn Link>> {
+        let found = self.find()?;
+        found.require_project_id()?;
+        link::connect(found, self.attended())
+    }
+
+    pub fn query(&self, query: &Query) -> Outcome<Value> {
+        self.link()?.query(query)
+    }
+
+    /// Sends an intent, follows it as PRODUCT says, prints the flat job, answers the exit code.
+    pub fn submit(&self, op: Op, params: Value, bindings: Bindings) -> Outcome<u8> {
+        let link = self.link()?;
+        let job = self.drive(link.as_ref(), op, params, bindings)?;
+        self.out.job(&job);
+        Ok(output::job_exit(&job))
+    }
+
+    /// As [`Cli::submit`] without printing.
+    pub fn drive(&self, link: &dyn Link, op: Op, params: Value, bindings: Bindings) -> Outcome<Value> {
+        let key = self.clock.fresh_id().to_string();
+        let request = JobRequest { op, params, bindings, idempotency_key: Some(key) };
+        let job = link.submit(&request)?;
+        self.follow(link, job)
+    }
+
+    /// Waits for what runs, asks at a terminal for what waits for a person.
+    pub fn follow(&self, link: &dyn Link, job: FlatJob) -> Outcome<Value> {
+        let id = job.job_id;
+        let mut now = serde_json::to_value(&job).map_err(|e| Failure::engine(e.to_string()))?;
+        if now["state"] == "running" || now["state"] == "queued" {
+            now = link.wait(id, false)?;
+        }
+        if now["state"] == "awaiting_user" {
+            if self.attended() && !self.out.is_json() {
+                approvals::ask(self, link, &now)?;
+                now = link.wait(id, false)?;
+            } else if self.wait {
+                now = link.wait(id, true)?;
+            }
+        }
+        Ok(now)
+    }
+
+    /// A short or whole id of this kind.
+    pub fn resolve<T: std::str::FromStr>(&self, link: &dyn Link, kind: &str, text: &str) -> Outcome<T> {
+        if let Ok(id) = text.parse() {
+            return Ok(id);
+        }
+        let found = link.query(&Query::Resolve { short: text.to_owned() })?;
+        let ids: Vec<&str> = found["items"].as_array().into_iter().flatten().filter(|i| i["kind"] == kind).filter_map(|i| i["id"].as_str()).collect();
+        let code = match kind {
+            "workspace" => Code::NotFoundWorkspace,
+            "session" => Code::NotFoundSession,
+            "job" => Code::NotFoundJob,
+            "approval" => Code::NotFoundApproval,
+            "grant" => Code::NotFoundGrant,
+            _ => Code::NotFound,
+        };
+        match ids.as_slice() {
+            [only] => only.parse().map_err(|_| Failure::engine(format!("{only} cannot be read"))),
+            [] => Err(Failure::new(code, format!("no {kind} {text}"))),
+            several => Err(Failure::invalid(format!("{text} is the end of {} {kind}s", several.len())).hint("give more characters")),
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! dcc init, status, doctor, rebuild, agent.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use dcc_api::door::{Door as _, Query};
+use dcc_core::approval::ApprovalStatus;
+use dcc_core::job::Bindings;
+use dcc_core::op::Op;
+use dcc_core::ports::{Recorder as _, Sandbox as _};
+use dcc_core::{Code, Failure, Outcome, limits};
+
+use super::Cli;
+use super::args::AgentCommand;
+use super::output::table;
+use super::work::{items, text};
+use crate::wire::config::OperatorConfig;
+use crate::wire::open::{self, OpenOptions};
+use crate::wire::{doctor, lock};
+
+/// How long a step waits for the project lock.
+const WAIT: Duration = Duration::from_millis(limits::PROJECT_LOCK_WAIT_MS);
+
+pub fn init(cli: &Cli) -> Outcome<u8> {
+    let found = cli.find()?;
+    let was = found.is_initialised();
+    if was && crate::link::Remote::connect(&found, false)?.is_some() {
+        let value = json!({ "project_id": found.require_project_id()?, "root_path": found.main.worktree_path, "status": "served" });
+        cli.out.show(&value, |_| format!("{} is a project already, and a server owns it", found.root.display()));
+        return Ok(0);
+    }
+    let project = open::open(&found, &OpenOptions { what: "init", wait: WAIT, serving: false })?;
+    let facts = project.app.project();
+    let value = json!({ "project_id": facts.project_id, "root_path": facts.root_path, "status": if was { "existing" } else { "created" } });
+    cli.out.show(&value, |_| {
+        let word = if was { "is a project already" } else { "is a project now" };
+        format!("{} {word}\n  records: {} (kept out of git by info/exclude)\n  next: dcc up, or dcc wp create --title T", facts.root_path, found.state_dir.display())
+    });
+    Ok(0)
+}
+
+pub fn status(cli: &Cli) -> Outcome<u8> {
+    let found = cli.find()?;
+    found.require_project_id()?;
+    let root = found.main.worktree_path.clone();
+    let link = crate::link::connect(found, cli.attended())?;
+    let approvals = link.query(&Query::Approvals { status: Some(ApprovalStatus::Pending), paging: dcc_api::door::Paging::default() })?;
+    let sessions = link.query(&Query::Sessions { paging: dcc_api::door::Paging::default() })?;
+    let open: Vec<&Value> = items(&sessions).filter(|s| !matches!(s["state"].as_str(), Some("COMPLETED" | "FAILED" | "CANCELLED"))).collect();
+    let wps = link.query(&Query::Wps { status: None, ready: false, paging: dcc_api::door::Paging::default() })?;
+    let mut lanes = serde_json::Map::new();
+    for wp in items(&wps) {
+        let slot = lanes.entry(text(wp, "status")).or_insert(json!(0));
+        *slot = json!(slot.as_u64().unwrap_or(0) + 1);
+    }
+    let value = json!({
+        "root_path": root, "served": link.is_served(), "approvals_pending": items(&approvals).count(), "sessions_open": open.len(), "packets": lanes,
+    });
+    cli.out.show(&value, |v| {
+        let lanes: Vec<String> = v["packets"].as_object().into_iter().flatten().map(|(k, n)| format!("{n} {k}")).collect();
+        format!(
+            "{}\n  server {}\n  {} approvals wait for you\n  {} sessions open\n  packets: {}",
+            text(v, "root_path"),
+            if v["served"] == true { "running" } else { "not running (dcc up)" },
+            v["approvals_pending"],
+            v["sessions_open"],
+            if lanes.is_empty() { "none".to_owned() } else { lanes.join(", ") }
+        )
+    });
+    Ok(0)
+}
+
+pub fn doctor(cli: &Cli) -> Outcome<u8> {
+    let found = cli.find()?;
+    let mut checks = doctor::machine_checks(&found);
+    checks.push(match OperatorConfig::load(&found.dirs.config_file()) {
+        Ok(config) => (
+            "configuration".into(),
+            "ok".into(),
+            format!("{}: {} recipes, {} agents", found.dirs.config_file().display(), config.recipes.len(), config.agents.len()),
+            None,
+        ),
+        Err(failure) => ("configuration".into(), "fault".into(), failure.message, failure.hint),
+    });
+    let run_dir = found.dirs.state.join("sandbox");
+    crate::wire::dirs::private_dir(&run_dir)?;
+    let host = vec![std::env::current_exe().map_err(|e| Failure::engine(e.to_string()))?.into_os_string(), "sandbox-host".into()];
+    let posture = dcc_engines::sandbox::LandlockSandbox::new(host, run_dir).posture();
+    let status = if posture.filesystem { "ok" } else { "fault" };
+    checks.push(("sandbox".into(), status.into(), format!("{}; network {}, processes {}, disk {}", posture.layers.join("+"), word(posture.network), word(posture.processes), word(posture.disk)), None));
+    for note in &posture.notes {
+        checks.push(("sandbox note".into(), "ok".into(), note.clone(), None));
+    }
+    if found.is_initialised() {
+        checks.extend(canon_checks(&found)?);
+    } else {
+        checks.push(("project".into(), "absent".into(), "not initialised".into(), Some("dcc init".into())));
+    }
+    let config = OperatorConfig::load(&found.dirs.config_file()).unwrap_or_default();
+    for (name, installed, what) in dcc_core::ports::AgentCatalogue::list(&crate::agents::Agents::new(config.agents, None)) {
+        checks.push((format!("agent {name}"), if installed { "ok" } else { "absent" }.into(), what, None));
+    }
+    let faults = checks.iter().filter(|(_, status, ..)| status == "fault").count();
+    let items: Vec<Value> = checks.iter().map(|(name, status, evidence, fix)| json!({ "name": name, "status": status, "evidence": evidence, "fix": fix })).collect();
+    let value = json!({ "items": items, "next_cursor": null, "status": if faults == 0 { "ok" } else { "fault" } });
+    cli.out.show(&value, |_| table(&["check", "status", "evidence", "fix"], checks.iter().map(|(n, s, e, f)| vec![n.clone(), s.clone(), e.clone(), f.clone().unwrap_or_default()]).collect()));
+    Ok(u8::from(faults > 0))
+}
+
+fn word(enforced: bool) -> &'static str {
+    if enforced { "enforced" } else { "not enforced" }
+}
+
+fn canon_checks(found: &crate::wire::project::Found) -> Outcome<Vec<doctor::Check>> {
+    let recorder = dcc_recorder::SqliteRecorder::open_read_only(&found.state_dir.join("recorder.db"))?;
+    let problems = recorder.integrity_check()?;
+    let report = recorder.verify(None)?;
+    let held = if lock::is_held(&found.state_dir) { "a server or command owns the project" } else { "nobody owns the project now" };
+    let chain = match report.first_bad_seq {
+        None => ("ok", format!("{} events, the chain holds", report.events)),
+        Some(seq) => ("fault", format!("the chain is broken at event {seq}: {}", report.problem.unwrap_or_default())),
+    };
+    Ok(vec![
+        ("recorder file".into(), if problems.is_empty() { "ok" } else { "fault" }.into(), if problems.is_empty() { "intact".into() } else { problems.join("; ") }, None),
+        ("recorder chain".into(), chain.0.into(), chain.1, None),
+        ("project lock".into(), "ok".into(), held.into(), None),
+    ])
+}
+
+pub fn rebuild(cli: &Cli, dry_run: bool) -> Outcome<u8> {
+    if dry_run {
+        let found = cli.find()?;
+        found.require_project_id()?;
+        let head = dcc_recorder::SqliteRecorder::open_read_only(&found.state_dir.join("recorder.db"))?.head()?;
+        let value = json!({ "events": head.seq, "would": ["drop every row of devcc.db", "apply every event", "read every packet", "write workspace.json anew"], "canon": "untouched" });
+        cli.out.show(&value, |v| format!("would drop every row of devcc.db and apply {} events and all packets; canon stays untouched", v["events"]));
+        return Ok(0);
+    }
+    cli.submit(Op::StoreRebuild, json!({}), Bindings::default())
+}
+
+pub fn agent(cli: &Cli, command: &AgentCommand) -> Outcome<u8> {
+    match command {
+        AgentCommand::List => {
+            let config = OperatorConfig::load(&crate::wire::dirs::Dirs::from_env()?.config_file())?;
+            let agents = dcc_core::ports::AgentCatalogue::list(&crate::agents::Agents::new(config.agents, None));
+            let items: Vec<Value> = agents.iter().map(|(name, installed, what)| json!({ "name": name, "status": if *installed { "installed" } else { "absent" }, "what": what })).collect();
+            let value = json!({ "items": items, "next_cursor": null });
+            cli.out.show(&value, |_| table(&["agent", "status", ""], agents.iter().map(|(n, i, w)| vec![n.clone(), if *i { "installed" } else { "absent" }.into(), w.clone()]).collect()));
+            Ok(0)
+        }
+        AgentCommand::Login { name } => Err(Failure::new(Code::NotBuilt, format!("logging {name} in is not built yet"))),
+    }
+}

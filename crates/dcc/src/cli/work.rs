@@ -1,0 +1,198 @@
+//! dcc wp, mt, board.
+
+use serde_json::{Map, Value, json};
+
+use dcc_api::door::{Paging, Query};
+use dcc_core::ids::{MtId, WpId};
+use dcc_core::job::Bindings;
+use dcc_core::locus::WpStatus;
+use dcc_core::op::Op;
+use dcc_core::{Code, Failure, Outcome};
+
+use super::Cli;
+use super::args::{BoardCommand, DepCommand, MtCommand, WpCommand, WpCreate, WpReason};
+use super::output::{short, table, unreadable};
+
+pub fn packet(cli: &Cli, command: WpCommand) -> Outcome<u8> {
+    match command {
+        WpCommand::Create(args) => create(cli, args),
+        WpCommand::List { status, ready } => list(cli, status.as_deref(), ready),
+        WpCommand::Show { wp } => {
+            let value = cli.query(&Query::Wp { wp_id: wp_id(&wp)? })?;
+            cli.out.show(&value, show);
+            Ok(0)
+        }
+        WpCommand::Set { wp, fields } => cli.submit(Op::LocusUpdateWp, json!({ "set": fields_of(&fields)? }), about(&wp)?),
+        WpCommand::Gate { wp, gate, result, reason } => cli.submit(Op::LocusGateWp, clean(json!({ "gate": gate, "result": result, "reason": reason })), about(&wp)?),
+        WpCommand::Ready { wp } => cli.submit(Op::LocusUpdateWp, json!({ "set": { "status": "ready" } }), about(&wp)?),
+        WpCommand::Start { wp } => cli.submit(Op::LocusStartWp, json!({}), about(&wp)?),
+        WpCommand::Block(a) => with_reason(cli, Op::LocusBlockWp, &a),
+        WpCommand::Unblock(a) => with_reason(cli, Op::LocusUnblockWp, &a),
+        WpCommand::Hold(a) => with_reason(cli, Op::LocusHoldWp, &a),
+        WpCommand::Release(a) => with_reason(cli, Op::LocusReleaseWp, &a),
+        WpCommand::Close { wp, verdict } => cli.submit(Op::LocusCloseWp, clean(json!({ "verdict": verdict })), about(&wp)?),
+        WpCommand::Cancel(a) => with_reason(cli, Op::LocusCancelWp, &a),
+        WpCommand::Reopen { which, to } => {
+            cli.submit(Op::LocusReopenWp, json!({ "reason": which.reason.clone().unwrap_or_default(), "to": to }), about(&which.wp)?)
+        }
+        WpCommand::Note { wp, text } => cli.submit(Op::LocusAddNote, json!({ "body": text }), about(&wp)?),
+        WpCommand::Dep(DepCommand::Add { wp, kind, to }) => cli.submit(Op::LocusAddDependency, json!({ "kind": kind, "to_wp_id": to }), about(&wp)?),
+        WpCommand::Dep(DepCommand::Rm { wp, kind, to }) => cli.submit(Op::LocusRemoveDependency, json!({ "kind": kind, "to_wp_id": to }), about(&wp)?),
+    }
+}
+
+fn wp_id(text: &str) -> Outcome<WpId> {
+    WpId::parse(text)
+}
+
+fn about(wp: &str) -> Outcome<Bindings> {
+    Ok(Bindings { wp_id: Some(wp_id(wp)?), ..Bindings::default() })
+}
+
+/// Leaves out what was not given.
+pub(super) fn clean(value: Value) -> Value {
+    match value {
+        Value::Object(map) => Value::Object(map.into_iter().filter(|(_, v)| !v.is_null()).collect()),
+        other => other,
+    }
+}
+
+fn with_reason(cli: &Cli, op: Op, args: &WpReason) -> Outcome<u8> {
+    cli.submit(op, clean(json!({ "reason": args.reason })), about(&args.wp)?)
+}
+
+fn create(cli: &Cli, args: WpCreate) -> Outcome<u8> {
+    let description = match (&args.description, &args.file) {
+        (Some(text), _) => text.clone(),
+        (None, Some(path)) => std::fs::read_to_string(path).map_err(|e| Failure::invalid(format!("{} cannot be read: {e}", path.display())))?,
+        (None, None) => String::new(),
+    };
+    let params = clean(json!({
+        "title": args.title, "wp_id": args.id, "type": args.wp_type, "priority": args.priority, "description": description,
+        "acceptance_criteria": args.criteria, "in_scope_paths": args.scope, "labels": args.labels,
+    }));
+    cli.submit(Op::LocusCreateWp, params, Bindings::default())
+}
+
+fn fields_of(fields: &[String]) -> Outcome<Map<String, Value>> {
+    let mut set = Map::new();
+    for field in fields {
+        let (key, value) = field.split_once('=').ok_or_else(|| Failure::invalid(format!("{field:?} is not KEY=VALUE")))?;
+        let value = match key {
+            "priority" => json!(value.parse::<u8>().map_err(|_| Failure::invalid("priority is a number from 0 to 4"))?),
+            "labels" | "acceptance_criteria" | "in_scope_paths" => json!(value.split(',').map(str::trim).filter(|p| !p.is_empty()).collect::<Vec<_>>()),
+            _ => json!(value),
+        };
+        set.insert(key.to_owned(), value);
+    }
+    Ok(set)
+}
+
+fn list(cli: &Cli, status: Option<&str>, ready: bool) -> Outcome<u8> {
+    let status = status.map(|s| WpStatus::parse(s).ok_or_else(|| Failure::invalid(format!("{s:?} is not a status")))).transpose()?;
+    let value = cli.query(&Query::Wps { status, ready, paging: Paging::default() })?;
+    cli.out.show(&value, |value| {
+        let rows: Vec<Vec<String>> = items(value)
+            .map(|p| {
+                let count = format!("{}/{}", p["micro_tasks_done"], p["micro_tasks_total"]);
+                vec![text(p, "wp_id"), text(p, "status"), format!("P{}", p["priority"]), count, text(p, "title"), text(p, "why")]
+            })
+            .collect();
+        if rows.is_empty() { "no packets; dcc wp create --title T makes one".to_owned() } else { table(&["packet", "status", "prio", "tasks", "title", "why"], rows) }
+    });
+    Ok(0)
+}
+
+fn show(value: &Value) -> String {
+    let mut out = format!("{} {} [{}]\n  {}\n", text(value, "wp_id"), text(value, "title"), text(value, "status"), text(value, "why"));
+    for criterion in value["acceptance_criteria"].as_array().into_iter().flatten() {
+        out.push_str(&format!("  criterion: {}\n", criterion.as_str().unwrap_or_default()));
+    }
+    for gate in ["pre_work", "post_work"] {
+        out.push_str(&format!("  gate {gate}: {}\n", value["gates"][gate]["status"].as_str().unwrap_or_default()));
+    }
+    for task in value["micro_tasks"].as_array().into_iter().flatten() {
+        out.push_str(&format!("  {} [{}] {}\n", text(task, "mt_id"), text(task, "status"), text(task, "name")));
+    }
+    if let Some(ws) = value["workspace_id"].as_str() {
+        out.push_str(&format!("  workspace {}\n", short(ws)));
+    }
+    out
+}
+
+pub fn micro_task(cli: &Cli, command: MtCommand) -> Outcome<u8> {
+    let with = |wp: &str, mt: &str| -> Outcome<Bindings> { Ok(Bindings { wp_id: Some(wp_id(wp)?), mt_id: Some(MtId::parse(mt)?), ..Bindings::default() }) };
+    match command {
+        MtCommand::Add { wp, name, criteria, scope, depends_on } => {
+            let task = clean(json!({ "name": name, "done_criteria": criteria, "scope": scope, "depends_on": depends_on }));
+            cli.submit(Op::LocusRegisterMts, json!({ "micro_tasks": [task] }), about(&wp)?)
+        }
+        MtCommand::List { wp } => {
+            let packet = cli.query(&Query::Wp { wp_id: wp_id(&wp)? })?;
+            let value = json!({ "items": packet["micro_tasks"], "next_cursor": null });
+            cli.out.show(&value, |value| {
+                table(&["task", "status", "name"], items(value).map(|t| vec![text(t, "mt_id"), text(t, "status"), text(t, "name")]).collect())
+            });
+            Ok(0)
+        }
+        MtCommand::Show { wp, mt } => {
+            let packet = cli.query(&Query::Wp { wp_id: wp_id(&wp)? })?;
+            let task = packet["micro_tasks"]
+                .as_array()
+                .and_then(|all| all.iter().find(|t| t["mt_id"] == mt.as_str()))
+                .cloned()
+                .ok_or_else(|| Failure::new(Code::NotFoundMt, format!("no micro-task {mt} in {wp}")))?;
+            cli.out.show(&task, |t| serde_json::to_string_pretty(t).unwrap_or_default());
+            Ok(0)
+        }
+        MtCommand::Start { wp, mt } => cli.submit(Op::LocusStartMt, json!({}), with(&wp, &mt)?),
+        MtCommand::Done { wp, mt, job, statement } => {
+            let evidence = match job {
+                Some(job) => {
+                    let id: dcc_core::JobId = cli.resolve(cli.link()?.as_ref(), "job", &job)?;
+                    json!({ "job_id": id })
+                }
+                None => json!({ "statement": statement }),
+            };
+            cli.submit(Op::LocusCompleteMt, json!({ "evidence": evidence }), with(&wp, &mt)?)
+        }
+        MtCommand::Fail { wp, mt, reason } => cli.submit(Op::LocusFailMt, json!({ "reason": reason }), with(&wp, &mt)?),
+        MtCommand::Block { wp, mt, reason } => cli.submit(Op::LocusBlockMt, json!({ "reason": reason }), with(&wp, &mt)?),
+        MtCommand::Skip { wp, mt, reason } => cli.submit(Op::LocusSkipMt, json!({ "reason": reason }), with(&wp, &mt)?),
+        MtCommand::Reopen { wp, mt, reason } => cli.submit(Op::LocusReopenMt, clean(json!({ "reason": reason })), with(&wp, &mt)?),
+    }
+}
+
+pub fn board(cli: &Cli, command: &BoardCommand) -> Outcome<u8> {
+    match command {
+        BoardCommand::Sync => cli.submit(Op::LocusSyncTaskBoard, json!({}), Bindings::default()),
+        BoardCommand::Render => {
+            let value = cli.query(&Query::Board)?;
+            let lanes = value["lanes"].as_array().ok_or_else(|| unreadable("lanes"))?.clone();
+            cli.out.show(&value, |value| {
+                let mut out = format!("{}: {}\n", text(value, "path"), text(value, "mirror_state"));
+                for lane in &lanes {
+                    for card in items(lane) {
+                        out.push_str(&format!("  {:<12} {} {}\n", text(lane, "status"), text(card, "wp_id"), text(card, "title")));
+                    }
+                }
+                out
+            });
+            Ok(0)
+        }
+    }
+}
+
+/// The items of a list.
+pub(super) fn items(value: &Value) -> impl Iterator<Item = &Value> {
+    value["items"].as_array().into_iter().flatten()
+}
+
+/// A field as text; null is empty.
+pub(super) fn text(value: &Value, key: &str) -> String {
+    match &value[key] {
+        Value::Null => String::new(),
+        Value::String(s) => s.clone(),
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,65 @@
+//! dcc ws.
+
+use serde_json::json;
+
+use dcc_api::door::{Paging, Query};
+use dcc_core::ids::{MtId, WorkspaceId, WpId};
+use dcc_core::job::Bindings;
+use dcc_core::op::Op;
+use dcc_core::Outcome;
+
+use super::Cli;
+use super::args::WsCommand;
+use super::output::{short, table};
+use super::work::{clean, items, text};
+
+pub fn run(cli: &Cli, command: WsCommand) -> Outcome<u8> {
+    match command {
+        WsCommand::Create { wp, branch, base, role } => {
+            let bindings = Bindings { wp_id: Some(WpId::parse(&wp)?), ..Bindings::default() };
+            cli.submit(Op::WorkspaceCreate, clean(json!({ "branch": branch, "base": base, "role": role })), bindings)
+        }
+        WsCommand::List => {
+            let value = cli.query(&Query::Workspaces { paging: Paging::default() })?;
+            cli.out.show(&value, |value| {
+                let rows = items(value)
+                    .map(|w| vec![short(&text(w, "workspace_id")).to_owned(), text(w, "kind"), text(w, "status"), text(w, "health"), text(w, "branch"), text(w, "wp_id"), text(w, "path")])
+                    .collect();
+                table(&["workspace", "kind", "status", "health", "branch", "packet", "path"], rows)
+            });
+            Ok(0)
+        }
+        WsCommand::Show { ws } => {
+            let link = cli.link()?;
+            let workspace_id: WorkspaceId = cli.resolve(link.as_ref(), "workspace", &ws)?;
+            let value = link.query(&Query::Workspace { workspace_id })?;
+            cli.out.show(&value, |w| {
+                format!(
+                    "workspace {} [{}], health {}\n  path {}\n  branch {} from {}\n  packet {}\n  {}",
+                    text(w, "workspace_id"), text(w, "status"), text(w, "health"), text(w, "path"), text(w, "branch"), text(w, "base_branch"), text(w, "wp_id"), text(w, "health_message")
+                )
+            });
+            Ok(0)
+        }
+        WsCommand::Open { ws } => simple(cli, Op::WorkspaceOpen, &ws),
+        WsCommand::Close { ws } => simple(cli, Op::WorkspaceClose, &ws),
+        WsCommand::Archive { ws } => simple(cli, Op::WorkspaceArchive, &ws),
+        WsCommand::Unlink { ws } => simple(cli, Op::WorkspaceUnlink, &ws),
+        WsCommand::Link { ws, wp, mt } => {
+            let mt = mt.as_deref().map(MtId::parse).transpose()?;
+            let bindings = bind(cli, &ws)?;
+            cli.submit(Op::WorkspaceLink, clean(json!({ "wp_id": WpId::parse(&wp)?, "mt_id": mt })), bindings)
+        }
+    }
+}
+
+/// Bindings that name the workspace.
+pub(super) fn bind(cli: &Cli, ws: &str) -> Outcome<Bindings> {
+    let id: WorkspaceId = cli.resolve(cli.link()?.as_ref(), "workspace", ws)?;
+    Ok(Bindings { workspace_id: Some(id), ..Bindings::default() })
+}
+
+fn simple(cli: &Cli, op: Op, ws: &str) -> Outcome<u8> {
+    let bindings = bind(cli, ws)?;
+    cli.submit(op, json!({}), bindings)
+}

@@ -1,0 +1,81 @@
+//! In process: the lock is held for one step and given back while a person decides.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use dcc_api::App;
+use dcc_api::door::{Decided, DecisionInput, Door as _, FlatJob, Presentation, Query};
+use dcc_core::job::{JobRequest, JobState};
+use dcc_core::principal::{Actor, Surface};
+use dcc_core::{ApprovalId, JobId, Outcome, Sha256Hex, limits};
+
+use super::{Link, is_settled, state_of};
+use crate::wire::open::{self, OpenOptions};
+use crate::wire::project::Found;
+
+pub struct Local {
+    found: Found,
+    actor: Actor,
+}
+
+impl Local {
+    pub fn new(found: Found, attended: bool) -> Self {
+        let actor = Actor::operator(if attended { Surface::Terminal } else { Surface::Bearer });
+        Self { found, actor }
+    }
+
+    /// One step under the lock.
+    fn step<T>(&self, act: impl FnOnce(&App) -> Outcome<T>) -> Outcome<T> {
+        self.found.require_project_id()?;
+        let options = OpenOptions { what: "command", wait: Duration::from_millis(limits::PROJECT_LOCK_WAIT_MS), serving: false };
+        let project = open::open(&self.found, &options)?;
+        act(&project.app)
+    }
+}
+
+/// A job of this process must end before the lock is given back.
+fn to_the_end(app: &App, job: FlatJob) -> Outcome<FlatJob> {
+    if job.state != JobState::Running {
+        return Ok(job);
+    }
+    app.runner.wait(job.job_id, None).map(|job| FlatJob::from(&job))
+}
+
+impl Link for Local {
+    fn submit(&self, request: &JobRequest) -> Outcome<FlatJob> {
+        self.step(|app| app.submit(self.actor, request.clone()).and_then(|job| to_the_end(app, job)))
+    }
+    fn cancel(&self, job: JobId, reason: Option<&str>) -> Outcome<FlatJob> {
+        self.step(|app| app.cancel(self.actor, job, reason.map(str::to_owned)))
+    }
+    fn present(&self, approval: ApprovalId) -> Outcome<Presentation> {
+        self.step(|app| app.present(self.actor, approval))
+    }
+    fn decide(&self, approval: ApprovalId, decision: &DecisionInput) -> Outcome<Decided> {
+        self.step(|app| {
+            let mut decided = app.decide(self.actor, approval, decision.clone())?;
+            decided.job = to_the_end(app, decided.job)?;
+            Ok(decided)
+        })
+    }
+    fn query(&self, query: &Query) -> Outcome<Value> {
+        self.step(|app| app.query(self.actor, query.clone()))
+    }
+    fn artifact(&self, sha256: Sha256Hex) -> Outcome<Vec<u8>> {
+        self.step(|app| app.artifact(self.actor, sha256))
+    }
+    fn wait(&self, job: JobId, decided: bool) -> Outcome<Value> {
+        loop {
+            let now = self.query(&Query::Job { job_id: job })?;
+            if is_settled(state_of(&now)?, decided) {
+                return Ok(now);
+            }
+            // Nobody owns the project while a person decides; another process will write the decision.
+            std::thread::park_timeout(Duration::from_millis(500));
+        }
+    }
+    fn is_served(&self) -> bool {
+        false
+    }
+}

@@ -1,0 +1,101 @@
+//! The operator's directories (XDG), never inside a repository: configuration, state, run time.
+
+use std::io::Write as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use dcc_core::ports::Clock;
+use dcc_core::{Failure, Outcome, ProjectId};
+
+/// Where the operator's own files stand.
+#[derive(Clone, Debug)]
+pub struct Dirs {
+    /// `$XDG_CONFIG_HOME/dcc`
+    pub config: PathBuf,
+    /// `$XDG_STATE_HOME/dcc`
+    pub state: PathBuf,
+    /// `$XDG_RUNTIME_DIR/dcc`, or `run` below the state directory.
+    pub runtime: PathBuf,
+    pub home: Option<PathBuf>,
+}
+
+impl Dirs {
+    /// From the environment; a relative XDG value is ignored as the specification says.
+    pub fn from_env() -> Outcome<Self> {
+        let var = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
+        let home = var("HOME");
+        let below = |name: &str, fallback: &str| {
+            var(name)
+                .or_else(|| home.as_ref().map(|h| h.join(fallback)))
+                .map(|p| p.join("dcc"))
+                .ok_or_else(|| Failure::invalid(format!("neither {name} nor HOME is set")).hint("set HOME to your home directory"))
+        };
+        let config = below("XDG_CONFIG_HOME", ".config")?;
+        let state = below("XDG_STATE_HOME", ".local/state")?;
+        let runtime = var("XDG_RUNTIME_DIR").filter(|p| p.is_dir()).map_or_else(|| state.join("run"), |p| p.join("dcc"));
+        Ok(Self { config, state, runtime, home })
+    }
+
+    pub fn config_file(&self) -> PathBuf {
+        self.config.join("config.toml")
+    }
+
+    /// Short on purpose: a Unix socket's path has 107 bytes.
+    pub fn socket(&self, project_id: ProjectId) -> PathBuf {
+        let text = project_id.to_string();
+        self.runtime.join(format!("{}.sock", &text[text.len() - 12..]))
+    }
+
+    fn credential_path(&self) -> PathBuf {
+        self.state.join("credential")
+    }
+
+    /// The operator's credential; none before `dcc init`.
+    pub fn credential(&self) -> Outcome<Option<String>> {
+        let path = self.credential_path();
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(Failure::engine(format!("{} cannot be read: {e}", path.display()))),
+        };
+        let mode = std::fs::metadata(&path).map(|m| m.permissions().mode() & 0o777).unwrap_or(0);
+        if mode & 0o077 != 0 {
+            return Err(Failure::new(dcc_core::Code::Unauthenticated, format!("{} can be read by others (mode {mode:o})", path.display()))
+                .hint(format!("chmod 600 {0}, or delete it: the next dcc init makes a new one", path.display())));
+        }
+        Ok(Some(text.trim().to_owned()).filter(|t| !t.is_empty()))
+    }
+
+    /// The credential, made on first use with mode 0600.
+    pub fn require_credential(&self, clock: &dyn Clock) -> Outcome<String> {
+        if let Some(credential) = self.credential()? {
+            return Ok(credential);
+        }
+        private_dir(&self.state)?;
+        let credential = hex::encode(clock.random());
+        let path = self.credential_path();
+        let made = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
+        match made {
+            Ok(mut file) => {
+                file.write_all(format!("{credential}\n").as_bytes())
+                    .and_then(|()| file.sync_all())
+                    .map_err(|e| Failure::engine(format!("{} cannot be written: {e}", path.display())))?;
+                Ok(credential)
+            }
+            // Another process was faster.
+            Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {
+                self.credential()?.ok_or_else(|| Failure::engine(format!("{} is empty", path.display())).hint("delete it and try again"))
+            }
+            Err(e) => Err(Failure::engine(format!("{} cannot be made: {e}", path.display()))),
+        }
+    }
+}
+
+/// Makes a directory and its parents, mode 0700 for what is made.
+pub fn private_dir(path: &Path) -> Outcome<()> {
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|e| Failure::engine(format!("the directory {} cannot be made: {e}", path.display())))
+}

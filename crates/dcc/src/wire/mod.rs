@@ -1,0 +1,9 @@
+//! Wiring: directories, configuration, the project's lock, and the adapters behind the ports. Only this crate sees all.
+
+pub mod clock;
+pub mod config;
+pub mod dirs;
+pub mod doctor;
+pub mod lock;
+pub mod open;
+pub mod project;

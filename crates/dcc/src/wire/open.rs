@@ -1,0 +1,204 @@
+//! Opening a project: the lock first, then canon, then what is derived, then recovery, then the door.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde_json::json;
+
+use dcc_api::App;
+use dcc_api::app::MachineFacts;
+use dcc_core::event::{Correlation, EventCode, NewEvent};
+use dcc_core::ports::version::HeadState;
+use dcc_core::ports::{AgentCatalogue, ArtifactStore, Recorder, Store, fresh};
+use dcc_core::principal::{Actor, Role};
+use dcc_core::workspace::{Workspace, WorkspaceKind, WorkspaceStatus, WorktreeBinding};
+use dcc_core::{Code, Failure, InstanceId, Outcome, ProjectId, WorkspaceId};
+use dcc_engines::files::WorktreeFs;
+use dcc_engines::sandbox::LandlockSandbox;
+use dcc_engines::search::RipgrepSearch;
+use dcc_jobs::recovery::RecoveryReport;
+use dcc_jobs::{Config, Context, Ports, Recipe, Runner, ledger};
+use dcc_locus::LocusStore;
+use dcc_recorder::{FileArtifacts, SqliteRecorder};
+use dcc_sessions::acp::AcpBackend;
+use dcc_store::{Opened, SqliteStore};
+
+use super::config::OperatorConfig;
+use super::lock::{self, ProjectLock};
+use super::project::Found;
+use crate::agents::Agents;
+
+/// A project that this process owns.
+pub struct Project {
+    pub app: Arc<App>,
+    pub recorder: Arc<SqliteRecorder>,
+    pub recovery: RecoveryReport,
+    pub store_opened: String,
+    _lock: ProjectLock,
+}
+
+/// How long to wait for the lock, and what the lock's note says.
+pub struct OpenOptions {
+    pub what: &'static str,
+    pub wait: std::time::Duration,
+    /// True for the server: it also drives jobs that were accepted and never started.
+    pub serving: bool,
+}
+
+/// Opens, making the project on first use.
+pub fn open(found: &Found, options: &OpenOptions) -> Outcome<Project> {
+    found.prepare()?;
+    let lock = lock::acquire(&found.state_dir, options.what, options.wait)?;
+    found.dirs.require_credential(found.clock.as_ref())?;
+    let known = found.project_id()?;
+    let project_id = known.unwrap_or_else(|| fresh::<ProjectId>(found.clock.as_ref()));
+    let instance_id = fresh::<InstanceId>(found.clock.as_ref());
+    let recorder = Arc::new(SqliteRecorder::open(&found.state_dir.join("recorder.db"), project_id, instance_id, Arc::clone(&found.clock))?);
+    let artifacts: Arc<dyn ArtifactStore> = Arc::new(FileArtifacts::open(&found.state_dir.join("artifacts"))?);
+    let as_recorder: Arc<dyn Recorder> = Arc::clone(&recorder) as _;
+    let locus = Arc::new(LocusStore::open(&found.state_dir.join("gov"), Arc::clone(&as_recorder), Arc::clone(&artifacts))?);
+    let (store, opened) = SqliteStore::open(&found.state_dir.join("devcc.db"), project_id, Arc::clone(&found.clock))?;
+    let store: Arc<dyn Store> = Arc::new(store);
+    let config = OperatorConfig::load(&found.dirs.config_file())?;
+    let script = Some(found.state_dir.join("scripted.json")).filter(|path| path.exists());
+    let agents = Arc::new(Agents::new(config.agents.clone(), script));
+    let host_command = vec![std::env::current_exe().map_err(|e| Failure::engine(format!("the program's own path is unknown: {e}")))?.into_os_string(), "sandbox-host".into()];
+    let run_dir = found.dirs.state.join("sandbox");
+    super::dirs::private_dir(&run_dir)?;
+    let listing = Arc::clone(&found.git);
+    let sandbox = Arc::new(LandlockSandbox::new(host_command, run_dir.clone()));
+    let ports = Ports {
+        recorder: Arc::clone(&as_recorder),
+        artifacts,
+        locus,
+        store,
+        version: Arc::clone(&found.git) as _,
+        sandbox: Arc::clone(&sandbox) as _,
+        search: Arc::new(RipgrepSearch::new(Arc::new(move |worktree: &WorktreeBinding| listing.list_files(worktree)))),
+        files: Arc::new(WorktreeFs),
+        sessions: Arc::new(AcpBackend::new(crate::agents::launcher(sandbox, run_dir, &found.dirs)?, agents.acp_options())),
+        agents: agents as Arc<dyn AgentCatalogue>,
+        clock: Arc::clone(&found.clock),
+    };
+    let context = Context::new(ports, job_config(found, project_id, instance_id, &config));
+    let runner = Runner::new(Arc::new(context));
+    let app = App::new(Arc::clone(&runner), MachineFacts { checks: super::doctor::machine_checks(found) })?;
+    first_events(&runner, found, known.is_none())?;
+    let store_opened = settle_store(&runner, &opened)?;
+    let recovery = runner.recover(options.serving)?;
+    register_root(&runner, found)?;
+    Ok(Project { app, recorder, recovery, store_opened, _lock: lock })
+}
+
+fn job_config(found: &Found, project_id: ProjectId, instance_id: InstanceId, config: &OperatorConfig) -> Config {
+    let mut protected = config.policy.protected_branches.clone();
+    if let HeadState::Branch { name, .. } | HeadState::Unborn { name } = &found.facts.head {
+        protected.push(name.clone());
+    }
+    for usual in ["main", "master"] {
+        protected.push(usual.to_owned());
+    }
+    protected.sort();
+    protected.dedup();
+    let recipes: BTreeMap<String, Recipe> = config
+        .recipes
+        .iter()
+        .map(|(name, entry)| {
+            let recipe = Recipe {
+                name: name.clone(),
+                argv: entry.argv.clone(),
+                timeout_ms: entry.timeout_ms,
+                writes: entry.writes,
+                read_paths: entry.read_paths.clone(),
+                env: entry.env.clone(),
+            };
+            (name.clone(), recipe)
+        })
+        .collect();
+    Config {
+        project_id,
+        project_name: found.name(),
+        instance_id,
+        root_path: found.root.clone(),
+        common_dir: found.facts.common_dir.clone(),
+        state_dir: found.state_dir.clone(),
+        worktrees_path: worktrees_path(&found.root),
+        protected_branches: protected,
+        recipes,
+    }
+}
+
+/// `../<repo>.wt`, never inside the repository.
+fn worktrees_path(root: &std::path::Path) -> PathBuf {
+    let name = root.file_name().map_or_else(|| "repository".into(), |n| n.to_os_string());
+    let mut dir = name;
+    dir.push(".wt");
+    root.parent().unwrap_or(root).join(dir)
+}
+
+fn first_events(runner: &Runner, found: &Found, is_new: bool) -> Outcome<()> {
+    if !is_new {
+        return Ok(());
+    }
+    let payload = json!({ "root_path": found.main.worktree_path, "object_format": found.facts.object_format, "git_version": found.facts.git_version, "config_digest": found.facts.config_digest });
+    let event = NewEvent::new(EventCode::ProjectCreated, Actor::SYSTEM, payload).once("project");
+    runner.cx.journal.append(vec![event]).map(|_| ())
+}
+
+/// A store that is new, was corrupt, or lags is fed from canon before anybody looks at it.
+fn settle_store(runner: &Runner, opened: &Opened) -> Outcome<String> {
+    Ok(match opened {
+        Opened::Existing => "ok".to_owned(),
+        Opened::Fresh => {
+            runner.cx.journal.rebuild()?;
+            "made from canon".to_owned()
+        }
+        Opened::RebuiltCorrupt { moved_to } => {
+            let event = NewEvent::new(EventCode::RebuildFinished, Actor::SYSTEM, json!({ "why": "devcc.db was corrupt", "moved_to": moved_to.to_string_lossy() }));
+            runner.cx.journal.append(vec![event])?;
+            runner.cx.journal.rebuild()?;
+            format!("devcc.db was corrupt; it was moved to {} and made anew from canon", moved_to.display())
+        }
+        Opened::ReadOnlyNewer { version } => format!("devcc.db has schema {version}, newer than this program; it is read only"),
+    })
+}
+
+/// The main worktree is a workspace of kind root; registering it changes nothing on disk.
+fn register_root(runner: &Runner, found: &Found) -> Outcome<()> {
+    let cx = &runner.cx;
+    let recorder = cx.ports.recorder.as_ref();
+    if ledger::workspaces(recorder)?.iter().any(|w| w.kind == WorkspaceKind::Root) {
+        return Ok(());
+    }
+    let now = cx.now();
+    let (branch, base_oid) = match &found.facts.head {
+        HeadState::Branch { name, oid } => (Some(name.clone()), Some(oid.clone())),
+        HeadState::Unborn { name } => (Some(name.clone()), None),
+        HeadState::Detached { oid } => (None, Some(oid.clone())),
+    };
+    let workspace = Workspace {
+        workspace_id: fresh::<WorkspaceId>(cx.ports.clock.as_ref()),
+        project_id: cx.config.project_id,
+        kind: WorkspaceKind::Root,
+        role: Role::Human,
+        status: WorkspaceStatus::Active,
+        binding: found.main.clone(),
+        branch: branch.clone(),
+        base_branch: branch,
+        base_oid: base_oid.clone(),
+        wp_id: None,
+        mt_id: None,
+        created_at: now,
+        updated_at: now,
+        last_opened_at: None,
+    };
+    if !recorder.is_writable() {
+        return Err(Failure::new(Code::Recorder, "the recorder is read only"));
+    }
+    let correlation = Correlation { workspace_id: Some(workspace.workspace_id), ..Correlation::default() };
+    let event = NewEvent::new(EventCode::WorkspaceImported, Actor::SYSTEM, json!({ "workspace": workspace })).about(&correlation).once("root-workspace");
+    cx.journal.append(vec![event])?;
+    cx.ports.store.write_workspace_json(&workspace, base_oid.as_ref())?;
+    Ok(())
+}

@@ -1,0 +1,105 @@
+//! Finding the project that a path belongs to, and making it one on first use.
+//!
+//! Opening writes nothing but DCC's own files: `.handshake/` (kept out of git through info/exclude, and passed by
+//! `git clean` because it looks like a nested repository) and the operator's state directory.
+
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use dcc_core::ports::Clock;
+use dcc_core::ports::VersionEngine;
+use dcc_core::ports::version::RepoFacts;
+use dcc_core::workspace::{WorktreeBinding, unescape_path};
+use dcc_core::{Code, Failure, Outcome, ProjectId};
+use dcc_engines::git::{GitCli, GitOptions};
+
+use super::dirs::{Dirs, private_dir};
+
+/// What `.handshake/` is kept out of git with.
+pub const EXCLUDE_LINES: [&str; 1] = ["/.handshake/"];
+
+/// A repository as found, before anything of it is opened.
+pub struct Found {
+    pub dirs: Dirs,
+    pub clock: Arc<dyn Clock>,
+    pub git: Arc<GitCli>,
+    pub facts: RepoFacts,
+    pub main: WorktreeBinding,
+    pub root: PathBuf,
+    /// `.handshake` in the main worktree.
+    pub state_dir: PathBuf,
+}
+
+/// Looks for the repository around `path`. Changes nothing.
+pub fn find(path: &Path, dirs: Dirs, clock: Arc<dyn Clock>) -> Outcome<Found> {
+    let private = dirs.state.join("git");
+    private_dir(&private)?;
+    let git = Arc::new(GitCli::new(GitOptions { git_program: None, operator_home: dirs.home.clone(), private_dir: private })?);
+    let path = path.canonicalize().map_err(|e| Failure::new(Code::VcsRepoInvalid, format!("{}: {e}", path.display())).hint("give the path of a git repository"))?;
+    let facts = git.inspect(&path)?;
+    if facts.bare {
+        return Err(Failure::new(Code::VcsRepoInvalid, format!("{} is a bare repository", path.display()))
+            .hint("bare repositories are not built yet: open a clone that has a main worktree"));
+    }
+    let main = facts.main.clone().ok_or_else(|| Failure::new(Code::VcsRepoInvalid, format!("{} has no main worktree", path.display())))?;
+    let root = main.worktree();
+    let state_dir = root.join(".handshake");
+    Ok(Found { dirs, clock, git, facts, main, root, state_dir })
+}
+
+impl Found {
+    /// True once `dcc init` has been here.
+    pub fn is_initialised(&self) -> bool {
+        self.state_dir.join("recorder.db").exists()
+    }
+
+    pub fn common_dir_path(&self) -> PathBuf {
+        use std::os::unix::ffi::OsStringExt as _;
+        std::ffi::OsString::from_vec(unescape_path(&self.facts.common_dir)).into()
+    }
+
+    /// Makes `.handshake/` and the exclude line; idempotent. Refuses what stands in the way.
+    pub fn prepare(&self) -> Outcome<()> {
+        match self.state_dir.symlink_metadata() {
+            Ok(meta) if meta.is_dir() => {}
+            Ok(_) => {
+                return Err(Failure::new(Code::VcsRepoInvalid, format!("{} is not a directory", self.state_dir.display())).hint("move it away; DCC keeps its records there"));
+            }
+            Err(_) => std::fs::DirBuilder::new()
+                .mode(0o700)
+                .create(&self.state_dir)
+                .map_err(|e| Failure::new(Code::Recorder, format!("{} cannot be made: {e}", self.state_dir.display())).hint("no record, no action: make the repository's directory writable"))?,
+        }
+        for sub in ["artifacts", "gov", "tmp"] {
+            private_dir(&self.state_dir.join(sub))?;
+        }
+        // An empty repository inside: `git clean -fdx` and `git stash -a` pass it by.
+        let handshake = dcc_store::workspace_json::open_handshake(&self.root)?;
+        dcc_store::workspace_json::ensure_marker(&handshake)?;
+        self.git.exclude(&self.facts.common_dir, &EXCLUDE_LINES)?;
+        Ok(())
+    }
+
+    /// The project's id: the one its recorder was made with.
+    pub fn project_id(&self) -> Outcome<Option<ProjectId>> {
+        if !self.is_initialised() {
+            return Ok(None);
+        }
+        use dcc_core::ports::Recorder as _;
+        let recorder = dcc_recorder::SqliteRecorder::open_read_only(&self.state_dir.join("recorder.db"))?;
+        Ok(recorder.by_seq(1)?.map(|event| event.project_id))
+    }
+
+    /// The project's id, or the failure that says how to make it a project.
+    pub fn require_project_id(&self) -> Outcome<ProjectId> {
+        self.project_id()?.ok_or_else(|| {
+            Failure::new(Code::NotFound, format!("{} is not a DCC project yet", self.root.display())).hint("dcc init, or dcc up, makes it one")
+        })
+    }
+
+    /// The repository's directory name, for people.
+    pub fn name(&self) -> String {
+        self.root.file_name().map_or_else(|| "repository".to_owned(), |n| n.to_string_lossy().into_owned())
+    }
+}
