@@ -74,8 +74,27 @@ impl Journal {
         let cursor = self.ports.store.cursor()?;
         match events.first() {
             Some(first) if first.seq == cursor + 1 => self.ports.store.apply(events),
-            _ => self.pull(cursor).map(|_| ()),
+            _ => self.catch_up(cursor),
         }
+    }
+
+    /// Feeds what is missing. A store that starts from nothing has lost the packets' projections too.
+    fn catch_up(&self, cursor: u64) -> Outcome<()> {
+        self.pull(cursor)?;
+        if cursor == 0 { self.project_all_packets() } else { Ok(()) }
+    }
+
+    /// Before a read: a store that lags or was deleted while in use is fed again from canon.
+    pub fn settle(&self) {
+        let Ok(head) = self.ports.recorder.head() else { return };
+        let Ok(cursor) = self.ports.store.cursor() else { return };
+        if cursor >= head.seq {
+            return;
+        }
+        let guard = self.projecting.lock().unwrap_or_else(PoisonError::into_inner);
+        let result = self.ports.store.cursor().and_then(|cursor| if cursor < head.seq { self.catch_up(cursor) } else { Ok(()) });
+        drop(guard);
+        *self.store_fault.lock().unwrap_or_else(PoisonError::into_inner) = result.err();
     }
 
     /// Applies everything after the cursor; answers the events that were new.
@@ -105,6 +124,9 @@ impl Journal {
             self.ports.store.apply(&page)?;
             self.project_packets(&record_keys(&page))?;
             self.tell(&page);
+        }
+        if cursor == 0 {
+            self.project_all_packets()?;
         }
         Ok(drift)
     }

@@ -17,6 +17,7 @@ use crate::door::{Paging, Query, SearchKind};
 
 impl App {
     pub(super) fn answer(&self, query: Query) -> Outcome<Value> {
+        self.cx().journal.settle();
         let ports = &self.cx().ports;
         match query {
             Query::Jobs { filter } => self.jobs(filter),

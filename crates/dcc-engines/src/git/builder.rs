@@ -78,7 +78,8 @@ const OPTIONS: &[(&str, &str)] = &[
     ("branch.autoSetupMerge", "false"),
     ("branch.autoSetupRebase", "never"),
     ("checkout.workers", "1"),
-    ("diff.autoRefreshIndex", "true"),
+    // `git diff` would write the refreshed index even without optional locks.
+    ("diff.autoRefreshIndex", "false"),
     ("diff.suppressBlankEmpty", "false"),
     ("diff.orderFile", "/dev/null"),
     ("status.renames", "true"),

@@ -3,7 +3,7 @@
 //! Invariants: one git process makes list, counts and text, so they cannot disagree; new ids of worktree files are
 //! computed as a commit would store them, without writing an object; submodules are compared by commit and not entered.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use dcc_core::failure::{Code, Failure, Outcome};
 use dcc_core::ids::Oid;
@@ -57,18 +57,21 @@ impl GitCli {
             None => self.tracked_changes(&repo, &ends, &[])?,
         };
         if ends.new.is_none() {
-            let seen: std::collections::HashSet<RepoPath> = files.iter().map(|f| f.path.clone()).collect();
+            let seen: HashSet<RepoPath> = files.iter().map(|f| f.path.clone()).collect();
             let mut more = untracked::list(self, &repo, binding, paths)?;
             more.retain(|f| !seen.contains(&f.path));
             files.extend(more);
+            self.mark_conflicts(&repo, &mut files)?;
             self.drop_filtered_oids(&repo, &mut files)?;
         }
         if !paths.is_empty() {
-            let wanted: std::collections::HashSet<&RepoPath> = paths.iter().collect();
+            let wanted: HashSet<&RepoPath> = paths.iter().collect();
             files.retain(|f| wanted.contains(&f.path) || f.renamed_from.as_ref().is_some_and(|o| wanted.contains(o)));
         }
         if !with_text {
-            files.iter_mut().for_each(|f| f.hunks = Vec::new());
+            for file in &mut files {
+                file.hunks = Vec::new();
+            }
         }
         files.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(files)
@@ -104,7 +107,7 @@ impl GitCli {
             return Ok(None);
         }
         let out = self.compare(repo, ends, &["--raw"], &[])?;
-        let wanted: std::collections::HashSet<&RepoPath> = paths.iter().collect();
+        let wanted: HashSet<&RepoPath> = paths.iter().collect();
         let mut named: Vec<RepoPath> = Vec::new();
         for record in raw::parse(&out)?.records {
             let both = [RepoPath::new(record.path).ok(), record.from.and_then(|f| RepoPath::new(f).ok())];
@@ -134,15 +137,30 @@ impl GitCli {
         let mut files: Vec<FileDiff> = Vec::new();
         for record in &parsed.records {
             let Ok(path) = RepoPath::new(record.path) else { continue };
-            if let Some(earlier) = files.iter_mut().rev().take(2).find(|f| f.path == path) {
-                // An unmerged path comes twice.
-                "conflict".clone_into(&mut earlier.change);
+            if files.last().is_some_and(|f| f.path == path) {
+                // An unmerged path may come twice.
+                continue;
+            }
+            let found = sections.remove(record.path).unwrap_or_default();
+            if found.is_empty() && record.letter == 'M' && record.old_mode == record.new_mode && record.new_oid.is_none() {
+                // Only the file's times differ from what the index remembers.
                 continue;
             }
             let counts = parsed.counts.get(record.path).copied().unwrap_or((None, None));
-            files.push(file(path, record, counts, sections.remove(record.path).unwrap_or_default()));
+            files.push(file(path, record, counts, found));
         }
         Ok(files)
+    }
+
+    /// Against the worktree git calls an unmerged path modified; the index knows better.
+    fn mark_conflicts(&self, repo: &Repo, files: &mut [FileDiff]) -> Outcome<()> {
+        let out = self.tool.command(repo, Access::Read, "ls-files").args(["--unmerged", "-z"]).output()?;
+        let names = out.split(|b| *b == 0).filter_map(|line| Some(&line[line.iter().position(|b| *b == b'\t')? + 1..]));
+        let unmerged: HashSet<&[u8]> = names.collect();
+        for file in files.iter_mut().filter(|f| unmerged.contains(f.path.as_bytes())) {
+            "conflict".clone_into(&mut file.change);
+        }
+        Ok(())
     }
 
     /// A path under a filter has no id that we could compute: the filter does not run.

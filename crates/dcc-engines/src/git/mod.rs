@@ -69,6 +69,9 @@ impl GitCli {
         let program = program.filter(|p| crate::exec::is_executable(p)).ok_or_else(|| {
             Failure::new(Code::VcsRepoInvalid, "no git was found on the PATH").hint("install git 2.38 or newer, or name it in the operator's configuration")
         })?;
+        if !options.private_dir.is_absolute() {
+            return Err(Failure::engine("the private directory must be an absolute path"));
+        }
         let home = options.private_dir.join("git-home");
         make_empty_home(&home)?;
         let scratch = options.private_dir.join("git-scratch");

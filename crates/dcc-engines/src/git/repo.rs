@@ -1,6 +1,6 @@
 //! Opening a repository by its registration, and finding one at registration. Authority: derived.
 //!
-//! Invariants: [`GitCli::open`] asserts the binding before every use; discovery happens in [`GitCli::find_repository`]
+//! Invariants: [`GitCli::open`] asserts the binding before every use; discovery happens in [`find_repository`]
 //! only, by our own walk, and what it finds is checked against the repository's own lists.
 
 use std::os::unix::ffi::OsStrExt as _;
@@ -121,7 +121,7 @@ impl GitCli {
     /// What stands at a path, for registration.
     pub(super) fn inspect_path(&self, path: &Path) -> Outcome<RepoFacts> {
         self.require_version()?;
-        let found = self.find_repository(path)?;
+        let found = find_repository(path)?;
         let common_text = escape_path(found.common_dir.as_os_str().as_bytes());
         let repo = self.open_common(&common_text)?;
         let is_bare = repo.config.value("core.bare").is_some_and(|v| matches!(v, b"true" | b"yes" | b"on" | b"1"));
@@ -152,28 +152,28 @@ impl GitCli {
             head,
         })
     }
+}
 
-    /// Walks up from a path. A `.git` file is believed only as far as the directory it names confirms it.
-    fn find_repository(&self, path: &Path) -> Outcome<Found> {
-        let start = std::fs::canonicalize(path).map_err(|e| not_a_repository(path, &format!("cannot be opened: {e}")))?;
-        for dir in start.ancestors() {
-            if dir.file_name().is_some_and(|n| n == ".git") {
-                continue;
-            }
-            let dot_git = dir.join(".git");
-            if dot_git.is_dir() && looks_like_git_dir(&dot_git) {
-                let common_dir = std::fs::canonicalize(&dot_git).map_err(|e| not_a_repository(path, &e.to_string()))?;
-                return Ok(Found { common_dir, worktree: Some(dir.to_owned()) });
-            }
-            if dot_git.is_file() {
-                return from_pointer(path, dir, &dot_git);
-            }
-            if looks_like_git_dir(dir) {
-                return Ok(Found { common_dir: dir.to_owned(), worktree: None });
-            }
+/// Walks up from a path. A `.git` file is believed only as far as the directory it names confirms it.
+fn find_repository(path: &Path) -> Outcome<Found> {
+    let start = std::fs::canonicalize(path).map_err(|e| not_a_repository(path, &format!("cannot be opened: {e}")))?;
+    for dir in start.ancestors() {
+        if dir.file_name().is_some_and(|n| n == ".git") {
+            continue;
         }
-        Err(not_a_repository(path, "is not inside a git repository"))
+        let dot_git = dir.join(".git");
+        if dot_git.is_dir() && looks_like_git_dir(&dot_git) {
+            let common_dir = std::fs::canonicalize(&dot_git).map_err(|e| not_a_repository(path, &e.to_string()))?;
+            return Ok(Found { common_dir, worktree: Some(dir.to_owned()) });
+        }
+        if dot_git.is_file() {
+            return from_pointer(path, dir, &dot_git);
+        }
+        if looks_like_git_dir(dir) {
+            return Ok(Found { common_dir: dir.to_owned(), worktree: None });
+        }
     }
+    Err(not_a_repository(path, "is not inside a git repository"))
 }
 
 #[derive(Debug)]

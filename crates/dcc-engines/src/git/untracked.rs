@@ -38,7 +38,7 @@ pub(super) fn list(git: &GitCli, repo: &Repo, binding: &WorktreeBinding, paths: 
             files.push(file);
             continue;
         }
-        if let Some(file) = read_one(&root, path, &mut budget)? {
+        if let Some(file) = read_one(&root, path, &mut budget) {
             files.push(file);
         }
     }
@@ -66,7 +66,7 @@ fn blank(path: RepoPath, mode: &str) -> FileDiff {
 }
 
 /// None when it is gone by now, or nothing git would store.
-fn read_one(root: &Root, path: RepoPath, budget: &mut u64) -> Outcome<Option<FileDiff>> {
+fn read_one(root: &Root, path: RepoPath, budget: &mut u64) -> Option<FileDiff> {
     match root.look(&path) {
         Ok(Node::Regular { file, is_executable, bytes }) => {
             let mut found = blank(path, if is_executable { "100755" } else { "100644" });
@@ -82,16 +82,16 @@ fn read_one(root: &Root, path: RepoPath, budget: &mut u64) -> Outcome<Option<Fil
                     describe(&mut found, &content);
                 }
             }
-            Ok(Some(found))
+            Some(found)
         }
         Ok(Node::Symlink(text)) => {
             let mut found = blank(path, "120000");
             describe(&mut found, &text);
-            Ok(Some(found))
+            Some(found)
         }
-        Ok(Node::Absent | Node::Directory | Node::Special | Node::ThroughLink) => Ok(None),
+        Ok(Node::Absent | Node::Directory | Node::Special | Node::ThroughLink) => None,
         // A file that may not be read is still an untracked file.
-        Err(_) => Ok(Some(blank(path, "100644"))),
+        Err(_) => Some(blank(path, "100644")),
     }
 }
 

@@ -1,6 +1,6 @@
 //! A repository, an operator, and an engine; and the way from a selection to a commit.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
@@ -25,7 +25,8 @@ use dcc_engines::git::{GitCli, GitOptions};
 pub const NOW: Timestamp = Timestamp(1_770_000_000_000);
 
 pub struct Lab {
-    pub dir: tempfile::TempDir,
+    /// Held for its end: the directory goes with it.
+    pub _dir: tempfile::TempDir,
     pub repo: PathBuf,
     pub home: PathBuf,
     pub engine: GitCli,
@@ -61,7 +62,7 @@ impl Lab {
         }
         std::fs::write(home.join(".gitconfig"), "[user]\n\tname = Olive Operator\n\temail = olive@example.org\n").unwrap();
         let engine = GitCli::new(GitOptions { git_program: None, operator_home: Some(home.clone()), private_dir: private }).unwrap();
-        let lab = Self { dir, repo, home, engine };
+        let lab = Self { _dir: dir, repo, home, engine };
         let mut args = vec!["init", "-q", "-b", "work"];
         args.extend(init);
         lab.git(&args);
@@ -176,6 +177,8 @@ impl Lab {
         let out = Command::new("git")
             .args(["diff-tree", "-r", "-z", "--no-commit-id", "--name-only", "--no-renames", oid.as_str()])
             .current_dir(&self.repo)
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap())
             .env("HOME", &self.home)
             .output()
             .unwrap();
@@ -229,6 +232,7 @@ fn cleared_for<P: PlanBody>(body: P, op: Op, job_id: JobId) -> Cleared<P> {
         plan_digest: frozen.plan_digest(),
         plan_artifact: Sha256Hex::ZERO,
         preview: frozen.preview().clone(),
+        preview_ref: None,
         preview_digest: frozen.preview_digest(),
         rule: "test".into(),
         offered: vec![Scope::Once],
@@ -258,6 +262,7 @@ fn cleared_for<P: PlanBody>(body: P, op: Op, job_id: JobId) -> Cleared<P> {
         requirement: &requirement,
         plan_digest: frozen.plan_digest(),
         own_workspace_id: None,
+        wp_id: None,
         model: None,
         protected_branches: &[],
         out_of_scope: &[],
@@ -270,9 +275,9 @@ fn cleared_for<P: PlanBody>(body: P, op: Op, job_id: JobId) -> Cleared<P> {
     clear(frozen, &verdict).unwrap()
 }
 
-/// Every file below a directory with its bytes, kind, mode and link text; equal means untouched.
-pub fn fingerprint(dir: &Path) -> BTreeMap<PathBuf, (u32, Vec<u8>)> {
-    let mut found = BTreeMap::new();
+/// Every file below a directory as path, mode, size and hash of its bytes or link text; equal means untouched.
+pub fn fingerprint(dir: &Path) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
     let mut stack = vec![dir.to_owned()];
     while let Some(at) = stack.pop() {
         let meta = at.symlink_metadata().unwrap();
@@ -286,9 +291,16 @@ pub fn fingerprint(dir: &Path) -> BTreeMap<PathBuf, (u32, Vec<u8>)> {
         } else {
             Vec::new()
         };
-        found.insert(at, (meta.mode(), content));
+        found.insert(format!("{} {:o} {} {}", at.display(), meta.mode(), content.len(), Sha256Hex::of(&content)));
     }
     found
+}
+
+/// Panics with what differs, and only that.
+pub fn assert_untouched(before: &BTreeSet<String>, dir: &Path) {
+    let after = fingerprint(dir);
+    let changed: Vec<&String> = before.symmetric_difference(&after).collect();
+    assert!(changed.is_empty(), "{changed:#?}");
 }
 
 pub fn make_executable(path: &Path) {

@@ -47,7 +47,7 @@ impl JobKind for Commit {
         }
         params::bounded("message", &message, limits::TEXT_BYTES_MAX)?;
         let message_sha256 = cx.ports.artifacts.put(message.as_bytes())?;
-        let (author_name, author_email) = cx.ports.version.identity()?;
+        let (author_name, author_email) = cx.ports.version.identity_for(&workspace.binding)?;
         let globs = match &workspace.wp_id {
             Some(wp_id) => cx.ports.locus.packet(wp_id)?.map(|e| e.record.in_scope_paths).unwrap_or_default(),
             None => Vec::new(),

@@ -74,7 +74,7 @@ pub fn problem(shell: &Shell, view: &ProblemView, now_ms: i64) -> Markup {
 pub fn not_found(shell: &Shell, path: &str, now_ms: i64) -> Markup {
     let view = ProblemView {
         status: 404,
-        code: "HSK-404-PAGE".to_owned(),
+        code: "HSK-404-NOT-FOUND".to_owned(),
         title: "Nothing stands at this address".to_owned(),
         cause: Some(format!("{path} names no screen and no object of this project.")),
         hint: Some("Ids change with the project: check which one this server serves, or search for the object.".to_owned()),

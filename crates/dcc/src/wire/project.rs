@@ -75,8 +75,7 @@ impl Found {
             private_dir(&self.state_dir.join(sub))?;
         }
         // An empty repository inside: `git clean -fdx` and `git stash -a` pass it by.
-        let handshake = dcc_store::workspace_json::open_handshake(&self.root)?;
-        dcc_store::workspace_json::ensure_marker(&handshake)?;
+        dcc_store::nested_repository(&self.state_dir)?;
         self.git.exclude(&self.facts.common_dir, &EXCLUDE_LINES)?;
         Ok(())
     }
@@ -86,9 +85,7 @@ impl Found {
         if !self.is_initialised() {
             return Ok(None);
         }
-        use dcc_core::ports::Recorder as _;
-        let recorder = dcc_recorder::SqliteRecorder::open_read_only(&self.state_dir.join("recorder.db"))?;
-        Ok(recorder.by_seq(1)?.map(|event| event.project_id))
+        dcc_recorder::project_id_of(self.state_dir.join("recorder.db"))
     }
 
     /// The project's id, or the failure that says how to make it a project.

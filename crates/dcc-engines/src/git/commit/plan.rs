@@ -45,12 +45,14 @@ impl GitCli {
         let quarantine = Quarantine::fresh(&intent.quarantine)?;
         snapshot::copy(&root, &selection, &quarantine.tree)?;
         let built = self.build(&repo, &quarantine, &parent_oid, &selection)?;
-        check_expected(intent, &built.entries)?;
+        check_expected(intent, &selection, &built.entries)?;
         check_index(&selection, &staged, &built.entries)?;
         if built.tree == built.parent_tree {
             return Err(Failure::new(Code::VcsNothingToCommit, "the selected paths equal the parent commit").hint("nothing has to be committed"));
         }
         let (paths, secret_findings) = self.describe(&repo, &quarantine, &built, &selection, &message)?;
+        // The objects hold the bytes now.
+        let _ = std::fs::remove_dir_all(&quarantine.tree);
         Ok(CommitPlan {
             workspace_id: intent.workspace_id,
             branch_ref,
@@ -194,8 +196,8 @@ fn check_author(name: &str, email: &str) -> Outcome<()> {
 }
 
 /// What the person saw is what stands there now.
-fn check_expected(intent: &CommitIntent, entries: &HashMap<RepoPath, Entry>) -> Outcome<()> {
-    for (path, expected) in &intent.expected {
+fn check_expected(intent: &CommitIntent, selection: &Selection, entries: &HashMap<RepoPath, Entry>) -> Outcome<()> {
+    for (path, expected) in intent.expected.iter().filter(|(p, _)| selection.contains_key(p)) {
         let now = entries.get(path).map(|(_, oid)| oid);
         if now != expected.as_ref() {
             return Err(Failure::new(Code::StalePreview, format!("{} changed since it was selected", path.display())).hint("look at it again and select anew"));

@@ -3,7 +3,7 @@
 //! Invariants: nothing is selected that was not named, except the old half of a rename whose new half was; every path is
 //! looked at without following links; nested repositories are not entered.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use dcc_core::failure::{Code, Failure, Outcome};
 use dcc_core::ids::Oid;
@@ -13,7 +13,7 @@ use dcc_core::path::RepoPath;
 use super::Entry;
 use crate::files::{Node, Root, refuse_own_state};
 use crate::git::builder::{Access, Repo};
-use crate::git::{GitCli, attrs, raw};
+use crate::git::{GitCli, raw};
 
 /// What a selected path becomes in the tree.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -111,20 +111,17 @@ impl GitCli {
         Ok(found)
     }
 
-    /// Git would not take an ignored file without being forced; neither do we.
+    /// Git would not take an ignored file without being forced; neither do we. What the index holds was forced before.
     pub(super) fn refuse_ignored(&self, repo: &Repo, new_paths: &[&RepoPath]) -> Outcome<()> {
         if new_paths.is_empty() {
             return Ok(());
         }
-        let run = self.tool.command(repo, Access::Read, "check-ignore").args(["-z", "--stdin"]).stdin(attrs::joined(new_paths)).run()?;
-        match run.code() {
-            Some(1) => Ok(()),
-            Some(0) => {
-                let out = run.output()?;
-                let first = out.split(|b| *b == 0).next().unwrap_or_default();
-                Err(Failure::new(Code::VcsPathDenied, format!("{} is ignored by git", String::from_utf8_lossy(first))).hint("if it is meant, stage it once yourself: git add -f -- PATH"))
-            }
-            _ => Err(run.failure()),
+        // `check-ignore` would read names as patterns with magic.
+        let out = self.tool.command(repo, Access::Read, "ls-files").args(["--cached", "--others", "--exclude-standard", "-z"]).output()?;
+        let known: HashSet<&[u8]> = out.split(|b| *b == 0).collect();
+        match new_paths.iter().find(|p| !known.contains(p.as_bytes())) {
+            None => Ok(()),
+            Some(path) => Err(denied(path, "is ignored by git").hint("if it is meant, stage it once yourself: git add -f -- PATH")),
         }
     }
 

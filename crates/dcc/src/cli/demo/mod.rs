@@ -35,12 +35,13 @@ pub fn run(cli: &Cli, args: &DemoArgs) -> Outcome<u8> {
     let credential = place.dirs.require_credential(cli.clock.as_ref())?;
     let (tell, told) = mpsc::channel();
     let (out, headless, no_open, root) = (cli.out, args.headless, args.no_open, dir.clone());
+    let app = std::sync::Arc::clone(&project.app);
     serve_project(&place, &project, args.port, move |ready| {
         let (ready, remote) = (ready.clone(), Remote::over_tcp(ready.port, credential));
         // The player talks to this very server, so it must not stand in its way.
         std::thread::spawn(move || {
             let result = if headless {
-                play::slice(&remote, &out)
+                play::slice(&remote, &out, &app)
             } else {
                 seed::packets(&remote, &out).map(|()| {
                     out.say(&format!("the command center is open at {}", ready.base_url));

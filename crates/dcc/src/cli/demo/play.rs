@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use dcc_api::App;
 use dcc_api::door::{DecisionInput, FlatJob, Paging, Query, Verdict};
 use dcc_core::approval::{ApprovalStatus, Scope};
 use dcc_core::ids::{ApprovalId, JobId, WorkspaceId, WpId};
@@ -90,7 +91,7 @@ fn text<'a>(value: &'a Value, key: &str) -> &'a str {
 }
 
 /// The whole slice; every step is checked against the running product.
-pub fn slice(link: &Remote, out: &Output) -> Outcome<()> {
+pub fn slice(link: &Remote, out: &Output, app: &App) -> Outcome<()> {
     let mut s = Steps { out, number: 0, decisions: 0 };
     s.step("fill the board", || packets(link, out).map(|()| ((), "five packets in five lanes, one session waiting".to_owned())))?;
     s.decisions += 1;
@@ -112,7 +113,7 @@ pub fn slice(link: &Remote, out: &Output) -> Outcome<()> {
     let session_id = agent(link, &mut s, workspace_id)?;
     let commit_job = review_and_commit(link, &mut s, workspace_id)?;
     check_and_close(link, &mut s, &wp, &session_id, workspace_id, commit_job)?;
-    prove(link, &mut s, &wp)?;
+    prove(link, &mut s, &wp, app)?;
     out.say(&format!("done: {} steps; no person approved: {} decisions of risk R1 were made unattended by this demo and are recorded so", s.number, s.decisions));
     Ok(())
 }
@@ -208,7 +209,7 @@ fn check_and_close(link: &Remote, s: &mut Steps<'_>, wp: &str, session_id: &str,
     })
 }
 
-fn prove(link: &Remote, s: &mut Steps<'_>, wp: &str) -> Outcome<()> {
+fn prove(link: &Remote, s: &mut Steps<'_>, wp: &str, app: &App) -> Outcome<()> {
     s.step("the board file is in step", || {
         let board = link.query(&Query::Board)?;
         let state = text(&board, "mirror_state");
@@ -227,7 +228,10 @@ fn prove(link: &Remote, s: &mut Steps<'_>, wp: &str) -> Outcome<()> {
         Ok(((), format!("{} events of {} kinds, joined by {wp}", items.len(), codes.len())))
     })?;
     s.step("the chain verifies", || {
-        let health = link.query(&Query::Health)?;
-        Ok(((), format!("head at event {}", health["recorder"]["head"]["seq"])))
+        let report = app.verify()?;
+        match report.first_bad_seq {
+            None if report.ok => Ok(((), format!("{} events, head {}", report.events, report.head.hash.short()))),
+            seq => Err(Failure::new(Code::Integrity, format!("broken at event {}: {}", seq.unwrap_or(0), report.problem.unwrap_or_default()))),
+        }
     })
 }

@@ -1,0 +1,165 @@
+//! Health: what holds, with evidence, and what a crash left for a person.
+//!
+//! Authority: derived. Invariant: a check that could not be made is unknown, never ok.
+
+use dcc_core::job::JobState;
+use dcc_core::ports::{JobFilter, MirrorState};
+use dcc_core::session::StateReason;
+use dcc_core::limits;
+
+use super::super::App;
+use super::rows::{counted, posture_word};
+use crate::view::{FixView, HealthGroup, HealthRow, HealthView, RecoveryRow};
+
+impl App {
+    pub(super) fn health_view(&self) -> HealthView {
+        let recovery = self.recovery();
+        HealthView {
+            groups: vec![
+                group("Record", "what happened, append-only", self.record_checks()),
+                group("Project", "packets, board, derived data, git", self.project_checks()),
+                group("Agents and sandbox", "who can work here, and how confined", self.agent_checks()),
+                group("Machine", "checked when the server started", self.machine_rows()),
+            ]
+            .into_iter()
+            .filter(|g| !g.rows.is_empty())
+            .collect(),
+            recovery_note: (!recovery.is_empty()).then(|| "A process ended while these were at work.".to_owned()),
+            recovery,
+            checked_at_ms: Some(self.cx().now().as_ms()),
+        }
+    }
+
+    fn record_checks(&self) -> Vec<HealthRow> {
+        let recorder = &self.cx().ports.recorder;
+        let writable = recorder.is_writable();
+        let head = match recorder.head() {
+            Ok(head) => row("Recorder", if writable { "ok" } else { "fault" }, &format!("seq {}, {}", head.seq, if writable { "writable" } else { "cannot write: no record, no action" })),
+            Err(failure) => row("Recorder", "fault", &failure.message),
+        };
+        let chain = match self.last_verified() {
+            Some((report, at)) if report.ok => HealthRow { since_at_ms: Some(at.as_ms()), ..row("Hash chain", "ok", &format!("{} verified", counted(report.events as usize, "event"))) },
+            Some((report, at)) => HealthRow {
+                since_at_ms: Some(at.as_ms()),
+                ..row("Hash chain", "fault", &format!("first bad seq {}: {}", report.first_bad_seq.unwrap_or(0), report.problem.unwrap_or_default()))
+            },
+            None => fixed(row("Hash chain", "unknown", "not verified by this process yet"), "Copy the command", None, Some("dcc recorder verify")),
+        };
+        vec![head, chain]
+    }
+
+    fn project_checks(&self) -> Vec<HealthRow> {
+        let cx = self.cx();
+        let ports = &cx.ports;
+        let health = ports.store.health();
+        let (store, lag) = match cx.journal.store_fault() {
+            Some(fault) => ("fault", format!("{}; ", fault.message)),
+            None if matches!(health.status.as_str(), "ok" | "rebuilt") => ("ok", String::new()),
+            None => ("needs", String::new()),
+        };
+        let said = format!("{lag}{} {}, applied to seq {}, {} KB, schema {}", health.status, health.message, health.cursor, health.bytes / 1024, health.schema_version);
+        let mut rows = vec![row("Derived store", store, &said)];
+        rows.push(match ports.locus.packets() {
+            Ok(packets) => match packets.iter().find(|e| e.drift.is_some()) {
+                Some(entry) => HealthRow {
+                    fix: Some(FixView { label: "Open packet".to_owned(), href: Some(format!("/wp/{}", entry.record.wp_id)), ..FixView::default() }),
+                    ..row("Packet records", "drift", &format!("{}: {}", entry.record.wp_id, entry.drift.clone().unwrap_or_default()))
+                },
+                None => row("Packet records", "ok", &format!("{}, all as last accepted", counted(packets.len(), "packet"))),
+            },
+            Err(failure) => row("Packet records", "fault", &failure.message),
+        });
+        rows.push(self.board_check());
+        rows.push(match ports.version.identity() {
+            Ok((name, mail)) => row("Commit author", "ok", &format!("{name} <{mail}>")),
+            Err(failure) => fixed(row("Commit author", "needs", &failure.message), "Copy the command", None, Some("git config --global user.name \"Your Name\"")),
+        });
+        rows.extend(self.root_check());
+        rows
+    }
+
+    fn board_check(&self) -> HealthRow {
+        match self.cx().ports.locus.board() {
+            Ok(facts) => {
+                let said = facts.message.clone().unwrap_or_else(|| facts.path.clone());
+                match facts.mirror_state {
+                    MirrorState::Synchronized => row("Task board file", "ok", &said),
+                    MirrorState::Stale => fixed(row("Task board file", "drift", &said), "Write the file", Some("locus.sync_task_board"), None),
+                    MirrorState::AdvisoryEdit | MirrorState::NormalizationRequired => row("Task board file", "needs", &said),
+                }
+            }
+            Err(failure) => row("Task board file", "unknown", &failure.message),
+        }
+    }
+
+    /// The main worktree: git answers, and our own directory is not among its changes.
+    fn root_check(&self) -> Vec<HealthRow> {
+        let ports = &self.cx().ports;
+        let Some(root) = ports.store.workspaces().unwrap_or_default().into_iter().find(|w| w.kind == dcc_core::workspace::WorkspaceKind::Root) else {
+            return vec![row("Repository", "unknown", "the main worktree is not registered")];
+        };
+        match ports.version.status(&root.binding) {
+            Ok(status) => {
+                let seen = status.entries.iter().any(|e| e.path.as_bytes().starts_with(b".handshake"));
+                vec![
+                    row("Repository", "ok", &format!("{} read by {}", counted(status.entries.len(), "changed path"), status.engine)),
+                    if seen { row("Exclude rule", "needs", ".handshake shows as a change; git's info/exclude lacks it") } else { row("Exclude rule", "ok", ".handshake is not among git's changes") },
+                ]
+            }
+            Err(failure) => vec![row("Repository", "fault", &failure.message)],
+        }
+    }
+
+    fn agent_checks(&self) -> Vec<HealthRow> {
+        let ports = &self.cx().ports;
+        let posture = ports.sandbox.posture();
+        let notes = if posture.notes.is_empty() { String::new() } else { format!(": {}", posture.notes.join("; ")) };
+        let whole = posture.filesystem && posture.network && posture.processes;
+        let mut rows = vec![row("Sandbox", if whole { "ok" } else if posture.filesystem { "needs" } else { "fault" }, &format!("{}{notes}", posture_word(&posture)))];
+        rows.extend(ports.agents.list().into_iter().map(|(name, installed, what)| row(&format!("Agent {name}"), if installed { "ok" } else { "absent" }, &what)));
+        rows
+    }
+
+    fn recovery(&self) -> Vec<RecoveryRow> {
+        let store = &self.cx().ports.store;
+        let stalled = store.jobs(&JobFilter { states: vec![JobState::Stalled], ..JobFilter::default() }).unwrap_or_default();
+        let crashed = store.sessions(limits::PAGE_MAX).unwrap_or_default().into_iter().filter(|s| !s.state.is_terminal() && s.state_reason == StateReason::CrashRecovery);
+        let mut rows: Vec<RecoveryRow> = crashed
+            .map(|s| RecoveryRow {
+                session_id: Some(s.session_id.to_string()),
+                job_id: None,
+                agent: Some(s.agent.clone()),
+                wp_id: s.wp_id.as_ref().map(ToString::to_string),
+                mt_id: s.mt_id.as_ref().map(ToString::to_string),
+                state: s.state_reason.as_str(),
+                evidence: format!("{}, last activity {}", counted(s.turns as usize, "turn"), s.last_activity_at),
+                since_at_ms: Some(s.last_activity_at.as_ms()),
+                safe_to_resume: !stalled.iter().any(|j| j.bindings.session_id == Some(s.session_id)),
+            })
+            .collect();
+        rows.extend(stalled.iter().map(|j| RecoveryRow {
+            session_id: None,
+            job_id: Some(j.job_id.to_string()),
+            agent: None,
+            wp_id: j.bindings.wp_id.as_ref().map(ToString::to_string),
+            mt_id: j.bindings.mt_id.as_ref().map(ToString::to_string),
+            state: j.state.as_str().to_owned(),
+            evidence: j.failure.as_ref().map_or_else(|| format!("{} did not end", j.op), |f| f.message.clone()),
+            since_at_ms: Some(j.updated_at.as_ms()),
+            safe_to_resume: false,
+        }));
+        rows
+    }
+}
+
+fn group(title: &str, note: &str, rows: Vec<HealthRow>) -> HealthGroup {
+    HealthGroup { title: title.to_owned(), note: note.to_owned(), rows }
+}
+
+fn row(name: &str, status: &str, evidence: &str) -> HealthRow {
+    HealthRow { name: name.to_owned(), status: status.to_owned(), evidence: evidence.to_owned(), ..HealthRow::default() }
+}
+
+fn fixed(row: HealthRow, label: &str, op: Option<&str>, command: Option<&str>) -> HealthRow {
+    HealthRow { fix: Some(FixView { label: label.to_owned(), op: op.map(str::to_owned), href: None, command: command.map(str::to_owned) }), ..row }
+}

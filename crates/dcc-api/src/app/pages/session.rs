@@ -1,0 +1,246 @@
+//! One session, live.
+//!
+//! Authority: derived. Failure: HSK-404-SESSION when there is no such session; every other part may be missing.
+
+use std::collections::HashMap;
+
+use dcc_core::approval::Approval;
+use dcc_core::event::{Event, EventCode};
+use dcc_core::job::Job;
+use dcc_core::op::{self, Op};
+use dcc_core::ports::sessions::ToolStatus;
+use dcc_core::ports::store::{Message, ToolCall};
+use dcc_core::ports::version::DiffSource;
+use dcc_core::ports::{EventFilter, JobFilter, Order};
+use dcc_core::session::{Session, SessionState, StateReason};
+use dcc_core::{Code, Failure, JobId, Outcome, SessionId, limits};
+use dcc_jobs::ledger;
+
+use super::super::App;
+use super::changes::file_rows;
+use super::names::{Names, applies};
+use super::packet_parts::action;
+use super::rows::{event_row, grant_row, job_row, line, session_row, tool_call_row};
+use super::turns::{TURNS_MAX, turns};
+use crate::view::{ActionView, ApprovalCard, CostView, FailureView, LedgerRow, PlanEntry, SessionView};
+
+/// Messages and calls read for one page; older ones stand in the record.
+const READ_MAX: usize = 20_000;
+const JOBS_SHOWN: usize = 20;
+const EVENTS_SHOWN: usize = 20;
+const HELD_MAX: usize = 20;
+
+impl App {
+    pub(super) fn session_view(&self, id: SessionId) -> Outcome<SessionView> {
+        let ports = &self.cx().ports;
+        // The derived record carries the counts; canon answers when it lags behind.
+        let session = match ports.store.session(id) {
+            Ok(Some(session)) => session,
+            _ => ledger::session(ports.recorder.as_ref(), id)?,
+        };
+        let names = self.names();
+        let mut view = SessionView { session: self.session_since(session_row(&session, &names), &session), ..SessionView::default() };
+        let messages = self.messages(id);
+        let calls = self.calls(id);
+        let jobs = ports.store.jobs(&JobFilter { session_id: Some(id), limit: limits::PAGE_MAX, ..JobFilter::default() }).unwrap_or_default();
+        view.held = self.held(&session, &names);
+        self.fill_turns(&mut view, &session, &messages, &calls, &jobs);
+        view.ledger = sums(&calls);
+        view.jobs = jobs.iter().filter(|j| j.op != Op::CapabilityRequest && j.op != Op::FsWrite).take(JOBS_SHOWN).map(job_row).collect();
+        view.grants = names.grants.iter().filter(|g| applies(g, &session)).map(|g| grant_row(g, &names)).collect();
+        view.children = names.sessions.values().filter(|s| s.parent_session_id == Some(id)).map(|s| session_row(s, &names)).collect();
+        self.fill_updates(&mut view, id);
+        self.fill_changes_of(&mut view, &session);
+        let filter = EventFilter { session_id: Some(id), order: Order::Descending, limit: EVENTS_SHOWN, ..EventFilter::default() };
+        view.events = ports.recorder.read(&filter).unwrap_or_default().iter().map(event_row).collect();
+        view.failure = fault(&session);
+        view.output = session.fault.as_deref().map(|f| f.lines().skip(1).take(20).map(str::to_owned).collect()).unwrap_or_default();
+        view.actions = actions(&session);
+        view.handoff_required = session.handoff_required;
+        if view.turns.is_empty() {
+            view.starters = self.starters(&session);
+        }
+        Ok(view)
+    }
+
+    /// All messages up to a bound, the text of large ones from their artifacts.
+    fn messages(&self, id: SessionId) -> Vec<Message> {
+        let mut all: Vec<Message> = Vec::new();
+        while all.len() < READ_MAX {
+            let after = all.last().map_or(0, |m| m.seq);
+            let page = self.cx().ports.store.messages(id, after, limits::PAGE_MAX).unwrap_or_default();
+            let full = page.len() == limits::PAGE_MAX;
+            all.extend(page);
+            if !full {
+                break;
+            }
+        }
+        let recent = all.len().saturating_sub(TURNS_MAX);
+        for message in all.iter_mut().skip(recent) {
+            if let Some(text) = self.text_of(message.text_ref) {
+                message.text = text;
+            }
+        }
+        all
+    }
+
+    fn calls(&self, id: SessionId) -> Vec<ToolCall> {
+        let mut all: Vec<ToolCall> = Vec::new();
+        while all.len() < READ_MAX {
+            let after = all.last().map_or(0, |c| c.seq);
+            let page = self.cx().ports.store.tool_calls(Some(id), after, limits::PAGE_MAX).unwrap_or_default();
+            let full = page.len() == limits::PAGE_MAX;
+            all.extend(page);
+            if !full {
+                break;
+            }
+        }
+        all
+    }
+
+    /// Pending requests of this session, oldest first.
+    fn held(&self, session: &Session, names: &Names) -> Vec<ApprovalCard> {
+        let mut pending: Vec<&Approval> = names.pending_of(session.session_id).collect();
+        pending.sort_by_key(|a| a.requested_at);
+        pending.into_iter().take(HELD_MAX).map(|a| self.card(a, names)).collect()
+    }
+
+    fn fill_turns(&self, view: &mut SessionView, session: &Session, messages: &[Message], calls: &[ToolCall], jobs: &[Job]) {
+        let by_id: HashMap<JobId, Job> = jobs.iter().filter(|j| j.op == Op::SessionRun).map(|j| (j.job_id, j.clone())).collect();
+        let held: Vec<String> = view.held.iter().map(|c| c.approval.approval_id.clone()).collect();
+        let mut all = turns(messages, calls, &session.agent, &by_id, &held);
+        let earlier = all.len().saturating_sub(TURNS_MAX);
+        view.earlier_turns = earlier as i64;
+        view.turns = all.split_off(earlier);
+        if session.state.is_terminal() {
+            for turn in view.turns.iter_mut().filter(|t| t.status == "running") {
+                "failed".clone_into(&mut turn.status);
+            }
+        }
+    }
+
+    /// Plan and cost from the agent's own updates; the last one counts.
+    fn fill_updates(&self, view: &mut SessionView, id: SessionId) {
+        let filter = EventFilter { session_id: Some(id), codes: vec![EventCode::SessionUpdate], order: Order::Descending, limit: 200, ..EventFilter::default() };
+        let updates = self.cx().ports.recorder.read(&filter).unwrap_or_default();
+        let last = |kind: &str| updates.iter().find(|e| e.payload["kind"] == kind);
+        view.plan = last("plan").map(plan_entries).unwrap_or_default();
+        view.session.cost = last("usage").and_then(|e| e.payload["cost"].as_str()).and_then(cost);
+    }
+
+    fn fill_changes_of(&self, view: &mut SessionView, session: &Session) {
+        let Some(workspace) = session.workspace_id.and_then(|id| self.workspace(id).ok()) else { return };
+        let scope = session.wp_id.as_ref().and_then(|wp| self.cx().ports.locus.packet(wp).ok().flatten()).map(|e| e.record.in_scope_paths).unwrap_or_default();
+        if let Ok(files) = self.cx().ports.version.diff(&workspace.binding, &DiffSource::Uncommitted, &[], false) {
+            view.uncommitted_files = Some(files.len() as i64);
+            view.changes = file_rows(&files, &scope);
+        }
+    }
+
+    /// First words to start from: the micro-task's, then the packet's.
+    fn starters(&self, session: &Session) -> Vec<String> {
+        let Some(wp_id) = &session.wp_id else { return Vec::new() };
+        let locus = &self.cx().ports.locus;
+        let mut starters = Vec::new();
+        if let Some(mt) = session.mt_id.as_ref().and_then(|mt| locus.micro_task(wp_id, mt).ok().flatten()).map(|e| e.record) {
+            starters.push(format!("{}. Done when: {}", mt.name, mt.done_criteria.join("; ")));
+        }
+        if let Some(packet) = locus.packet(wp_id).ok().flatten().map(|e| e.record) {
+            let done = if packet.acceptance_criteria.is_empty() { String::new() } else { format!(". Done when: {}", packet.acceptance_criteria.join("; ")) };
+            starters.push(format!("{}{done}", packet.title));
+        }
+        starters
+    }
+
+    /// The last five calls of a session and the last message of the operator, for a card.
+    pub(super) fn before(&self, session: SessionId, before_seq: Option<u64>) -> (Vec<crate::view::ToolCallRow>, Option<String>) {
+        let mut calls = self.calls(session);
+        calls.retain(|c| before_seq.is_none_or(|seq| c.seq < seq));
+        let rows = calls.iter().rev().filter(|c| c.tool.status != ToolStatus::Held).take(5).map(tool_call_row).collect();
+        let messages = self.messages(session);
+        let said = messages.iter().rev().find(|m| m.role == "user" && before_seq.is_none_or(|seq| m.seq < seq)).map(|m| line(&m.text));
+        (rows, said)
+    }
+}
+
+fn plan_entries(event: &Event) -> Vec<PlanEntry> {
+    let entries = event.payload["entries"].as_array().map(Vec::as_slice).unwrap_or_default();
+    entries
+        .iter()
+        .map(|entry| PlanEntry { text: entry[0].as_str().unwrap_or("").to_owned(), status: entry[1].as_str().unwrap_or("pending").to_owned() })
+        .collect()
+}
+
+/// `0.42 USD` or `USD 0.42` as agents report it.
+fn cost(text: &str) -> Option<CostView> {
+    let mut parts = text.split_whitespace();
+    let (a, b) = (parts.next()?, parts.next()?);
+    let (amount, currency) = if a.parse::<f64>().is_ok() { (a, b) } else { (b, a) };
+    let amount: f64 = amount.parse().ok()?;
+    Some(CostView { amount: format!("{amount:.2}"), currency: currency.to_owned(), source: "reported".to_owned() })
+}
+
+/// Calls summed by kind, effect and how they are known.
+fn sums(calls: &[ToolCall]) -> Vec<LedgerRow> {
+    let mut rows: Vec<LedgerRow> = Vec::new();
+    for call in calls {
+        let one = tool_call_row(call);
+        let at = rows.iter().position(|r| (&r.tool, &r.side_effect, &r.observed) == (&one.tool, &one.side_effect, &one.observed)).unwrap_or_else(|| {
+            rows.push(LedgerRow { tool: one.tool.clone(), side_effect: one.side_effect.clone(), observed: one.observed.clone(), ..LedgerRow::default() });
+            rows.len() - 1
+        });
+        let row = &mut rows[at];
+        row.calls += 1;
+        row.ok += i64::from(call.tool.status == ToolStatus::Ok);
+        row.failed += i64::from(matches!(call.tool.status, ToolStatus::Error | ToolStatus::Denied | ToolStatus::TimedOut));
+        row.duration_ms = match (row.duration_ms, one.duration_ms) {
+            (Some(a), Some(b)) => Some(a + b),
+            (a, b) => a.or(b),
+        };
+    }
+    rows.sort_by_key(|r| std::cmp::Reverse(r.calls));
+    rows
+}
+
+fn fault(session: &Session) -> Option<FailureView> {
+    let troubled = session.state == SessionState::Failed || matches!(session.state_reason, StateReason::ToolError | StateReason::CrashRecovery);
+    if !troubled {
+        return None;
+    }
+    let message = match (&session.fault, session.state_reason) {
+        (Some(fault), _) => line(fault),
+        (None, StateReason::CrashRecovery) => "the process that ran this session ended; its agent was ended too".to_owned(),
+        (None, reason) => format!("the session ended: {}", reason.as_str().replace('_', " ")),
+    };
+    Some(FailureView { code: Code::AgentFailed.as_str().to_owned(), message, hint: Some("its file changes stay in the worktree: review them, then start another session".to_owned()) })
+}
+
+/// What may be asked of the session now.
+fn actions(session: &Session) -> Vec<ActionView> {
+    let ended = session.state.is_terminal().then(|| Failure::new(Code::IllegalTransition, format!("the session has ended ({})", session.state.as_str())));
+    let running = (session.state == SessionState::Active || session.state_reason == StateReason::ApprovalWait)
+        .then(|| Failure::new(Code::IllegalTransition, "a turn is running").hint("wait for its end, or stop the session"));
+    let active = (session.state == SessionState::Active).then(|| Failure::new(Code::IllegalTransition, "a turn is running"));
+    let no_agent = matches!(session.state_reason, StateReason::CrashRecovery)
+        .then(|| Failure::new(Code::JobNotResumable, "its agent is gone; start another session in the same worktree"));
+    vec![
+        action("session.send", ended.clone().or(running).or(no_agent)),
+        action("session.close", ended.clone().or(active)),
+        action("session.cancel", ended),
+        action("session.pause", Some(op::not_built(Op::SessionPause))),
+        action("session.resume", Some(op::not_built(Op::SessionResume))),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn costs_are_read_in_either_order_and_never_guessed() {
+        assert_eq!(cost("1.839 USD").unwrap().amount, "1.84");
+        assert_eq!(cost("EUR 2").unwrap().currency, "EUR");
+        assert!(cost("lots of money").is_none());
+        assert!(cost("3").is_none());
+    }
+}

@@ -1,0 +1,61 @@
+//! Sessions as a list.
+//!
+//! Authority: derived.
+
+use dcc_core::event::EventCode;
+use dcc_core::ports::{EventFilter, Order};
+use dcc_core::session::Session;
+use dcc_core::workspace::WorkspaceStatus;
+use dcc_core::{Outcome, limits};
+
+use super::super::App;
+use super::checkout::{Depth, workspace_row};
+use super::rows::session_row;
+use crate::view::{SessionRow, SessionsView};
+
+const SHOWN: usize = 200;
+
+impl App {
+    pub(super) fn sessions_view(&self, group: String, filter: String, cursor: Option<&str>) -> Outcome<SessionsView> {
+        let all = self.cx().ports.store.sessions(limits::PAGE_MAX)?;
+        let names = self.names();
+        let shown: Vec<&Session> = all.iter().filter(|s| wanted(s, &filter)).collect();
+        let start = cursor.and_then(|c| c.parse::<usize>().ok()).unwrap_or(0);
+        let items: Vec<SessionRow> = shown.iter().skip(start).take(SHOWN).map(|s| self.session_since(session_row(s, &names), s)).collect();
+        let next = start + items.len();
+        let mut open: Vec<_> = names.workspaces.values().filter(|w| w.status == WorkspaceStatus::Active).collect();
+        open.sort_by_key(|w| std::cmp::Reverse(w.last_opened_at.unwrap_or(w.created_at)));
+        let seen = self.checkouts(&open, Depth::Status);
+        Ok(SessionsView {
+            items,
+            next_cursor: (next < shown.len()).then(|| next.to_string()),
+            group,
+            filter,
+            ended: all.iter().filter(|s| s.state.is_terminal()).count() as i64,
+            workspaces: open.iter().map(|w| workspace_row(w, seen.get(&w.workspace_id), &names)).collect(),
+        })
+    }
+
+    /// Adds when the present state of an open session began.
+    pub(super) fn session_since(&self, mut row: SessionRow, session: &Session) -> SessionRow {
+        if !session.state.is_terminal() {
+            let filter = EventFilter {
+                session_id: Some(session.session_id),
+                codes: vec![EventCode::SessionCreated, EventCode::SessionStateChange],
+                order: Order::Descending,
+                limit: 1,
+                ..EventFilter::default()
+            };
+            row.state_since_at_ms = self.cx().ports.recorder.read(&filter).ok().and_then(|events| events.first().map(|e| e.ts.as_ms()));
+        }
+        row
+    }
+}
+
+fn wanted(session: &Session, filter: &str) -> bool {
+    match filter {
+        "all" => true,
+        "" | "open" => !session.state.is_terminal(),
+        state => session.state.as_str().eq_ignore_ascii_case(state),
+    }
+}

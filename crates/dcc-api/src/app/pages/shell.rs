@@ -1,0 +1,114 @@
+//! The frame of every screen: what waits, what runs, how the record stands.
+//!
+//! Authority: derived. Failure: never; what cannot be read becomes a notice.
+
+use dcc_core::job::JobState;
+use dcc_core::ports::JobFilter;
+use dcc_core::session::{Session, SessionState, StateReason};
+use dcc_core::{Code, limits};
+
+use super::super::App;
+use super::rows::{counted, failure_view};
+use crate::view::{FailureView, NeedsView, NoticeView, Shell};
+
+impl App {
+    pub(super) fn shell_view(&self) -> Shell {
+        let cx = self.cx();
+        let ports = &cx.ports;
+        let head = ports.recorder.head().ok();
+        let sessions = ports.store.sessions(limits::PAGE_MAX).unwrap_or_default();
+        let verified = self.last_verified();
+        Shell {
+            project_name: cx.config.project_name.clone(),
+            instance_id: cx.config.instance_id.to_string(),
+            token: String::new(),
+            fragment: false,
+            seq: head.map_or(0, |h| h.seq as i64),
+            last_event_at_ms: head.and_then(|h| ports.recorder.by_seq(h.seq).ok().flatten()).map(|e| e.ts.as_ms()),
+            verified_seq: verified.as_ref().filter(|(report, _)| report.ok).map(|(report, _)| report.head.seq as i64),
+            verified_at_ms: verified.as_ref().map(|(_, at)| at.as_ms()),
+            db_status: if cx.journal.store_fault().is_some() { "behind".to_owned() } else { ports.store.health().status },
+            needs: self.needs(&sessions),
+            running: sessions.iter().filter(|s| s.state == SessionState::Active).count() as i64,
+            running_limit: Some(limits::SESSIONS_RUNNING_MAX as i64),
+            notices: self.notices(),
+            read_only: (!ports.recorder.is_writable()).then(|| FailureView {
+                code: Code::Recorder.as_str().to_owned(),
+                message: "The recorder cannot write: no record, no action. Reading goes on.".to_owned(),
+                hint: Some("Free disk space or repair the recorder, then start the server again.".to_owned()),
+            }),
+            agents: ports.agents.list().into_iter().filter(|(_, installed, _)| *installed).map(|(name, ..)| name).collect(),
+        }
+    }
+
+    /// What waits for the operator, oldest first.
+    fn needs(&self, sessions: &[Session]) -> NeedsView {
+        let store = &self.cx().ports.store;
+        let now = self.cx().now();
+        let approvals: Vec<_> = store
+            .approvals(Some(dcc_core::approval::ApprovalStatus::Pending), limits::PAGE_MAX)
+            .unwrap_or_default()
+            .into_iter()
+            .filter(|a| now < a.expires_at)
+            .collect();
+        let stalled = store.jobs(&JobFilter { states: vec![JobState::Stalled], ..JobFilter::default() }).unwrap_or_default();
+        let open = |reason: &[StateReason]| sessions.iter().filter(|s| !s.state.is_terminal() && reason.contains(&s.state_reason)).collect::<Vec<_>>();
+        let questions = open(&[StateReason::InputWait]);
+        let reviews = open(&[StateReason::ReviewWait]);
+        let crashed = open(&[StateReason::CrashRecovery]);
+        let mut waiting: Vec<(i64, String)> = approvals.iter().map(|a| (a.requested_at.as_ms(), format!("/approval/{}", a.approval_id))).collect();
+        waiting.extend(questions.iter().chain(&reviews).chain(&crashed).map(|s| (s.last_activity_at.as_ms(), format!("/session/{}", s.session_id))));
+        waiting.extend(stalled.iter().map(|j| (j.updated_at.as_ms(), format!("/job/{}", j.job_id))));
+        waiting.sort();
+        NeedsView {
+            approvals: approvals.len() as i64,
+            questions: questions.len() as i64,
+            reviews: reviews.len() as i64,
+            recoveries: (crashed.len() + stalled.len()) as i64,
+            hrefs: waiting.into_iter().take(200).map(|(_, href)| href).collect(),
+        }
+    }
+
+    fn notices(&self) -> Vec<NoticeView> {
+        let cx = self.cx();
+        let mut notices = Vec::new();
+        if let Some(fault) = cx.journal.store_fault() {
+            notices.push(notice("bad", "database", &fault.message, Some(fault.code), Some(("/health", "Open Health"))));
+        }
+        match cx.ports.locus.packets() {
+            Ok(packets) => {
+                let drifted: Vec<_> = packets.iter().filter(|e| e.drift.is_some()).collect();
+                if let Some(first) = drifted.first() {
+                    let says = format!("{} not as last accepted: {}", counted(drifted.len(), "packet record"), first.record.wp_id);
+                    let href = format!("/wp/{}", first.record.wp_id);
+                    notices.push(notice("warn", "drift", &says, Some(Code::Drift), Some((&href, "Open packet"))));
+                }
+            }
+            Err(failure) => {
+                let view = failure_view(&failure);
+                notices.push(notice("bad", "locus", &view.message, Some(failure.code), Some(("/health", "Open Health"))));
+            }
+        }
+        let posture = cx.ports.sandbox.posture();
+        if !posture.filesystem {
+            let why = posture.notes.first().map_or_else(String::new, |n| format!(": {n}"));
+            notices.push(notice("warn", "no sandbox", &format!("The kernel cannot confine agents here{why}. Sessions and recipes are refused."), Some(Code::SandboxUnavailable), Some(("/health", "Open Health"))));
+        }
+        if let Some((report, _)) = self.last_verified().filter(|(report, _)| !report.ok) {
+            let says = format!("The record does not hold from seq {}: {}", report.first_bad_seq.unwrap_or(0), report.problem.unwrap_or_default());
+            notices.push(notice("bad", "chain broken", &says, Some(Code::Integrity), Some(("/timeline", "Open the record"))));
+        }
+        notices
+    }
+}
+
+fn notice(kind: &str, word: &str, message: &str, code: Option<Code>, to: Option<(&str, &str)>) -> NoticeView {
+    NoticeView {
+        kind: kind.to_owned(),
+        word: word.to_owned(),
+        message: message.to_owned(),
+        code: code.map(|c| c.as_str().to_owned()),
+        href: to.map(|(href, _)| href.to_owned()),
+        label: to.map(|(_, label)| label.to_owned()),
+    }
+}

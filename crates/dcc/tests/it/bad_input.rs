@@ -1,0 +1,118 @@
+//! Bad input ends in a clear message with a stable code, and nothing is lost.
+
+use dcc_testkit::World;
+
+use crate::{DCC, approved_worktree, started_packet};
+
+#[test]
+fn places_that_are_no_project_say_so() {
+    let world = World::empty(DCC);
+    let ran = world.json(&["status"]);
+    assert_eq!((ran.code, ran.code_text().as_str()), (1, "VCS_REPO_INVALID"), "{ran:?}");
+    world.git(&["init", "--quiet", "--initial-branch=main"]);
+    let ran = world.json(&["status"]);
+    assert_eq!((ran.code, ran.code_text().as_str()), (6, "HSK-404-NOT-FOUND"), "{ran:?}");
+    world.git_in(world.path(), &["init", "--quiet", "--bare", "bare.git"]);
+    let bare = world.json(&["-C", world.path().join("bare.git").to_str().unwrap(), "init"]);
+    assert_eq!((bare.code, bare.code_text().as_str()), (1, "VCS_REPO_INVALID"), "{bare:?}");
+    assert!(!world.path().join("bare.git/.handshake").exists());
+}
+
+#[test]
+fn an_unborn_branch_can_be_a_project_but_gives_no_worktree() {
+    let world = World::empty(DCC);
+    world.git(&["init", "--quiet", "--initial-branch=main"]);
+    world.ok(&["init"]);
+    let wp = started_packet(&world);
+    let ran = world.json(&["ws", "create", "--wp", &wp]);
+    assert_ne!(ran.code, 0);
+    assert_eq!(ran.code_text(), "VCS_REPO_INVALID", "{ran:?}");
+}
+
+#[test]
+fn misuse_is_exit_two_and_unknown_things_are_exit_six() {
+    let world = World::new(DCC);
+    world.ok(&["init"]);
+    assert_eq!(world.json(&["wp", "create"]).code, 2);
+    assert_eq!(world.json(&["frobnicate"]).code, 2);
+    let ran = world.json(&["wp", "show", "WP-9999"]);
+    assert_eq!((ran.code, ran.code_text().as_str()), (6, "HSK-404-WP"));
+    let ran = world.json(&["wp", "show", "nonsense"]);
+    assert_eq!((ran.code, ran.code_text().as_str()), (2, "HSK-400-INVALID-INPUT"));
+    let ran = world.json(&["handoff", "list"]);
+    assert_eq!((ran.code, ran.code_text().as_str()), (1, "HSK-501-NOT-BUILT"));
+    let wp = world.ok(&["wp", "create", "--title", "T"])["wp_id"].as_str().unwrap().to_owned();
+    let ran = world.json(&["wp", "start", &wp]);
+    assert_eq!((ran.code, ran.code_text().as_str()), (5, "HSK-409-ILLEGAL-TRANSITION"), "{ran:?}");
+    let again = world.json(&["wp", "create", "--title", "T", "--id", &wp.to_lowercase().replace("wp-", "WP-")]);
+    assert_ne!(again.code, 0, "{again:?}");
+}
+
+#[test]
+fn odd_names_survive_the_whole_way() {
+    let world = World::new(DCC);
+    world.ok(&["init"]);
+    let wp = started_packet(&world);
+    let (ws, path) = approved_worktree(&world, &wp);
+    let names = ["-rf", ":(glob)*", "with space", "new\nline", "üñí"];
+    for name in names {
+        std::fs::write(path.join(name), "x\n").unwrap();
+    }
+    let mut arguments = vec!["vcs", "commit", "--ws", &ws, "-m", "Odd names", "--"];
+    arguments.extend(names);
+    let parked = world.json(&arguments).json();
+    world.ok(&["approvals", "approve", parked["approval_id"].as_str().expect("parked")]);
+    let listed = world.git_in(&path, &["show", "--name-only", "--format=", "-z", "HEAD"]);
+    let mut got: Vec<&str> = listed.split('\0').filter(|n| !n.is_empty()).collect();
+    got.sort_unstable();
+    let mut want = names.to_vec();
+    want.sort_unstable();
+    assert_eq!(got, want);
+    for bad in ["../x", "/etc/passwd", ".git/config"] {
+        let ran = world.json(&["vcs", "commit", "--ws", &ws, "-m", "Bad", "--", bad]);
+        assert_eq!((ran.code, ran.code_text().as_str()), (2, "VCS_PATH_DENIED"), "{bad}: {ran:?}");
+    }
+}
+
+#[test]
+fn a_worktree_that_went_away_is_named_and_left_alone() {
+    let world = World::new(DCC);
+    world.ok(&["init"]);
+    let wp = started_packet(&world);
+    let (ws, path) = approved_worktree(&world, &wp);
+    let aside = world.path().join("aside");
+    std::fs::rename(&path, &aside).unwrap();
+    let before = world.snapshot();
+    assert_eq!(world.ok(&["ws", "show", &ws])["health"], "missing");
+    let ran = world.json(&["vcs", "status", "--ws", &ws]);
+    assert_ne!(ran.code, 0);
+    assert_eq!(before.difference(&world.snapshot()), Vec::<std::path::PathBuf>::new());
+    std::fs::rename(&aside, &path).unwrap();
+    // The registration is lost while edits are uncommitted: touch nothing.
+    std::fs::write(path.join("src/a.txt"), "precious\n").unwrap();
+    let name = std::fs::read_dir(world.repo().join(".git/worktrees")).unwrap().next().unwrap().unwrap().path();
+    std::fs::rename(&name, world.path().join("registration")).unwrap();
+    assert_eq!(world.ok(&["ws", "show", &ws])["health"], "registration_lost");
+    assert_eq!(std::fs::read_to_string(path.join("src/a.txt")).unwrap(), "precious\n");
+}
+
+#[test]
+fn a_packet_edited_by_hand_is_drift_and_not_swallowed() {
+    let world = World::new(DCC);
+    world.ok(&["init"]);
+    let wp = started_packet(&world);
+    let file = world.state_dir().join(format!("gov/work_packets/{wp}/packet.json"));
+    std::fs::write(&file, "{ half").unwrap();
+    let shown = world.ok(&["wp", "show", &wp]);
+    assert_eq!(shown["status"], "in_progress", "gates go on with the last accepted version");
+    assert!(shown["drift"].is_string(), "{shown}");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "{ half", "a read does not overwrite it");
+}
+
+#[test]
+fn a_misspelt_configuration_is_refused_with_its_line() {
+    let world = World::new(DCC);
+    world.configure("[recipes.x]\nargv = [\"true\"]\nwrties = true\n");
+    let ran = world.json(&["init"]);
+    assert_eq!((ran.code, ran.code_text().as_str()), (2, "HSK-400-INVALID-INPUT"), "{ran:?}");
+}

@@ -1,0 +1,77 @@
+//! Pulling the plug, and losing what may be lost.
+
+use dcc_testkit::World;
+
+use crate::{DCC, approved_worktree, started_packet};
+
+#[test]
+fn derived_data_may_be_deleted_and_every_view_is_equal_afterwards() {
+    let world = World::new(DCC);
+    world.ok(&["init"]);
+    let wp = started_packet(&world);
+    let (ws, path) = approved_worktree(&world, &wp);
+    let views = || {
+        ["wp list", "job list", "approvals list --all", "grants list", "session list"]
+            .map(|words| world.ok(&words.split(' ').collect::<Vec<_>>()))
+            .to_vec()
+    };
+    let before = views();
+    let shown = world.ok(&["ws", "show", &ws]);
+    for name in ["devcc.db", "devcc.db-wal", "devcc.db-shm"] {
+        let _ = std::fs::remove_file(world.state_dir().join(name));
+    }
+    std::fs::remove_file(path.join(".handshake/workspace.json")).unwrap();
+    assert_eq!(views(), before);
+    assert_eq!(world.ok(&["ws", "show", &ws]), shown);
+    std::fs::write(world.state_dir().join("devcc.db"), "this is no database, and long enough to be looked at as one".repeat(40)).unwrap();
+    for name in ["devcc.db-wal", "devcc.db-shm"] {
+        let _ = std::fs::remove_file(world.state_dir().join(name));
+    }
+    assert_eq!(views(), before);
+    assert_eq!(world.ok(&["recorder", "verify"])["ok"], true);
+}
+
+#[test]
+fn an_edited_recorder_is_found_and_named() {
+    let world = World::new(DCC);
+    world.ok(&["init"]);
+    started_packet(&world);
+    let database = rusqlite::Connection::open(world.state_dir().join("recorder.db")).unwrap();
+    database.execute_batch("DROP TRIGGER events_no_update").ok();
+    let triggers: Vec<String> = database
+        .prepare("SELECT name FROM sqlite_schema WHERE type = 'trigger'")
+        .unwrap()
+        .query_map([], |r| r.get(0))
+        .unwrap()
+        .map(Result::unwrap)
+        .collect();
+    for trigger in triggers {
+        database.execute_batch(&format!("DROP TRIGGER {trigger}")).unwrap();
+    }
+    assert_eq!(database.execute("UPDATE events SET outcome = 'deny' WHERE seq = 5", []).unwrap(), 1);
+    drop(database);
+    let ran = world.json(&["recorder", "verify"]);
+    assert_eq!(ran.code, 7, "{ran:?}");
+    assert_eq!(ran.json()["first_bad_seq"], 5);
+}
+
+#[test]
+fn a_pending_approval_survives_a_killed_server() {
+    let world = World::new(DCC);
+    world.ok(&["init"]);
+    let wp = started_packet(&world);
+    let up = world.ok(&["up", "--detach"]);
+    assert!(up["url"].as_str().unwrap().contains("/login?token="));
+    let parked = world.json(&["ws", "create", "--wp", &wp]);
+    assert_eq!(parked.code, 4);
+    let second = world.json(&["up"]);
+    assert_eq!((second.code, second.code_text().as_str()), (5, "HSK-423-LOCKED"), "{second:?}");
+    let note = std::fs::read_to_string(world.state_dir().join("project.lock")).unwrap();
+    let pid = note.split(' ').next().unwrap();
+    assert!(std::process::Command::new("kill").args(["-KILL", pid]).status().unwrap().success());
+    let approval = parked.json()["approval_id"].as_str().unwrap().to_owned();
+    let made = world.ok(&["approvals", "approve", &approval]);
+    assert_eq!(made["state"], "completed");
+    assert_eq!(world.ok(&["recorder", "verify"])["ok"], true);
+    assert_eq!(world.ok(&["ws", "list"])["items"].as_array().unwrap().len(), 2);
+}

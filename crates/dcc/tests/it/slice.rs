@@ -1,0 +1,103 @@
+//! The vertical slice by the CLI, in fewer than twenty commands, with the same evidence a person would look for.
+
+use dcc_testkit::World;
+use serde_json::Value;
+
+use crate::{DCC, approved_worktree, started_packet};
+
+fn codes(events: &Value) -> Vec<String> {
+    events["items"].as_array().expect("items").iter().map(|e| e["code"].as_str().expect("a code").to_owned()).collect()
+}
+
+#[test]
+fn a_packet_goes_from_creation_to_done_by_commands() {
+    let world = World::new(DCC);
+    assert_eq!(world.ok(&["init"])["status"], "created");
+    assert_eq!(world.ok(&["init"])["status"], "existing");
+    assert_eq!(world.git(&["status", "--porcelain"]), "", "initialising writes nothing that git sees");
+    let wp = started_packet(&world);
+    world.ok(&["mt", "start", &wp, "MT-001"]);
+    let (ws, path) = approved_worktree(&world, &wp);
+    std::fs::write(path.join("src/greeting.txt"), "hello\n").unwrap();
+    std::fs::write(path.join("src/other.txt"), "not for this commit\n").unwrap();
+    std::fs::write(path.join("src/b.txt"), "staged by hand\n").unwrap();
+    world.git_in(&path, &["add", "src/b.txt"]);
+    let staged = world.git_in(&path, &["diff", "--cached", "--name-only"]);
+
+    let status = world.ok(&["vcs", "status", "--ws", &ws]);
+    assert_eq!(status["entries"].as_array().unwrap().len(), 3);
+    let parked = world.json(&["vcs", "commit", "--ws", &ws, "-m", "Say hello", "src/greeting.txt"]);
+    assert_eq!(parked.code, 4, "{parked:?}");
+    let approval = parked.json()["approval_id"].as_str().unwrap().to_owned();
+    let shown = world.ok(&["approvals", "show", &approval]);
+    let tree = shown["preview"]["place"].as_array().unwrap().iter().find(|f| f["label"] == "tree").unwrap()["value"].clone();
+    // What is edited after the preview does not reach the commit: approved bytes = committed bytes.
+    std::fs::write(path.join("src/greeting.txt"), "changed after the preview\n").unwrap();
+    let done = world.ok(&["approvals", "approve", &approval]);
+    assert_eq!(done["tree_oid"], tree);
+    assert_eq!(world.git_in(&path, &["rev-parse", "HEAD^{tree}"]).trim(), tree.as_str().unwrap());
+    assert_eq!(world.git_in(&path, &["show", "HEAD:src/greeting.txt"]), "hello\n");
+    assert_eq!(world.git_in(&path, &["show", "--name-only", "--format=", "HEAD"]).trim(), "src/greeting.txt");
+    assert_eq!(world.git_in(&path, &["diff", "--cached", "--name-only"]), staged, "what was staged by hand is still staged");
+    let message = world.git_in(&path, &["log", "-1", "--format=%B%an <%ae>"]);
+    for part in ["Say hello", "DCC-Job: ", &format!("DCC-WP: {wp}"), "Test Person <test@example.invalid>"] {
+        assert!(message.contains(part), "{part}: {message}");
+    }
+
+    let job = done["job_id"].as_str().unwrap().to_owned();
+    world.ok(&["mt", "done", &wp, "MT-001", "--job", &job]);
+    world.ok(&["wp", "gate", &wp, "post_work", "pass"]);
+    assert_eq!(world.ok(&["wp", "close", &wp])["status"], "done");
+
+    let board = std::fs::read_to_string(world.state_dir().join("gov/TASK_BOARD.md")).unwrap();
+    assert!(board.contains(&format!("- **[{wp}]** - [VALIDATED]")), "{board}");
+    let seen = codes(&world.ok(&["timeline", "--wp", &wp]));
+    for code in ["FR-EVT-WP-001", "FR-EVT-MT-001", "FR-EVT-WP-003", "FR-EVT-WS-001", "FR-EVT-APPR-001", "FR-EVT-APPR-003", "FR-EVT-APPR-006", "FR-EVT-VCS-001", "FR-EVT-MT-003", "FR-EVT-WP-004"] {
+        assert!(seen.iter().any(|c| c == code), "{code} is missing: {seen:?}");
+    }
+    assert!(!codes(&world.ok(&["timeline", "--job", &job])).is_empty());
+    assert!(!codes(&world.ok(&["timeline", "--ws", &ws])).is_empty());
+    assert_eq!(world.ok(&["recorder", "verify"])["ok"], true);
+}
+
+#[test]
+fn a_recipe_runs_in_the_sandbox_and_is_evidence() {
+    let world = World::new(DCC);
+    world.configure(
+        "[recipes.fine]\nargv = [\"sh\", \"-c\", \"echo fine; cat src/a.txt\"]\n[recipes.escape]\nargv = [\"sh\", \"-c\", \"echo x > $HOME/../escaped; echo x > ../../repo/escaped; git commit --allow-empty -m x; exit 3\"]\n",
+    );
+    world.ok(&["init"]);
+    let wp = started_packet(&world);
+    let (ws, path) = approved_worktree(&world, &wp);
+    let head = world.git_in(&path, &["rev-parse", "HEAD"]);
+    let ran = world.ok(&["run", "--ws", &ws, "fine"]);
+    assert_eq!((ran["state"].as_str(), ran["exit_code"].as_i64()), (Some("completed"), Some(0)));
+    let escaped = world.ok(&["run", "--ws", &ws, "escape"]);
+    assert_eq!((escaped["state"].as_str(), escaped["exit_code"].as_i64()), (Some("completed_with_issues"), Some(3)), "{escaped}");
+    assert_eq!(world.git_in(&path, &["rev-parse", "HEAD"]), head, "a recipe cannot commit");
+    assert!(!world.repo().join("escaped").exists());
+    let unknown = world.json(&["run", "--ws", &ws, "nothing"]);
+    assert_eq!((unknown.code, unknown.code_text().as_str()), (6, "HSK-404-RECIPE"));
+}
+
+#[test]
+fn the_demo_plays_the_whole_slice_by_itself() {
+    let world = World::empty(DCC);
+    let dir = world.path().join("demo");
+    let output = world.command().args(["demo", "--headless", "--no-open", "--dir"]).arg(&dir).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
+    assert!(text.contains("no person approved"), "{text}");
+    assert!(text.contains("approved tree = committed tree"), "{text}");
+}
+
+#[test]
+fn the_same_key_has_one_effect_and_the_same_plan_waits_once() {
+    let world = World::new(DCC);
+    world.ok(&["init"]);
+    let wp = started_packet(&world);
+    let first = world.json(&["ws", "create", "--wp", &wp]).json();
+    let second = world.json(&["ws", "create", "--wp", &wp]);
+    assert_eq!(second.code, 4);
+    assert_eq!(second.json()["approval_id"], first["approval_id"], "the pending one is named");
+}

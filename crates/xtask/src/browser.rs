@@ -1,0 +1,47 @@
+//! Chromium and its driver, which the browser walks need.
+//!
+//! A missing browser is installed on a continuous-integration machine that runs Debian as root, a failure on any other
+//! such machine, and a printed skip on a person's.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail, ensure};
+
+use crate::test::command;
+
+/// What the tests are told, by environment.
+pub enum Browser {
+    Found { chromium: PathBuf, driver: PathBuf },
+    Skipped,
+}
+
+/// Looks, installs where that is asked for, or says what is missing.
+pub fn require() -> Result<Browser> {
+    if let Some(found) = find() {
+        return Ok(found);
+    }
+    if std::env::var_os("CI").is_none_or(|value| value != "true") {
+        println!("SKIP: the browser walks: chromium or chromedriver is not on PATH (Debian: apt-get install chromium chromium-driver)");
+        return Ok(Browser::Skipped);
+    }
+    ensure!(Path::new("/etc/debian_version").exists(), "CI=true and neither chromium nor Debian is here: install chromium and chromedriver");
+    println!("installing chromium and chromium-driver with apt-get");
+    for arguments in [&["update"][..], &["install", "--yes", "--no-install-recommends", "chromium", "chromium-driver"]] {
+        let status = command("apt-get").args(arguments).env("DEBIAN_FRONTEND", "noninteractive").status()?;
+        ensure!(status.success(), "apt-get {} failed ({status}); it needs root and a network", arguments.join(" "));
+    }
+    match find() {
+        Some(found) => Ok(found),
+        None => bail!("chromium was installed and is still not on PATH"),
+    }
+}
+
+fn find() -> Option<Browser> {
+    let chromium = ["chromium", "chromium-browser", "google-chrome"].iter().find_map(|name| on_path(name))?;
+    Some(Browser::Found { chromium, driver: on_path("chromedriver")? })
+}
+
+/// The first file of that name on PATH.
+pub fn on_path(name: &str) -> Option<PathBuf> {
+    std::env::split_paths(&std::env::var_os("PATH")?).map(|folder| folder.join(name)).find(|path| path.is_file())
+}
