@@ -63,7 +63,7 @@ ops! {
     LocusRemoveDependency "locus.remove_dependency" Provable true;
     LocusSyncTaskBoard "locus.sync_task_board" Idempotent true;
     LocusImportTaskBoard "locus.import_task_board" Never false;
-    LocusAcceptEdit "locus.accept_edit" Provable true;
+    LocusAcceptEdit "locus.accept_edit" Provable false;
     WorkspaceCreate "workspace.create" Provable true;
     WorkspaceImport "workspace.import" Provable false;
     WorkspaceOpen "workspace.open" Idempotent true;

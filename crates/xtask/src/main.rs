@@ -42,6 +42,6 @@ fn main() -> ExitCode {
 
 /// Asking for a benchmark that does not exist must not look like a result.
 fn bench(names: &[&str]) -> ExitCode {
-    eprintln!("xtask: no benchmark {:?}: none is built yet; docs/benchmarks.md says what was measured and how", names.join(" "));
+    eprintln!("xtask: no benchmark {:?}: none is built yet, see docs/benchmarks.md", names.join(" "));
     ExitCode::from(2)
 }

@@ -50,7 +50,7 @@ fn length(file: &SourceFile) -> Option<Finding> {
 
 /// Unfinished code, and sleeps where an event should be waited for.
 pub fn words(root: &Path) -> Result<Vec<Finding>> {
-    Ok(sources(root)?.iter().flat_map(|file| forbidden(file)).collect())
+    Ok(sources(root)?.iter().flat_map(forbidden).collect())
 }
 
 fn forbidden(file: &SourceFile) -> Vec<Finding> {
@@ -74,7 +74,8 @@ pub fn machine_paths(root: &Path) -> Result<Vec<Finding>> {
     all.extend(tree::files(root, "crates", &[".toml", ".json", ".md", ".sql", ".html"])?);
     for entry in std::fs::read_dir(root)? {
         let name = entry?.file_name().to_string_lossy().into_owned();
-        if name.ends_with(".md") || name.ends_with(".toml") {
+        let ending = Path::new(&name).extension().and_then(std::ffi::OsStr::to_str);
+        if matches!(ending, Some("md" | "toml")) {
             all.push(SourceFile { text: tree::load(root, &name)?, path: name });
         }
     }
@@ -95,7 +96,7 @@ fn named_paths(file: &SourceFile) -> Vec<Finding> {
     findings
 }
 
-/// `a/work/b` is a relative path; `"/work/b` is not.
+/// True when the slash begins a path; inside a relative one it follows a name.
 fn starts_a_path(line: &str, at: usize) -> bool {
     line[..at].chars().next_back().is_none_or(|c| !(c.is_alphanumeric() || matches!(c, '.' | '_' | '-' | '}' | '*' | '~')))
 }

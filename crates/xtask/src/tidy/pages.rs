@@ -53,7 +53,7 @@ fn page(code: Code, path: &str, text: &str) -> Vec<Finding> {
 
 /// The event page, byte for byte.
 pub fn events(root: &Path) -> Result<Vec<Finding>> {
-    let is_same = tree::load(root, docs::EVENTS).is_ok_and(|text| text == docs::events_page());
+    let is_same = tree::load(root, docs::EVENTS)? == docs::events_page();
     Ok(if is_same { Vec::new() } else { vec![format!("{}: out of date: {AGAIN}", docs::EVENTS)] })
 }
 

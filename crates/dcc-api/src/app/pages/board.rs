@@ -130,7 +130,7 @@ pub(super) fn drift_view(wp_id: &WpId, drift: &str) -> FailureView {
     FailureView {
         code: Code::Drift.as_str().to_owned(),
         message: format!("{wp_id}: {drift}. The last accepted state is shown"),
-        hint: Some("settle it: dcc wp accept-edit, or restore the record".to_owned()),
+        hint: Some("put the file back as it was accepted: the artifact of its last event holds it".to_owned()),
     }
 }
 

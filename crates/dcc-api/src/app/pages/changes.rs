@@ -69,6 +69,9 @@ fn short_mode(mode: &str) -> &str {
     mode.get(mode.len().saturating_sub(3)..).unwrap_or(mode)
 }
 
+const LOCKS: [&str; 7] = ["package-lock.json", "pnpm-lock.yaml", "go.sum", "bun.lockb", "npm-shrinkwrap.json", "gradle.lockfile", "flake.lock"];
+const FOLDERS: [&str; 10] = ["test", "tests", "__tests__", "testdata", "fixtures", "snapshots", "generated", "dist", "vendor", "__snapshots__"];
+
 /// source, supporting (tests, generated, lock files), unexpected (outside the scope).
 pub(super) fn group_of(path: &str, outside: bool) -> &'static str {
     if outside {
@@ -78,11 +81,10 @@ pub(super) fn group_of(path: &str, outside: bool) -> &'static str {
     let name = lower.rsplit('/').next().unwrap_or(&lower);
     let stem = name.split('.').next().unwrap_or(name);
     let folder = lower.rsplit_once('/').map_or("", |(folder, _)| folder);
-    const LOCKS: [&str; 7] = ["package-lock.json", "pnpm-lock.yaml", "go.sum", "bun.lockb", "npm-shrinkwrap.json", "gradle.lockfile", "flake.lock"];
-    const FOLDERS: [&str; 10] = ["test", "tests", "__tests__", "testdata", "fixtures", "snapshots", "generated", "dist", "vendor", "__snapshots__"];
-    let lock = LOCKS.contains(&name) || name.ends_with(".lock");
+    let ends = |fronts: &[&str]| fronts.iter().any(|end| name.ends_with(end));
+    let lock = LOCKS.contains(&name) || ends(&[".lock"]);
     let test = stem.starts_with("test_") || stem.ends_with("_test") || stem.ends_with("_tests") || stem == "tests" || name.contains(".test.") || name.contains(".spec.");
-    let made = name.contains(".generated.") || name.contains(".min.") || name.ends_with(".snap") || name.ends_with(".pb.go") || name.ends_with("_pb2.py");
+    let made = name.contains(".generated.") || name.contains(".min.") || ends(&[".snap", ".pb.go", "_pb2.py"]);
     let placed = folder.split('/').any(|part| FOLDERS.contains(&part));
     if lock || test || made || placed { "supporting" } else { "source" }
 }
@@ -141,7 +143,9 @@ fn line_kind(sign: char) -> &'static str {
 pub(super) fn parse_unified(text: &str, max: usize) -> (Vec<HunkView>, bool) {
     let mut hunks: Vec<HunkView> = Vec::new();
     let (mut old, mut new) = (1i64, 1i64);
-    for (shown, line) in text.lines().filter(|l| !l.starts_with("--- ") && !l.starts_with("+++ ")).enumerate() {
+    // Only in front of the first hunk are these headers; inside one they are a removed or an added line.
+    let body = text.lines().skip_while(|l| ["diff ", "index ", "--- ", "+++ "].iter().any(|front| l.starts_with(front)));
+    for (shown, line) in body.enumerate() {
         if shown >= max {
             return (hunks, true);
         }
@@ -227,6 +231,8 @@ mod tests {
         assert_eq!((lines[1].old_number, lines[1].new_number, lines[1].kind.as_str()), (Some(4), None, "del"));
         assert_eq!((lines[2].old_number, lines[2].new_number, lines[2].kind.as_str()), (None, Some(4), "add"));
         assert_eq!(lines[3].kind, "no_newline");
+        let (hunks, _) = parse_unified("@@ -1,1 +1,1 @@\n--- a comment\n+++ b\n", 50);
+        assert_eq!(hunks[0].lines.iter().map(|l| l.text.as_str()).collect::<Vec<_>>(), ["-- a comment", "++ b"]);
         assert!(parse_unified("+a\n+b\n", 1).1);
     }
 }

@@ -52,6 +52,10 @@ impl Checkout {
             HeadState::Unborn { .. } => None,
         }
     }
+    /// A locked worktree is whole: the lock keeps git from pruning or moving it.
+    pub fn is_readable(&self) -> bool {
+        matches!(self.health, Some(WorkspaceHealth::Ok | WorkspaceHealth::Locked))
+    }
     fn branch(&self) -> Option<String> {
         match self.head.as_ref()? {
             HeadState::Branch { name, .. } | HeadState::Unborn { name } => Some(name.clone()),
@@ -102,7 +106,7 @@ impl App {
     /// One worktree, asked now.
     pub(super) fn ask(&self, workspace: &Workspace, depth: Depth) -> Checkout {
         let mut seen = self.look(workspace);
-        if depth == Depth::Whole && seen.health == Some(WorkspaceHealth::Ok) {
+        if depth == Depth::Whole && seen.is_readable() {
             self.look_further(workspace, &mut seen);
         }
         let mut kept = cache().lock().unwrap_or_else(PoisonError::into_inner);
@@ -132,7 +136,7 @@ impl App {
             }
             Err(failure) => seen.message = failure.message,
         }
-        if seen.health == Some(WorkspaceHealth::Ok) {
+        if seen.is_readable() {
             match version.status(&workspace.binding) {
                 Ok(status) => seen.dirty = Some(status.entries.len() as i64),
                 Err(failure) => seen.message = failure.message,

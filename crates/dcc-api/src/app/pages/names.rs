@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 
 use dcc_core::approval::{Approval, ApprovalStatus, Grant};
+use dcc_core::principal::Principal;
 use dcc_core::session::Session;
 use dcc_core::workspace::Workspace;
 use dcc_core::{SessionId, Timestamp, WorkspaceId, WpId, limits};
@@ -48,8 +49,9 @@ impl Names {
     pub fn branch(&self, workspace: Option<WorkspaceId>) -> Option<String> {
         workspace.and_then(|id| self.workspaces.get(&id)).and_then(|w| w.branch.clone())
     }
+    /// Requests that wait and that this session made itself.
     pub fn pending_of(&self, session: SessionId) -> impl Iterator<Item = &Approval> {
-        self.pending.iter().filter(move |a| a.session_id == Some(session))
+        self.pending.iter().filter(move |a| a.requester.principal == Principal::Agent { session_id: session })
     }
     /// Live grants that a session may use.
     pub fn grants_of<'a>(&'a self, session: &'a Session) -> impl Iterator<Item = &'a Grant> {

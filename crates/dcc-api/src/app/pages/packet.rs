@@ -37,8 +37,8 @@ impl App {
         let mut view = facts(packet);
         let index = Packets::new(&packets);
         let family = family_of(packet, micro_tasks, &index, &at_work);
-        view.family = family.family.as_str().to_owned();
-        view.reason = family.reason.as_str().to_owned();
+        family.family.as_str().clone_into(&mut view.family);
+        family.reason.as_str().clone_into(&mut view.reason);
         view.why = Some(match drift {
             Some(drift) => format!("{}; drift: {drift}", family.sentence),
             None => family.sentence,

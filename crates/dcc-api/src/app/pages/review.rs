@@ -30,7 +30,7 @@ impl App {
             workspace: workspace_row(&workspace, Some(&seen), &names),
             mt_id: workspace.mt_id.as_ref().map(ToString::to_string),
             source: source_word(source).to_owned(),
-            failure: health_failure(&seen),
+            failure: health_failure(&seen).filter(|_| !seen.is_readable()),
             recipes: self.cx().config.recipes.keys().cloned().collect(),
             ..ReviewView::default()
         };
@@ -157,11 +157,7 @@ fn in_the_way(status: &Status) -> Option<FailureView> {
     match &status.head {
         HeadState::Detached { oid } => view(Code::VcsRepoInvalid, format!("HEAD is detached at {}: a commit would belong to no branch", oid.short()), "switch to a branch: git switch BRANCH"),
         HeadState::Unborn { name } => view(Code::VcsRepoInvalid, format!("{name} has no commit yet"), "make the first commit in a terminal"),
-        HeadState::Branch { .. } => status.cut.then(|| FailureView {
-            code: Code::VcsRepoInvalid.as_str().to_owned(),
-            message: "more files changed than are listed".to_owned(),
-            hint: Some("commit or ignore generated files first".to_owned()),
-        }),
+        HeadState::Branch { .. } => None,
     }
 }
 

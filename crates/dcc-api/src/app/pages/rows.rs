@@ -10,7 +10,7 @@ use dcc_core::job::{Job, JobState};
 use dcc_core::op::Op;
 use dcc_core::ports::sessions::{SideEffect, ToolStatus};
 use dcc_core::ports::store::ToolCall;
-use dcc_core::principal::{Actor, ActorKind};
+use dcc_core::principal::{Actor, ActorKind, Principal};
 use dcc_core::session::{Session, SessionState, StateReason};
 use dcc_core::{Failure, RepoPath};
 
@@ -61,6 +61,8 @@ pub(super) fn kind_word(actor: &Actor) -> String {
 pub(super) fn approval_row(approval: &Approval, names: &Names, job: Option<&Job>) -> ApprovalRow {
     let decision = approval.decision.as_ref();
     let ended = approval.status != ApprovalStatus::Pending;
+    // A commit of the operator is bound to the session whose work it holds; that session did not ask.
+    let asked = approval.session_id.filter(|_| matches!(approval.requester.principal, Principal::Agent { .. }));
     ApprovalRow {
         approval_id: approval.approval_id.to_string(),
         status: word(&approval.status),
@@ -69,8 +71,8 @@ pub(super) fn approval_row(approval: &Approval, names: &Names, job: Option<&Job>
         title: approval.preview.title.clone(),
         wp_id: approval.wp_id.as_ref().map(ToString::to_string),
         mt_id: approval.mt_id.as_ref().map(ToString::to_string),
-        session_id: approval.session_id.map(|id| id.to_string()),
-        agent: names.agent(approval.session_id),
+        session_id: asked.map(|id| id.to_string()),
+        agent: names.agent(asked),
         workspace_id: approval.workspace_id.map(|id| id.to_string()),
         job_id: Some(approval.job_id.to_string()),
         requested_at_ms: approval.requested_at.as_ms(),

@@ -41,10 +41,11 @@ impl App {
         let names = self.names();
         let mut view = SessionView { session: self.session_since(session_row(&session, &names), &session), ..SessionView::default() };
         let messages = self.messages(id);
-        let calls = self.calls(id);
+        let mut calls = self.calls(id);
+        relative(&mut calls, &names);
         let jobs = ports.store.jobs(&JobFilter { session_id: Some(id), limit: limits::PAGE_MAX, ..JobFilter::default() }).unwrap_or_default();
         view.held = self.held(&session, &names);
-        self.fill_turns(&mut view, &session, &messages, &calls, &jobs);
+        fill_turns(&mut view, &session, &messages, &calls, &jobs);
         view.ledger = sums(&calls);
         view.jobs = jobs.iter().filter(|j| j.op != Op::CapabilityRequest && j.op != Op::FsWrite).take(JOBS_SHOWN).map(job_row).collect();
         view.grants = names.grants.iter().filter(|g| applies(g, &session)).map(|g| grant_row(g, &names)).collect();
@@ -75,7 +76,7 @@ impl App {
                 break;
             }
         }
-        let recent = all.len().saturating_sub(TURNS_MAX);
+        let recent = all.len().saturating_sub(5 * TURNS_MAX);
         for message in all.iter_mut().skip(recent) {
             if let Some(text) = self.text_of(message.text_ref) {
                 message.text = text;
@@ -103,20 +104,6 @@ impl App {
         let mut pending: Vec<&Approval> = names.pending_of(session.session_id).collect();
         pending.sort_by_key(|a| a.requested_at);
         pending.into_iter().take(HELD_MAX).map(|a| self.card(a, names)).collect()
-    }
-
-    fn fill_turns(&self, view: &mut SessionView, session: &Session, messages: &[Message], calls: &[ToolCall], jobs: &[Job]) {
-        let by_id: HashMap<JobId, Job> = jobs.iter().filter(|j| j.op == Op::SessionRun).map(|j| (j.job_id, j.clone())).collect();
-        let held: Vec<String> = view.held.iter().map(|c| c.approval.approval_id.clone()).collect();
-        let mut all = turns(messages, calls, &session.agent, &by_id, &held);
-        let earlier = all.len().saturating_sub(TURNS_MAX);
-        view.earlier_turns = earlier as i64;
-        view.turns = all.split_off(earlier);
-        if session.state.is_terminal() {
-            for turn in view.turns.iter_mut().filter(|t| t.status == "running") {
-                "failed".clone_into(&mut turn.status);
-            }
-        }
     }
 
     /// Plan and cost from the agent's own updates; the last one counts.
@@ -153,13 +140,55 @@ impl App {
     }
 
     /// The last five calls of a session and the last message of the operator, for a card.
-    pub(super) fn before(&self, session: SessionId, before_seq: Option<u64>) -> (Vec<crate::view::ToolCallRow>, Option<String>) {
-        let mut calls = self.calls(session);
-        calls.retain(|c| before_seq.is_none_or(|seq| c.seq < seq));
-        let rows = calls.iter().rev().filter(|c| c.tool.status != ToolStatus::Held).take(5).map(tool_call_row).collect();
-        let messages = self.messages(session);
-        let said = messages.iter().rev().find(|m| m.role == "user" && before_seq.is_none_or(|seq| m.seq < seq)).map(|m| line(&m.text));
-        (rows, said)
+    pub(super) fn before(&self, session: SessionId, before_seq: Option<u64>, names: &Names) -> (Vec<crate::view::ToolCallRow>, Option<String>) {
+        let ports = &self.cx().ports;
+        let recent = |code, limit| {
+            let filter = EventFilter { session_id: Some(session), before_seq, codes: vec![code], order: Order::Descending, limit, ..EventFilter::default() };
+            ports.recorder.read(&filter).unwrap_or_default()
+        };
+        // The ledger is read from the call that began last but five.
+        let from = recent(EventCode::ToolCallStarted, 6).last().map(|e| e.seq.saturating_sub(1));
+        let mut calls = from.map(|seq| ports.store.tool_calls(Some(session), seq, limits::PAGE_MAX).unwrap_or_default()).unwrap_or_default();
+        relative(&mut calls, names);
+        let rows = calls
+            .iter()
+            .rev()
+            .filter(|c| c.tool.status != ToolStatus::Held && before_seq.is_none_or(|seq| c.seq < seq))
+            .take(5)
+            .map(tool_call_row)
+            .collect();
+        let said = recent(EventCode::SessionMessage, 200).into_iter().find(|e| e.payload["role"] == "user");
+        let text = said.and_then(|e| {
+            let kept = serde_json::from_value(e.payload["text_ref"].clone()).ok();
+            e.payload["text"].as_str().map(line).filter(|t| !t.is_empty()).or_else(|| self.text_of(kept).map(|t| line(&t)))
+        });
+        (rows, text)
+    }
+}
+
+fn fill_turns(view: &mut SessionView, session: &Session, messages: &[Message], calls: &[ToolCall], jobs: &[Job]) {
+    let by_id: HashMap<JobId, Job> = jobs.iter().filter(|j| j.op == Op::SessionRun).map(|j| (j.job_id, j.clone())).collect();
+    let held: Vec<String> = view.held.iter().map(|c| c.approval.approval_id.clone()).collect();
+    let mut all = turns(messages, calls, &session.agent, &by_id, &held);
+    let earlier = all.len().saturating_sub(TURNS_MAX);
+    view.earlier_turns = earlier as i64;
+    view.turns = all.split_off(earlier);
+    if session.state.is_terminal() {
+        for turn in view.turns.iter_mut().filter(|t| t.status == "running") {
+            "failed".clone_into(&mut turn.status);
+        }
+    }
+}
+
+/// Places inside the worktree are named from its root, as everywhere else.
+fn relative(calls: &mut [ToolCall], names: &Names) {
+    for call in calls {
+        let Some(workspace) = call.workspace_id.and_then(|id| names.workspaces.get(&id)) else { continue };
+        for location in &mut call.tool.locations {
+            if let Some(inside) = location.strip_prefix(workspace.binding.worktree_path.as_str()).and_then(|rest| rest.strip_prefix('/')) {
+                *location = inside.to_owned();
+            }
+        }
     }
 }
 
@@ -212,7 +241,8 @@ fn fault(session: &Session) -> Option<FailureView> {
         (None, StateReason::CrashRecovery) => "the process that ran this session ended; its agent was ended too".to_owned(),
         (None, reason) => format!("the session ended: {}", reason.as_str().replace('_', " ")),
     };
-    Some(FailureView { code: Code::AgentFailed.as_str().to_owned(), message, hint: Some("its file changes stay in the worktree: review them, then start another session".to_owned()) })
+    let code = if session.state_reason == StateReason::CrashRecovery { Code::JobNotResumable } else { Code::AgentFailed };
+    Some(FailureView { code: code.as_str().to_owned(), message, hint: Some("its file changes stay in the worktree: review them, then start another session".to_owned()) })
 }
 
 /// What may be asked of the session now.
