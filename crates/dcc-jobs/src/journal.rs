@@ -19,15 +19,16 @@ pub struct Journal {
     ports: Ports,
     /// Whoever shows events live; told after they are durable.
     listener: OnceLock<Listener>,
-    /// Projections are applied in sequence order, by one thread at a time.
-    projecting: Mutex<()>,
+    /// Projections are applied, and readers told, in sequence order by one thread at a time; the value is the last
+    /// sequence that was told, 0 before the first.
+    projecting: Mutex<u64>,
     /// What went wrong with the derived store last, for the health page.
     store_fault: Mutex<Option<Failure>>,
 }
 
 impl Journal {
     pub(crate) fn new(ports: Ports) -> Self {
-        Self { ports, listener: OnceLock::new(), projecting: Mutex::new(()), store_fault: Mutex::new(None) }
+        Self { ports, listener: OnceLock::new(), projecting: Mutex::new(0), store_fault: Mutex::new(None) }
     }
 
     /// Names the one listener; a second one is refused.
@@ -57,16 +58,15 @@ impl Journal {
         let appended = self.ports.recorder.append(events)?;
         if let Appended::Written(events) = &appended {
             self.project(events);
-            self.tell(events);
         }
         Ok(appended)
     }
 
-    /// Feeds the store; what it misses is read from the recorder. Never fails the caller.
+    /// Feeds the store and tells the readers; what is missing is read from the recorder. Never fails the caller.
     fn project(&self, events: &[Event]) {
-        let guard = self.projecting.lock().unwrap_or_else(PoisonError::into_inner);
-        let result = self.feed(events);
-        drop(guard);
+        let mut told = self.projecting.lock().unwrap_or_else(PoisonError::into_inner);
+        let result = self.feed(events).and_then(|()| self.tell_in_order(&mut told, events));
+        drop(told);
         *self.store_fault.lock().unwrap_or_else(PoisonError::into_inner) = result.err();
     }
 
@@ -76,6 +76,22 @@ impl Journal {
             Some(first) if first.seq == cursor + 1 => self.ports.store.apply(events),
             _ => self.catch_up(cursor),
         }
+    }
+
+    /// Two writers may come here in the other order than they were written: the first then tells the second's events too.
+    fn tell_in_order(&self, told: &mut u64, events: &[Event]) -> Outcome<()> {
+        let (Some(first), Some(last)) = (events.first(), events.last()) else { return Ok(()) };
+        if *told == 0 || first.seq == *told + 1 {
+            self.tell(events);
+            *told = last.seq;
+        }
+        while *told < last.seq {
+            let page = self.ports.recorder.read(&EventFilter { after_seq: Some(*told), limit: limits::PAGE_MAX, ..EventFilter::default() })?;
+            let Some(end) = page.last().map(|e| e.seq) else { break };
+            self.tell(&page);
+            *told = end;
+        }
+        Ok(())
     }
 
     /// Feeds what is missing. A store that starts from nothing has lost the packets' projections too.
@@ -112,7 +128,7 @@ impl Journal {
     /// Brings Locus and the store in step with events that another process wrote; publishes them here too. Called when a
     /// process takes the project up again. Returns drift found in Locus.
     pub fn refresh(&self) -> Outcome<Vec<(String, String)>> {
-        let _guard = self.projecting.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut told = self.projecting.lock().unwrap_or_else(PoisonError::into_inner);
         let cursor = self.ports.store.cursor()?;
         let mut drift = Vec::new();
         let mut at = cursor;
@@ -123,7 +139,7 @@ impl Journal {
             drift.extend(self.ports.locus.catch_up(&page)?);
             self.ports.store.apply(&page)?;
             self.project_packets(&record_keys(&page))?;
-            self.tell(&page);
+            self.tell_in_order(&mut told, &page)?;
         }
         if cursor == 0 {
             self.project_all_packets()?;
