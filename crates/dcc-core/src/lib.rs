@@ -6,6 +6,7 @@
 pub mod approval;
 pub mod canonical;
 pub mod capability;
+pub mod contract;
 pub mod event;
 pub mod failure;
 pub mod gate;

@@ -1,6 +1,6 @@
 //! The only crate that spawns a process or touches a worktree: git, code search, sandboxed commands.
 //!
-//! Invariants: nothing outside `exec` calls `Command::new`; what causes an effect takes a `Cleared` plan by value; reads
+//! Invariants: nothing outside `exec` and the sandbox's own start calls `Command::new`; what causes an effect takes a `Cleared` plan by value; reads
 //! change nothing and take no optional locks.
 
 pub mod exec;

@@ -13,7 +13,7 @@ use dcc_core::ids::{JobId, SessionId, Sha256Hex};
 use dcc_core::job::{Bindings, Job, JobRequest, JobState};
 use dcc_core::op::Op;
 use dcc_core::plans::{AGENT_DIFF_BYTES_MAX, AskKind};
-use dcc_core::ports::sessions::{Observed, ToolStatus};
+use dcc_core::ports::sessions::{Observed, SideEffect, ToolStatus};
 use dcc_core::ports::{AgentReport, JobFilter, PermissionAnswer, PermissionAsk, SessionHost, ToolReport};
 use dcc_core::principal::Actor;
 use dcc_core::session::{self, Session, SessionState, StateReason};
@@ -135,7 +135,7 @@ impl Host {
                 tool_call_id: ask.tool_call_id.clone(),
                 title: ask.title.clone(),
                 kind: ask.kind.clone().unwrap_or_else(|| "other".into()),
-                side_effect: dcc_core::ports::sessions::SideEffect::Execute,
+                side_effect: side_effect(ask.kind.as_deref()),
                 status: ToolStatus::Held,
                 locations: ask.locations.clone(),
                 raw_input: None,
@@ -218,6 +218,15 @@ impl SessionHost for Host {
             (_, Some(failure)) => Err(failure),
             (state, None) => Err(Failure::new(Code::AgentFailed, format!("the write ended as {}", state.as_str()))),
         }
+    }
+}
+
+/// What a kind of tool does; whatever is not known to be harmless counts as execution.
+fn side_effect(kind: Option<&str>) -> SideEffect {
+    match kind {
+        Some("read" | "search" | "think" | "fetch") => SideEffect::Read,
+        Some("edit" | "delete" | "move") => SideEffect::Write,
+        _ => SideEffect::Execute,
     }
 }
 

@@ -93,7 +93,9 @@ impl JobKind for RequestCapability {
                     revoked: false,
                 };
                 effect = effect.with("grant_id", grant.grant_id.to_string());
-                let mut issued = NewEvent::new(EventCode::GrantIssued, job.actor, json!({ "grant": grant })).about(&correlation(job));
+                // The person who said yes issues it, never the agent that asked.
+                let decider = fold.approval.and_then(|a| a.decision).map_or(dcc_core::principal::Actor::SYSTEM, |d| d.decider);
+                let mut issued = NewEvent::new(EventCode::GrantIssued, decider, json!({ "grant": grant })).about(&correlation(job));
                 issued.correlation.approval_id = Some(*approval_id);
                 effect.events.push(issued);
             }

@@ -190,7 +190,7 @@ fn commit(view: &ReviewView, name: &str, now_ms: i64) -> Markup {
                     (not_built(&[
                         ("Inline comments to the agent", "Write to the session instead: the composer queues your message."),
                         ("Split diff, other compare sources", "Unified against the last commit only."),
-                        ("Discard, restore, reset, merge", "Destructive verbs are not built: use git in a terminal; DCC notices and records what it sees."),
+                        ("Discard, restore, reset, merge", "Destructive verbs are not built: use git in a terminal. The review shows the result; DCC does not record such changes yet."),
                         ("Word-level syntax colours", "Only changed words are marked."),
                     ]))
                 }

@@ -32,7 +32,6 @@ use crate::agents::Agents;
 /// A project that this process owns.
 pub struct Project {
     pub app: Arc<App>,
-    pub recorder: Arc<SqliteRecorder>,
     pub recovery: RecoveryReport,
     pub store_opened: String,
     _lock: ProjectLock,
@@ -88,7 +87,7 @@ pub fn open(found: &Found, options: &OpenOptions) -> Outcome<Project> {
     let store_opened = settle_store(&runner, &opened)?;
     let recovery = runner.recover(options.serving)?;
     register_root(&runner, found)?;
-    Ok(Project { app, recorder, recovery, store_opened, _lock: lock })
+    Ok(Project { app, recovery, store_opened, _lock: lock })
 }
 
 fn job_config(found: &Found, project_id: ProjectId, instance_id: InstanceId, config: &OperatorConfig) -> Config {

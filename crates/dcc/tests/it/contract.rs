@@ -1,0 +1,127 @@
+//! Every operation of a built kind is run for real, and what it wrote is held against the table of `dcc_core::contract`.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use dcc_core::contract::{EVERY_JOB, Id, events_of};
+use dcc_core::op::Op;
+use dcc_testkit::World;
+use serde_json::Value;
+
+use crate::{DCC, approved_worktree, started_packet};
+
+/// Operations that this test does not bring to completion, each with the reason.
+const ELSEWHERE: [(Op, &str); 1] = [(Op::ApprovalDecide, "a decision is no job; it has its own endpoint and events")];
+
+/// Asks again until the answer is there; a deadline, never a fixed pause.
+fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(Instant::now() < deadline, "{what} did not happen");
+        std::thread::park_timeout(Duration::from_millis(50));
+    }
+}
+
+fn packets(world: &World) {
+    let wp = started_packet(world);
+    let other = world.ok(&["wp", "create", "--title", "Other", "--criterion", "c"])["wp_id"].as_str().unwrap().to_owned();
+    world.ok(&["wp", "dep", "add", &wp, "related", &other]);
+    world.ok(&["wp", "dep", "rm", &wp, "related", &other]);
+    world.ok(&["wp", "note", &wp, "a note"]);
+    world.ok(&["wp", "set", &wp, "priority=1"]);
+    for step in ["block", "unblock", "hold", "release"] {
+        world.ok(&["wp", step, &wp, "--reason", "because"]);
+    }
+    for name in ["Two", "Three"] {
+        world.ok(&["mt", "add", &wp, "--name", name, "--criterion", "c"]);
+    }
+    world.ok(&["mt", "start", &wp, "MT-001"]);
+    world.ok(&["mt", "fail", &wp, "MT-001", "--reason", "broke"]);
+    world.ok(&["mt", "start", &wp, "MT-001"]);
+    world.ok(&["mt", "block", &wp, "MT-001", "--reason", "waits"]);
+    world.ok(&["mt", "start", &wp, "MT-001"]);
+    world.ok(&["mt", "done", &wp, "MT-001", "--statement", "seen"]);
+    world.ok(&["mt", "reopen", &wp, "MT-001"]);
+    for task in ["MT-001", "MT-002", "MT-003"] {
+        world.ok(&["mt", "skip", &wp, task, "--reason", "not needed"]);
+    }
+    world.ok(&["wp", "gate", &wp, "post_work", "skip", "--reason", "nothing to check"]);
+    world.ok(&["wp", "close", &wp]);
+    world.ok(&["wp", "reopen", &wp, "--reason", "once more"]);
+    world.ok(&["wp", "cancel", &other, "--reason", "not needed"]);
+    world.ok(&["board", "sync"]);
+    world.ok(&["rebuild"]);
+}
+
+fn pending(world: &World) -> Option<String> {
+    world.ok(&["approvals", "list"])["items"][0]["approval_id"].as_str().map(str::to_owned)
+}
+
+fn state(world: &World, session: &str) -> (String, String) {
+    let shown = world.ok(&["session", "show", session]);
+    (shown["state"].as_str().unwrap().to_owned(), shown["state_reason"].as_str().unwrap().to_owned())
+}
+
+fn work(world: &World) {
+    let wp = started_packet(world);
+    let (ws, path) = approved_worktree(world, &wp);
+    for step in ["close", "open"] {
+        world.ok(&["ws", step, &ws]);
+    }
+    world.ok(&["ws", "unlink", &ws]);
+    world.ok(&["ws", "link", &ws, &wp]);
+    world.ok(&["run", "--ws", &ws, "fine"]);
+    let started = world.ok(&["session", "start", "--ws", &ws, "--agent", "scripted", "--prompt", "go"]);
+    let session = started["session_id"].as_str().unwrap().to_owned();
+    let first = until("a request", || pending(world));
+    world.ok(&["approvals", "approve", &first, "--scope", "session"]);
+    until("the end of the turn", || (state(world, &session) == ("BLOCKED".into(), "input_wait".into())).then_some(()));
+    assert!(path.join("src/greeting.txt").exists());
+    world.ok(&["session", "send", &session, "again"]);
+    until("the end of the second turn", || (state(world, &session) == ("BLOCKED".into(), "input_wait".into())).then_some(()));
+    let grant = world.ok(&["grants", "list"])["items"][0]["grant_id"].as_str().unwrap().to_owned();
+    world.ok(&["grants", "revoke", &grant]);
+    world.ok(&["session", "close", &session, "--waive", "a test hands nothing over"]);
+    let second = world.ok(&["session", "start", "--ws", &ws, "--agent", "scripted"])["session_id"].as_str().unwrap().to_owned();
+    world.ok(&["session", "cancel", &second]);
+    assert_eq!(state(world, &second).0, "CANCELLED");
+    let parked = world.json(&["vcs", "commit", "--ws", &ws, "-m", "Greet", "src/greeting.txt"]).json();
+    world.ok(&["approvals", "approve", parked["approval_id"].as_str().unwrap()]);
+    world.ok(&["ws", "archive", &ws]);
+    world.ok(&["up", "--stop"]);
+}
+
+fn carries(event: &Value, ids: &[Id]) -> bool {
+    ids.iter().all(|id| event[id.as_str()].is_string())
+}
+
+#[test]
+fn every_operation_writes_the_events_of_the_table() {
+    let world = World::new(DCC);
+    world.configure("[recipes.fine]\nargv = [\"true\"]\n");
+    world.ok(&["init"]);
+    packets(&world);
+    work(&world);
+    let mut seen = BTreeSet::new();
+    for job in world.ok(&["job", "list"])["items"].as_array().unwrap() {
+        if job["state"] != "completed" {
+            continue;
+        }
+        let op = Op::parse(job["op"].as_str().unwrap()).unwrap();
+        let events = world.ok(&["timeline", "--job", job["job_id"].as_str().unwrap()]);
+        let events = events["items"].as_array().unwrap();
+        for code in EVERY_JOB {
+            assert!(events.iter().any(|e| e["code"] == code.as_str()), "{op}: {} is missing", code.as_str());
+        }
+        for (code, ids) in events_of(op) {
+            assert!(events.iter().any(|e| e["code"] == code.as_str() && carries(e, &ids)), "{op}: no {} with {ids:?}: {events:#?}", code.as_str());
+        }
+        seen.insert(op);
+    }
+    let missing: Vec<&Op> = Op::ALL.iter().filter(|op| op.is_built() && !seen.contains(op) && !ELSEWHERE.iter().any(|(e, _)| e == *op)).collect();
+    assert!(missing.is_empty(), "not run to completion: {missing:?}");
+    assert_eq!(world.ok(&["recorder", "verify"])["ok"], true);
+}
