@@ -1,6 +1,6 @@
 //! What every job kind may reach: the ports, the project's configuration, the journal. No concrete engine or store.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock};
 
@@ -75,6 +75,8 @@ pub struct Context {
     pub locus_lock: Mutex<()>,
     /// One writer at a time on the repository's refs and worktree administration.
     pub git_lock: Mutex<()>,
+    /// Sessions whose agent is being ended by us: its exit is then expected, not a fault.
+    pub(crate) stopping: Mutex<HashSet<dcc_core::SessionId>>,
     /// The one runner over this context; set once at start so that kinds can submit child jobs.
     pub(crate) runner: OnceLock<std::sync::Weak<crate::runner::Runner>>,
 }
@@ -89,6 +91,7 @@ impl Context {
             journal,
             locus_lock: Mutex::new(()),
             git_lock: Mutex::new(()),
+            stopping: Mutex::default(),
             runner: OnceLock::new(),
         }
     }

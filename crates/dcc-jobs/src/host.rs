@@ -4,7 +4,7 @@
 //! and never answered later; nothing an agent says changes a state that only a person may change.
 
 use std::path::{Component, Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use serde_json::{Value, json};
 
@@ -99,7 +99,8 @@ impl Host {
             kinds::end_turn(&self.runner, turn, Err(Failure::new(Code::AgentFailed, format!("the agent ended with {code} during the turn"))))?;
         }
         let now = ledger::session(self.cx().ports.recorder.as_ref(), session.session_id)?;
-        if !now.state.is_terminal() {
+        let expected = self.cx().stopping.lock().unwrap_or_else(PoisonError::into_inner).contains(&session.session_id);
+        if !now.state.is_terminal() && !expected {
             let fault = if stderr_head.is_empty() { format!("the agent ended with {code}") } else { format!("the agent ended with {code}:\n{stderr_head}") };
             change_state(self.cx(), session.session_id, SessionState::Failed, StateReason::AgentExit, json!({ "fault": fault }))?;
         }
@@ -392,9 +393,7 @@ pub(crate) fn cancel_session(cx: &Context, job: &Job, id: SessionId, reason: Sta
         NewEvent::new(EventCode::SessionSteered, job.actor, json!({ "steer": "cancel", "reason": text })).about(&crate::runner::correlation(job)),
     ])?;
     cancel_pending(&runner, id, "the session was cancelled")?;
-    if cx.ports.sessions.live().contains(&id) {
-        cx.ports.sessions.stop(id)?;
-    }
+    stop_agent(cx, id)?;
     if let Some(turn) = running_turn(cx, id)? {
         kinds::end_turn(&runner, turn, Ok("cancelled".into()))?;
     }
@@ -418,8 +417,14 @@ pub(crate) fn close_session(cx: &Context, job: &Job, id: SessionId, waived: bool
     };
     // The terminal state first: the exit that follows is then expected, not a fault.
     change_state(cx, id, SessionState::Completed, StateReason::Done, json!({ "closing": closing }))?;
-    if cx.ports.sessions.live().contains(&id) {
-        cx.ports.sessions.stop(id)?;
+    stop_agent(cx, id)
+}
+
+/// Ends the agent and its tree; the exit that follows is expected.
+pub(crate) fn stop_agent(cx: &Context, id: SessionId) -> Outcome<()> {
+    if !cx.ports.sessions.live().contains(&id) {
+        return Ok(());
     }
-    Ok(())
+    cx.stopping.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
+    cx.ports.sessions.stop(id)
 }

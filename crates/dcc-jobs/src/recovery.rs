@@ -182,7 +182,7 @@ impl Runner {
             if let Some(turn) = turn {
                 kinds::end_turn(self, turn, Ok("cancelled".into()))?;
             }
-            self.cx.ports.sessions.stop(id)?;
+            crate::host::stop_agent(&self.cx, id)?;
         }
         Ok(())
     }

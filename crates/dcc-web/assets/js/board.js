@@ -131,7 +131,30 @@ export function moveCurrent() {
   if (card) openMove(card); else announce("Pick a card first with j and k.");
 }
 
+const FOLDS = "dcc-lanes";
+
+function foldChoices() { try { return JSON.parse(localStorage.getItem(FOLDS)) ?? {}; } catch { return {}; } }
+
+/** A lane stands as the person left it, else as the page says: folded while it is empty. */
+function drawFolds() {
+  const chosen = foldChoices();
+  for (const lane of findAll("[data-lane]")) {
+    const shut = chosen[lane.dataset.lane] ?? lane.dataset.folds === "true";
+    lane.classList.toggle("fold", shut);
+    find("[data-lane-fold]", lane)?.setAttribute("aria-expanded", String(!shut));
+  }
+}
+
+function flipFold(lane) {
+  const shut = !lane.classList.contains("fold");
+  try { localStorage.setItem(FOLDS, JSON.stringify({ ...foldChoices(), [lane.dataset.lane]: shut })); } catch { /* private mode: lasts for this page */ }
+  lane.classList.toggle("fold", shut);
+  find("[data-lane-fold]", lane)?.setAttribute("aria-expanded", String(!shut));
+}
+
 export function startBoard() {
+  drawFolds();
+  hear("dcc:shown", drawFolds);
   document.addEventListener("pointerdown", (event) => {
     const card = event.target.closest?.(".board .wp[data-wp]");
     if (!card || event.button !== 0 || event.pointerType === "touch" || event.target.closest("button")) return;
@@ -144,10 +167,8 @@ export function startBoard() {
   addEventListener("keydown", (event) => { if (event.key === "Escape") endDrag(); });
   document.addEventListener("click", (event) => { const button = event.target.closest?.("[data-move]"); if (button) { event.preventDefault(); openMove(button.closest("[data-wp]")); } });
   document.addEventListener("click", (event) => {
-    const fold = event.target.closest?.("[data-lane-fold]");
-    if (!fold) return;
-    const lane = fold.closest(".lane");
-    fold.setAttribute("aria-expanded", String(!lane.classList.toggle("fold")));
+    const lane = event.target.closest?.("[data-lane-fold], .lane.fold > .ph")?.closest(".lane");
+    if (lane) flipFold(lane);
   });
   document.addEventListener("change", (event) => { if (event.target.name === "way") showWay(); });
   document.addEventListener("submit", (event) => { if (event.target.closest("#move-dialog")) { event.stopImmediatePropagation(); submitMove(event); } }, true);

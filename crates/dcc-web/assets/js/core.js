@@ -98,16 +98,25 @@ export function ageWords(ms) {
   return `${Math.floor(s / 86400)} d`;
 }
 
+/** The same in a sentence: 12 s ago, 1 min ago, 2 h ago, 3 days ago. */
+function agoWords(ms) {
+  const s = Math.max(0, Math.floor(ms / 1000));
+  if (s < 60) return `${s} s ago`;
+  if (s < 3600) return `${Math.floor(s / 60)} min ago`;
+  if (s < 86400) return `${Math.floor(s / 3600)} h ago`;
+  return s < 172800 ? "1 day ago" : `${Math.floor(s / 86400)} days ago`;
+}
+
 const pad2 = (n) => String(n).padStart(2, "0");
 
 /** Clocks in the reader's own zone; the server writes UTC. */
 export function showTimes(from = document) {
   const now = Date.now();
   for (const time of findAll("time[data-ago]", from)) {
-    const words = ageWords(now - Number(time.dataset.ago));
+    const words = ("agoWords" in time.dataset ? agoWords : ageWords)(now - Number(time.dataset.ago));
     if (time.textContent !== words) time.textContent = words;
   }
-  for (const time of findAll("time[data-clock]", from)) {
+  for (const time of findAll("time[data-clock], text[data-clock]", from)) {
     const at = new Date(time.getAttribute("datetime"));
     if (Number.isNaN(at.getTime())) continue;
     const clock = `${pad2(at.getHours())}:${pad2(at.getMinutes())}`;

@@ -180,10 +180,19 @@ export function openPalette() {
   field.addEventListener("keydown", (event) => {
     if (event.key === "ArrowDown" || event.key === "ArrowUp") { event.preventDefault(); at = (at + (event.key === "ArrowDown" ? 1 : -1) + items.length) % Math.max(1, items.length); draw(); find(`#pal-${at}`)?.scrollIntoView({ block: "nearest" }); }
     if (event.key === "Enter") { event.preventDefault(); choose(items[at]); }
+    // A search field empties itself on Esc; here Esc goes back one level.
+    if (event.key === "Escape") { event.preventDefault(); event.stopPropagation(); dialog.close(); }
   });
   update();
   dialog.showModal();
   field.focus();
+}
+
+/** A hit of the interface as a line of the palette: what it is, its name, its short id, its page. */
+function found({ kind, id, title }) {
+  const [wp, mt] = id.split("/");
+  const pages = { packet: `/wp/${id}`, micro_task: `/wp/${wp}#${mt}`, session: `/session/${id}`, approval: `/approval/${id}`, job: `/job/${id}`, workspace: `/ws/${id}`, grant: "/inbox?tab=grants", event: `/event/${id}` };
+  return { kind: kind.replaceAll("_", " "), title: title || id, detail: id.length > 30 ? id.slice(-8) : id, href: pages[kind] };
 }
 
 async function findObjects(words, show) {
@@ -192,7 +201,7 @@ async function findObjects(words, show) {
   const answer = await ask("GET", `/api/v1/search?scope=objects&q=${encodeURIComponent(words)}`);
   if (mine.stopped || !answer.ok) return;
   const hits = answer.data.items ?? (answer.data.groups ?? []).flatMap((group) => group.items ?? []);
-  show(hits.slice(0, 20));
+  show(hits.slice(0, 20).map(found));
 }
 
 export function startKeys() {

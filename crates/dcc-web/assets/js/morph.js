@@ -40,7 +40,7 @@ const callbacks = {
     if (name === "open" && node instanceof HTMLDetailsElement) return false;
     if (name === "hidden" && node.hasAttribute("data-panel")) return false;
     if (name === "class" && node.hasAttribute("data-lane")) return false;
-    if (name === "aria-expanded" || name === "data-show" || name === "data-folded") return false;
+    if (name === "aria-expanded" || name === "data-show" || name === "data-folded" || name === "data-guard" || name === "data-busy") return false;
     return true;
   },
 };

@@ -110,9 +110,10 @@ fn lanes(view: &BoardView, now_ms: i64) -> Markup {
 
 fn lane_column(lane: &LaneView, now_ms: i64) -> Markup {
     let id = format!("l-{}", lane.status);
-    let folds = matches!(lane.status.as_str(), "cancelled") || (lane.status == "stub" && lane.cards.is_empty());
+    // An empty lane and what was given up start folded; the script keeps the person's own choice.
+    let folds = lane.status == "cancelled" || lane.cards.is_empty();
     html! {
-        section.lane.fold[folds] id={ "lane-" (lane.status) } data-lane=(lane.status) aria-labelledby=(id) {
+        section.lane.fold[folds] id={ "lane-" (lane.status) } data-lane=(lane.status) data-folds=(folds) aria-labelledby=(id) {
             header.ph {
                 button.btn.flat.sm.ico.lane-fold type="button" data-lane-fold aria-expanded=(if folds { "false" } else { "true" }) aria-label={ "Fold or open " (t(&lane.title)) } { (icon("down")) }
                 h2 id=(id) { (t(&lane.title)) }

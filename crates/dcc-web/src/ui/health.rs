@@ -8,7 +8,7 @@ use dcc_api::view::{FixView, HealthRow, HealthView, RecoveryRow, Shell};
 
 use super::components::forms::OpButton;
 use super::components::path::query;
-use super::components::{Pip, ago, bind, icon, job_link, not_built, op_button, params, session_link, st, wp_link};
+use super::components::{Pip, ago, ago_words, bind, icon, job_link, not_built, op_button, params, session_link, st, wp_link};
 use super::shell::{Place, page};
 use crate::safe_text::t;
 
@@ -18,7 +18,7 @@ pub fn health(shell: &Shell, view: &HealthView, now_ms: i64) -> Markup {
     let body = html! {
         (head(view, now_ms))
         @if !view.recovery.is_empty() { (recovery(view, now_ms)) }
-        section.fill aria-label="Checks" {
+        section.fill.scroll aria-label="Checks" {
             table.tbl.hl.stackable {
                 colgroup { col.w-st; col.w-nm; col; col.w-ago; col.w-fix; }
                 thead { tr { th { "State" } th { "Check" } th { "Evidence" } th { "Since" } th { "One fix" } } }
@@ -43,11 +43,11 @@ fn head(view: &HealthView, now_ms: i64) -> Markup {
         div.head {
             h1 { "Health" }
             @if faults > 0 { (st(Pip::Failed, &format!("{faults} fault{}", if faults == 1 { "" } else { "s" }))) }
-            @if needs > 0 { (st(Pip::Needs, &format!("{needs} need you"))) }
+            @if needs > 0 { (st(Pip::Needs, &format!("{needs} need{} you", if needs == 1 { "s" } else { "" }))) }
             @if drift > 0 { (st(Pip::Stale, &format!("{drift} drift"))) }
             @if unknown > 0 { (st(Pip::Stale, &format!("{unknown} unknown"))) }
             @if !all.is_empty() && ok == all.len() { (st(Pip::Done, &format!("All {ok} checks passed"))) } @else { (st(Pip::Done, &format!("{ok} ok"))) }
-            @if let Some(at) = view.checked_at_ms { span.lab { "checked " (ago(at, now_ms)) " ago" } }
+            @if let Some(at) = view.checked_at_ms { span.lab { "checked " (ago_words(at, now_ms)) } }
             div.row.push.tools {
                 a.btn.sm href="/health" { "Check again" }
                 (op_button(OpButton { op: "store.rebuild", label: "Rebuild, dry run", class: "btn sm", bind: &bind(&[]), params: &params(&[("dry_run", true.into())]), ..OpButton::default() }))

@@ -10,7 +10,7 @@ use super::components::basics::bytes;
 use super::components::notes::failure_line;
 use super::components::path::query;
 use super::components::state::words;
-use super::components::{Pip, ago, approval_line, clock, event_rows, event_slice, job_link, job_rows, not_built, session_link, short, st, wp_link};
+use super::components::{Pip, ago, ago_words, approval_line, clock, event_rows, event_slice, job_link, job_rows, not_built, session_link, short, st, wp_link};
 use super::shell::{Place, page};
 use crate::safe_text::{SafeText, t};
 
@@ -72,13 +72,21 @@ fn line(row: &JobRow, now_ms: i64) -> Markup {
             td.nw { (st(Pip::of_job(&row.state), &words(&row.state))) @if let (Some(approval), "awaiting_user") = (&row.approval_id, row.state.as_str()) { " " a.btn.sm href={ "/approval/" (query(approval)) } { "Decide" } } }
             th scope="row" { a.link.m href={ "/job/" (query(&row.job_id)) } { (t(&row.op)) } }
             td.cut title=(t(&row.summary)) { @if let Some(failure) = &row.failure { (failure_line(failure)) " " span.lab { (t(&row.summary)) } } @else { (t(&row.summary)) } }
-            td.nw.lab { (t(&row.actor_id)) }
+            td.nw.lab { (who(row)) }
             td.nw { @if let Some(wp) = &row.wp_id { (wp_link(wp, row.mt_id.as_deref())) } }
             td.nw { @if let Some(session) = &row.session_id { (session_link(session, None)) } }
             td.m.nw.mut title=(t(&row.job_id)) { (t(short(&row.job_id))) @if row.attempt > 1 { " attempt " (row.attempt) } }
             td.n { @if let Some(end) = row.finished_at_ms { (super::components::duration(end - row.created_at_ms)) } }
             td.n { (ago(row.created_at_ms, now_ms)) }
         }
+    }
+}
+
+/// Who asked: a person by name, an agent by the link to its session.
+fn who(row: &JobRow) -> Markup {
+    html! {
+        @if row.session_id.as_ref() == Some(&row.actor_id) { "session " (session_link(&row.actor_id, None)) }
+        @else { span title=(t(&row.actor_id)) { (t(short(&row.actor_id))) } }
     }
 }
 
@@ -90,7 +98,7 @@ pub fn job_page(shell: &Shell, view: &JobView, now_ms: i64) -> Markup {
         div.head data-copy=(row.job_id) {
             h1.cut { span.m { (t(&row.op)) } } span.m.mut title=(t(&row.job_id)) { (t(short(&row.job_id))) }
             (st(Pip::of_job(&row.state), &words(&row.state)))
-            span.lab { (ago(row.created_at_ms, now_ms)) " ago, by " (t(&row.actor_id)) }
+            span.lab { (ago_words(row.created_at_ms, now_ms)) ", by " (who(row)) }
             div.row.push.tools {
                 (event_slice("job", &row.job_id))
                 @if view.cancellable { button.btn.sm.no type="button" data-cancel-job=(row.job_id) { "Cancel job" } }
@@ -119,7 +127,7 @@ fn summary(view: &JobView, now_ms: i64) -> Markup {
                 @if let Some(session) = &row.session_id { dt { "Session" } dd { (session_link(session, None)) } }
                 @if let Some(ws) = &row.workspace_id { dt { "Workspace" } dd { a.link.m href={ "/ws/" (query(ws)) } { (t(short(ws))) } } }
                 @if let Some(parent) = &row.parent_job_id { dt { "Parent" } dd { (job_link(parent)) } }
-                dt { "Asked" } dd { (clock(row.created_at_ms)) @if let Some(end) = row.finished_at_ms { ", took " (super::components::duration(end - row.created_at_ms)) } @else { ", changed " (ago(row.updated_at_ms, now_ms)) " ago" } }
+                dt { "Asked" } dd { (clock(row.created_at_ms)) @if let Some(end) = row.finished_at_ms { ", took " (super::components::duration(end - row.created_at_ms)) } @else { ", changed " (ago_words(row.updated_at_ms, now_ms)) } }
                 @for (name, value) in &view.results { dt { (t(&words(name))) } dd.m.wrap-any { (t(value)) } }
                 @if let Some(digest) = &view.plan_digest { dt { "Plan" } dd.m.wrap-any { (t(digest)) } }
                 @if let Some(key) = &view.idempotency_key { dt { "Idempotency" } dd.m.wrap-any { (t(key)) } }
@@ -164,7 +172,7 @@ fn plan(view: &JobView) -> Markup {
         section.sec {
             header.ph { h2 { "Plan and preview" } }
             p.pad { (t(&view.job.summary)) }
-            @if !view.plan.is_empty() { dl.kv.pad { @for fact in &view.plan { dt { (t(&fact.name)) } dd.m.wrap-any { (SafeText::block(&fact.value)) } } } }
+            @if !view.plan.is_empty() { dl.kv.pad { @for fact in &view.plan { dt { (t(&fact.name)) } dd.m.lines { (SafeText::block(&fact.value)) } } } }
             details.pad id="params" { summary.row.lab { (super::components::icon("right")) "Parameters as sent" } pre.code { (SafeText::block(&view.params_json)) } }
         }
     }

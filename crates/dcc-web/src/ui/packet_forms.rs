@@ -5,6 +5,7 @@
 use maud::{Markup, html};
 
 use dcc_api::view::{MtRow, PacketView, Shell};
+use dcc_core::Code;
 
 use super::components::forms::OpButton;
 use super::components::{bind, field_lines, icon, op_button, said, why_not};
@@ -40,7 +41,7 @@ const REASONS: [(&str, &str, &str, &str); 6] = [
 pub fn more_menu(view: &PacketView) -> Markup {
     let entry = |id: &str, label: &str, op: &str| {
         let why = why_not(&view.actions, op);
-        html! { button.item type="button" data-toggle=(id) aria-disabled=[why.as_ref().map(|_| "true")] data-why=[why.as_ref().map(|why| t(why))] title=[why.as_ref().map(|why| t(why))] { (label) } }
+        html! { button.item type="button" data-toggle=(id) aria-disabled=[why.as_ref().map(|_| "true")] data-why=[why.as_ref().map(|why| t(why))] title=[why.as_ref().map(|why| t(why))] { (label) @if why.as_ref().is_some_and(|why| why.starts_with(Code::NotBuilt.as_str())) { " " span.lab { (Code::NotBuilt.as_str()) " not built yet" } } } }
     };
     html! {
         details.menu id="wp-more" {

@@ -92,7 +92,7 @@ fn readiness(view: &PacketView, now_ms: i64) -> Markup {
         section.sec id="readiness" {
             header.ph {
                 h2 { "Ready to close" }
-                span.push { @if view.status == "done" { (st(Pip::Done, "closed")) } @else if open == 0 && view.close_refusal.is_none() { (st(Pip::Done, "yes")) } @else { (st(Pip::Blocked, &format!("no, {open} open"))) } }
+                span.push { @if view.status == "done" { (st(Pip::Done, "closed")) } @else if open == 0 && view.close_refusal.is_none() { (st(Pip::Done, "yes")) } @else { @if open == 0 { (st(Pip::Queued, "not yet")) } @else { (st(Pip::Queued, &format!("not yet, {open} open"))) } } }
             }
             ul.rows {
                 (gate("pre_work", &view.pre_work, now_ms))
@@ -102,7 +102,7 @@ fn readiness(view: &PacketView, now_ms: i64) -> Markup {
                 }
             }
             @if let Some(refusal) = &view.close_refusal {
-                p.pad.lab id="close-why" { span.m { (t(&refusal.code)) } " " (t(&refusal.message)) @if let Some(hint) = &refusal.hint { " " (t(hint)) } }
+                p.pad.lab id="close-why" { span.m { (t(&refusal.code)) } " " (t(&refusal.message)) @if let Some(hint) = &refusal.hint { ". Next: " (t(hint)) } }
             }
         }
     }

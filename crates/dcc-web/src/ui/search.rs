@@ -32,7 +32,7 @@ pub fn search(shell: &Shell, view: &SearchView, now_ms: i64) -> Markup {
                     @else { span.tab-off.lab title="Not built yet" { (t(&scope.title)) ": not built yet" } }
                 }
             }
-            span.push.lab { @if !view.q.is_empty() { (view.total) @if view.total == 1 { " hit" } @else { " hits" } @if let Some(ms) = view.took_ms { " in " (ms) " ms" } } }
+            span.push.lab.nw.hits { @if !view.q.is_empty() { (view.total) @if view.total == 1 { " hit" } @else { " hits" } @if let Some(ms) = view.took_ms { @if ms < 1 { " in under 1 ms" } @else { " in " (ms) " ms" } } } }
         }
         @if let Some(failure) = &view.failure { (failure_note(failure)) }
         @if view.truncated { div.note { "Stopped at the limit: narrow it." } }
@@ -58,7 +58,7 @@ fn hit(item: &SearchHit) -> Markup {
                 a.m.cut href=(item.href) { (t(&item.title)) }
                 span.lab.cut { (t(&item.detail)) }
                 @if let Some(status) = &item.status { span.lab.push.nw { (t(&words(status))) } }
-                @if item.also_in > 0 { span.lab.nw { "also in " (item.also_in) " worktrees" } }
+                @if item.also_in > 0 { span.lab.nw { "also in " (item.also_in) @if item.also_in == 1 { " other worktree" } @else { " other worktrees" } } }
             }
             @if !item.snippet.is_empty() { pre.code.snip { @for line in &item.snippet { (snippet(line)) "\n" } } }
         }

@@ -103,7 +103,7 @@ pub fn grant_rows(grants: &[GrantRow], now_ms: i64) -> Markup {
                         span.lab.block {
                             (t(&grant.covers))
                             " · used " (grant.uses) @if let Some(max) = grant.max_uses { " of " (max) }
-                            @if let Some(at) = grant.revoked_at_ms { " · revoked " (ago(at, now_ms)) " ago" }
+                            @if let Some(at) = grant.revoked_at_ms { " · revoked " (super::components::ago_words(at, now_ms)) }
                             @else if let Some(at) = grant.expires_at_ms { " · till " (until(at, now_ms)) }
                             @if let Some(wp) = &grant.wp_id { " · " a.link href={ "/wp/" (query(wp)) } { (t(wp)) } }
                             @if let Some(session) = &grant.session_id { " · " a.link href={ "/session/" (query(session)) } { @if let Some(agent) = &grant.agent { (t(agent)) " " } (t(short(session))) } }

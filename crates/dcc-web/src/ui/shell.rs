@@ -7,7 +7,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use dcc_api::view::Shell;
 
-use super::components::{Pip, ago, icon, notice, st, thousands};
+use super::components::{Pip, ago_words, icon, notice, st, thousands};
 use crate::assets;
 use crate::safe_text::t;
 
@@ -123,7 +123,7 @@ fn top(shell: &Shell, place: Place<'_>) -> Markup {
                     li aria-current="page" { span.cut { (t(place.title)) } }
                 }
             }
-            a.btn.find href="/search" data-palette { (icon("search")) " Search or run a command " span.push { kbd { "/" } " " kbd { "Ctrl K" } } }
+            a.btn.find href="/search" data-palette { (icon("search")) " " span.find-says { "Search or run a command" } " " span.push { kbd { "/" } " " kbd { "Ctrl K" } } }
             (attention(shell))
         }
     }
@@ -162,9 +162,9 @@ fn end(shell: &Shell, now_ms: i64) -> Markup {
         footer.end id="end" {
             span id="live" data-local { (st(Pip::Stale, "connecting")) }
             span { "seq " span id="seq" data-seq=(shell.seq) { (thousands(shell.seq)) } }
-            @if let Some(at) = shell.last_event_at_ms { span { "last event " (ago(at, now_ms)) } }
+            @if let Some(at) = shell.last_event_at_ms { span { "last event " (ago_words(at, now_ms)) } }
             @if let Some(seq) = shell.verified_seq {
-                span.end-more { "recorder verified to " (thousands(seq)) @if let Some(at) = shell.verified_at_ms { ", " (ago(at, now_ms)) " ago" } }
+                span.end-more { "recorder verified to " (thousands(seq)) @if let Some(at) = shell.verified_at_ms { ", " (ago_words(at, now_ms)) } }
             }
             span.end-more { "db " (t(&shell.db_status)) }
             span.push {}

@@ -8,7 +8,7 @@ use dcc_api::view::{EventRow, EventView, Shell, TimelineFilter, TimelineLane, Ti
 
 use super::components::path::query;
 use super::components::rows::code_short;
-use super::components::{Pip, ago, clock_full, job_link, not_built, observed, session_link, short, st, thousands, wp_link};
+use super::components::{Pip, ago_words, clock_full, job_link, not_built, observed, session_link, short, st, thousands, wp_link};
 use super::shell::{Place, page};
 use crate::safe_text::{SafeText, t};
 
@@ -49,7 +49,7 @@ fn head(view: &TimelineView, lanes: bool, now_ms: i64) -> Markup {
         div.head {
             h1 { "Timeline" }
             @match view.verified_seq {
-                Some(seq) => { (st(Pip::Done, &format!("chain verified to seq {}", thousands(seq)))) @if let Some(at) = view.verified_at_ms { span.lab { (ago(at, now_ms)) " ago" } } },
+                Some(seq) => { (st(Pip::Done, &format!("chain verified to seq {}", thousands(seq)))) @if let Some(at) = view.verified_at_ms { span.lab { (ago_words(at, now_ms)) } } },
                 None => (st(Pip::Stale, "not verified yet")),
             }
             div.row.push.tools {
@@ -123,6 +123,8 @@ fn graphic(view: &TimelineView, now_ms: i64) -> Markup {
     let from = view.from_at_ms.unwrap_or_else(|| view.lanes.iter().flat_map(|lane| &lane.spans).map(|s| s.from_at_ms).min().unwrap_or(now_ms));
     let to = view.to_at_ms.unwrap_or(now_ms).max(from + 1);
     let x = |at: i64| (at.clamp(from, to) - from) * WIDTH / (to - from);
+    // Within ten minutes a tick without seconds says the same thing twice.
+    let fine = to - from < 10 * 60 * 1000;
     let height = LANE * view.lanes.len() as i64 + 24;
     html! {
         div.tl-grid {
@@ -133,7 +135,7 @@ fn graphic(view: &TimelineView, now_ms: i64) -> Markup {
                 defs {
                     @for name in ["hn", "hp", "hb"] { pattern id=(name) width="5" height="5" patternUnits="userSpaceOnUse" patternTransform="rotate(45)" { path class=(name) d="M0 0V5" stroke-width="1.5" {} } }
                 }
-                @for tick in 0..5 { @let at = from + (to - from) * tick / 5; path.grid d={ "M" (x(at)) " 24V" (height) } {} text x=(x(at) + 4) y="14" { (&super::components::time::iso(at)[11..16]) } }
+                @for tick in 0..5 { @let at = from + (to - from) * tick / 5; path.grid d={ "M" (x(at)) " 24V" (height) } {} @let iso = super::components::time::iso(at); text x=(x(at) + 4) y="14" datetime=(iso) data-clock=(if fine { "s" } else { "m" }) { @if fine { (&iso[11..19]) } @else { (&iso[11..16]) } } }
                 @for (row, lane) in view.lanes.iter().enumerate() { (lane_shapes(lane, 24 + LANE * row as i64, &x, to)) }
                 path.now d={ "M" (WIDTH) " 18V" (height) } {}
                 text.t1 x=(WIDTH + 4) y="14" { "now" }
@@ -143,13 +145,16 @@ fn graphic(view: &TimelineView, now_ms: i64) -> Markup {
 }
 
 fn lane_shapes(lane: &TimelineLane, top: i64, x: &dyn Fn(i64) -> i64, to: i64) -> Markup {
+    // A label is drawn where its span has room for it; the title holds it anyway.
+    let fits = |label: &str, width: i64| label.chars().count() as i64 * 7 <= width;
     html! {
         path.sep d={ "M0 " (top) "H" (WIDTH + 60) } {}
         @for span in &lane.spans {
             @let class = match (span.kind.as_str(), span.to_at_ms) { ("wait", None) => "wait", ("wait", _) => "was", ("pause", _) => "halt", ("blocked", _) => "limit", (_, None) => "live", _ => "run" };
             @let left = x(span.from_at_ms);
-            rect class=(class) x=(left) y=(top + 17) width=((x(span.to_at_ms.unwrap_or(to)) - left).max(2)) height="9" { title { (t(&span.label)) } }
-            text x=(left) y=(top + 13) { (t(&span.label)) }
+            @let width = (x(span.to_at_ms.unwrap_or(to)) - left).max(2);
+            rect class=(class) x=(left) y=(top + 17) width=(width) height="9" { title { (t(&span.label)) } }
+            @if fits(&span.label, width) { text x=(left) y=(top + 13) { (t(&span.label)) } }
         }
         @for mark in &lane.marks {
             @let at = x(mark.at_ms);
@@ -184,7 +189,7 @@ pub fn event_page(shell: &Shell, view: &EventView, now_ms: i64) -> Markup {
         div.head data-copy=(event.event_id) {
             h1.cut { (t(&event.what)) } span.m.mut { (t(&event.code)) } (outcome(event))
             @if let Some(how) = &event.observed { (observed(how)) }
-            span.lab.push { "seq " span.m { (thousands(event.seq)) } " · " (ago(event.recorded_at_ms, now_ms)) " ago" }
+            span.lab.push { "seq " span.m { (thousands(event.seq)) } " · " (ago_words(event.recorded_at_ms, now_ms)) }
         }
         div.cols.c-packet {
             div.scroll {

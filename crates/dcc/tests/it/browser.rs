@@ -1,1 +1,324 @@
-//! Walks in a real Chromium; filled below.
+//! One walk in a real Chromium: from the first request in the inbox to a packet in Done, without a reload.
+//!
+//! `DCC_TEST_BROWSER=skip` leaves it out; `DCC_TEST_CHROMIUM` and `DCC_TEST_CHROMEDRIVER` name other programs.
+//! Pictures of the screens in both themes are left in `target/screenshots`.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use dcc_testkit::World;
+use fantoccini::{Client, ClientBuilder, Locator};
+use serde_json::{Value, json};
+
+use crate::DCC;
+
+/// How long anything that was asked for may take to show.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A process of this test; ended by its handle, gently first.
+struct Started(Child);
+
+impl Started {
+    /// Starts it and waits for the line that `pick` wants.
+    fn new(command: &mut Command, pick: fn(&str) -> Option<String>) -> (Self, String) {
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("it starts");
+        let stdout = child.stdout.take().expect("a pipe");
+        let started = Self(child);
+        let (tell, told) = mpsc::channel();
+        // Reads to the end, so that the process never waits for a reader.
+        std::thread::spawn(move || BufReader::new(stdout).lines().map_while(Result::ok).filter_map(|l| pick(&l)).for_each(|l| drop(tell.send(l))));
+        let line = told.recv_timeout(PATIENCE).expect("the line that says where it listens");
+        (started, line)
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        let _ = rustix::process::kill_process(rustix::process::Pid::from_child(&self.0), rustix::process::Signal::INT);
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while Instant::now() < deadline {
+            if matches!(self.0.try_wait(), Ok(Some(_))) {
+                return;
+            }
+            std::thread::park_timeout(Duration::from_millis(20));
+        }
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Chromium and its driver, or why there is none.
+fn programs() -> Result<(PathBuf, PathBuf), String> {
+    if std::env::var_os("DCC_TEST_BROWSER").is_some_and(|v| v == "skip") {
+        return Err("DCC_TEST_BROWSER=skip".to_owned());
+    }
+    let at = |name, usual: &str| std::env::var_os(name).map_or_else(|| PathBuf::from(usual), PathBuf::from);
+    let found = (at("DCC_TEST_CHROMIUM", "/usr/bin/chromium"), at("DCC_TEST_CHROMEDRIVER", "/usr/bin/chromedriver"));
+    for path in [&found.0, &found.1] {
+        if !path.exists() {
+            assert!(std::env::var_os("CI").is_none_or(|v| v != "true"), "{} is missing in CI", path.display());
+            return Err(format!("{} is missing", path.display()));
+        }
+    }
+    Ok(found)
+}
+
+#[test]
+fn browser_walk_from_the_inbox_to_done_without_a_reload() {
+    let (chromium, chromedriver) = match programs() {
+        Ok(found) => found,
+        Err(why) => return eprintln!("browser walk skipped: {why}"),
+    };
+    let world = World::empty(DCC);
+    let at = |sub: &str| world.path().join(sub);
+    let mut driver = Command::new(chromedriver);
+    driver.arg("--port=0").env("HOME", at("home")).env("TMPDIR", at("tmp")).env("XDG_CONFIG_HOME", at("config")).env("XDG_CACHE_HOME", at("tmp"));
+    let (_driver, port) = Started::new(&mut driver, |line| Some(line.split_once("successfully on port ")?.1.trim_end_matches('.').to_owned()));
+    let (_server, url) = Started::new(world.command().args(["demo", "--no-open", "--dir"]).arg(at("demo")), |line| {
+        Some(line[line.find("http://127.0.0.1:").filter(|_| line.contains("/login?token="))?..].to_owned())
+    });
+
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime").block_on(async {
+        let client = browser(&port, &chromium, &at("profile")).await;
+        let session = client.session_id().await.expect("a session").expect("an id");
+        let walk = Walk { client: client.clone(), demo: at("demo") };
+        // In a task of its own: the browser is closed also when the walk fails.
+        let walked = tokio::spawn(async move {
+            walk.all(&url).await;
+        })
+        .await;
+        let log = console(&port, &session);
+        if walked.is_err() {
+            picture(&client, "failed").await;
+            eprintln!("at {:?}\n{log:#}", client.current_url().await);
+            let text = client.execute("return document.getElementById('main')?.innerText", Vec::new()).await;
+            eprintln!("{}", text.unwrap_or_default().as_str().unwrap_or_default());
+        }
+        client.close().await.expect("the browser ends");
+        if let Err(failed) = walked {
+            std::panic::resume_unwind(failed.into_panic());
+        }
+        let errors: Vec<&Value> = log.as_array().expect("a log").iter().filter(|line| line["level"] == "SEVERE").collect();
+        assert!(errors.is_empty(), "the console is clean: {errors:#?}");
+    });
+}
+
+async fn browser(port: &str, chromium: &Path, profile: &Path) -> Client {
+    let profile = format!("--user-data-dir={}", profile.display());
+    let arguments = [
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-dev-shm-usage",
+        "--disable-quic",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        "--window-size=1440,900",
+        &profile,
+    ];
+    let wanted = json!({
+        "goog:chromeOptions": {"binary": chromium, "args": arguments},
+        "goog:loggingPrefs": {"browser": "ALL"},
+    });
+    let wanted = wanted.as_object().expect("an object").clone();
+    ClientBuilder::new(hyper_util::client::legacy::connect::HttpConnector::new()).capabilities(wanted).connect(&format!("http://127.0.0.1:{port}")).await.expect("a browser")
+}
+
+/// What the browser wrote to its console; asked of the driver by hand, as it is no standard command.
+fn console(port: &str, session: &str) -> Value {
+    let body = r#"{"type":"browser"}"#;
+    let mut stream = std::net::TcpStream::connect(format!("127.0.0.1:{port}")).expect("the driver");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    write!(
+        stream,
+        "POST /session/{session}/se/log HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        body.len()
+    )
+    .expect("asked");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    let body = answer.split_once("\r\n\r\n").expect("a body").1;
+    serde_json::from_str::<Value>(body).unwrap_or_else(|e| panic!("{e}: {answer}"))["value"].take()
+}
+
+async fn picture(client: &Client, name: &str) {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/screenshots");
+    std::fs::create_dir_all(&dir).expect("a directory");
+    if let Ok(bytes) = client.screenshot().await {
+        std::fs::write(dir.join(format!("{name}.png")), bytes).expect("a picture");
+    }
+}
+
+/// A person in front of the screen.
+struct Walk {
+    client: Client,
+    demo: PathBuf,
+}
+
+impl Walk {
+    async fn all(&self, url: &str) {
+        self.sign_in(url).await;
+        self.decide_both_edits().await;
+        self.see_the_turn_end().await;
+        self.commit_both_files().await;
+        self.finish_the_micro_tasks().await;
+        self.close_the_session().await;
+        self.close_the_packet().await;
+        assert_eq!(self.js("return window.__walk").await, 1, "nothing was reloaded on the way");
+    }
+
+    async fn sign_in(&self, url: &str) {
+        self.client.goto(url).await.expect("the login page");
+        self.until("the board", "return location.pathname === '/board' && document.querySelector('#lane-in_progress #wp-WP-0002') !== null").await;
+        self.until("the live stream", "return document.getElementById('live').innerText.includes('live')").await;
+        self.js("window.__walk = 1").await;
+        self.pictures("board").await;
+    }
+
+    async fn decide_both_edits(&self) {
+        self.click("a[data-rail=inbox]").await;
+        self.until("the first edit", "return document.querySelector('article.card[data-decidable] h2')?.innerText === 'Edit src/greeting.txt'").await;
+        self.pictures("inbox").await;
+        self.approve_once("article.card").await;
+        // The agent goes on and asks again; the card comes by itself.
+        self.until("the second edit", "return document.querySelector('article.card[data-decidable] h2')?.innerText === 'Edit README.md'").await;
+        self.approve_once("article.card").await;
+        self.until("an empty inbox", "return document.getElementById('attn').dataset.hrefs.includes('/approval/') === false && document.querySelector('[data-decidable]') === null").await;
+    }
+
+    async fn see_the_turn_end(&self) {
+        self.click("a[data-rail=sessions]").await;
+        self.click("#main th a[href^='/session/'], #main td a[href^='/session/'], #main a[href^='/session/']").await;
+        self.until("the end of the turn", "return document.querySelector('#say-text') !== null && document.querySelectorAll('article.turn[data-who]').length > 1 && !document.querySelector('#feed').innerText.includes('working') && document.querySelector('#main .head .st').innerText.includes('your next message')").await;
+        self.until("two changed files", "return document.querySelector('a[data-key=D]')?.innerText.includes('2 files')").await;
+        self.pictures("session").await;
+    }
+
+    async fn commit_both_files(&self) {
+        self.click("a[data-key=D]").await;
+        self.until("two files", "return document.querySelectorAll('#tree li[data-id]').length === 2").await;
+        for name in ["src/greeting.txt", "README.md"] {
+            self.click(&format!("#tree li[data-name='{name}'] input.box")).await;
+        }
+        self.until("two selected", "return document.getElementById('commit-label').innerText === 'Commit 2 paths'").await;
+        self.until("the lines", "return document.querySelectorAll('#pane-diff tr.add').length > 4").await;
+        self.pictures("review").await;
+        self.js("document.getElementById('msg').value = ''").await;
+        self.write("#msg", "Greet people in the README").await;
+        let worktree = self.js("return document.querySelector('.head h1').title").await;
+        self.click("#commit-go").await;
+        self.approve_once("#commit-form [data-approval]").await;
+        self.until("the commit", "return document.querySelectorAll('#tree li[data-id]').length === 0 && document.querySelector('#pane-diff').innerText.includes('Greet people in the README') && document.querySelector('#commit-form .said').innerText.includes('commit')").await;
+
+        let worktree = PathBuf::from(worktree.as_str().expect("a path"));
+        assert!(worktree.starts_with(&self.demo), "{worktree:?}");
+        let git = Command::new("git").arg("-C").arg(&worktree).args(["show", "--format=%B", "--name-only", "HEAD"]).output().expect("git");
+        let shown = String::from_utf8_lossy(&git.stdout).into_owned();
+        for part in ["Greet people in the README", "DCC-WP: WP-0002", "DCC-Job: ", "\nREADME.md\n", "\nsrc/greeting.txt\n"] {
+            assert!(shown.contains(part), "{part}: {shown}");
+        }
+    }
+
+    async fn finish_the_micro_tasks(&self) {
+        self.click(".head a[href='/wp/WP-0002']").await;
+        self.click("#MT-001 button[data-toggle=mt-MT-001]").await;
+        assert!(self.js("return document.getElementById('ev-MT-001').selectedOptions[0].text.includes('commit on')").await == true, "the commit is offered as evidence");
+        self.click("#mt-MT-001 form[data-op='locus.complete_mt'] button[type=submit]").await;
+        self.until("MT-001 done on the commit", "return /completed|done/.test(document.querySelector('#MT-001 .st').innerText) && document.querySelector('#MT-001 .proof').innerText.includes('commit on')").await;
+        for mt in ["MT-002", "MT-003"] {
+            self.click(&format!("#{mt} a[data-toggle=mt-{mt}]")).await;
+            self.write(&format!("#why-{mt}"), "done in the same commit").await;
+            self.click(&format!("#mt-{mt} button[data-op-override='locus.skip_mt']")).await;
+            self.until("a skipped step", &format!("return document.querySelector('#{mt} .st').innerText.includes('skipped')")).await;
+        }
+    }
+
+    async fn close_the_session(&self) {
+        self.click("#bindings a[href^='/session/']").await;
+        self.click("[data-toggle=close-panel]").await;
+        self.write("#h-waive", "the commit says everything").await;
+        self.click("#close-panel button[type=submit]").await;
+        self.until("a closed session", "return document.querySelector('.head .tools a[href=\"/wp/WP-0002\"]') !== null").await;
+        self.click(".head .tools a[href='/wp/WP-0002']").await;
+    }
+
+    async fn close_the_packet(&self) {
+        self.click("#readiness [data-toggle=gate-post_work]").await;
+        self.click("#gate-post_work button[type=submit]").await;
+        self.click(".head .tools > button[data-op='locus.close_wp']").await;
+        self.until("a closed packet", "return document.querySelector('#readiness header').innerText.includes('closed')").await;
+        self.click("a[data-rail=board]").await;
+        self.until("the packet in Done", "return document.querySelector('#lane-done #wp-WP-0002') !== null && document.querySelector('#lane-in_progress #wp-WP-0002') === null").await;
+        let board = std::fs::read_to_string(self.demo.join("greeter/.handshake/gov/TASK_BOARD.md")).expect("the board file");
+        assert!(board.contains("- **[WP-0002]** - [VALIDATED]"), "{board}");
+    }
+
+    /// Approves with Once where the card stands, in one click once the guard is off.
+    async fn approve_once(&self, card: &str) {
+        let find = format!("return document.querySelector(\"{card}[data-decidable]:not([data-guard])\")?.id");
+        let id = self.until("a card that can be decided", &find).await;
+        let id = id.as_str().expect("an id");
+        self.click(&format!("#{id} [data-decide=approve][data-scope=once]")).await;
+        self.until("the decision", &format!("return document.querySelector('#{id}[data-decidable]') === null")).await;
+    }
+
+    async fn js(&self, script: &str) -> Value {
+        self.client.execute(script, Vec::new()).await.unwrap_or_else(|e| panic!("{script}: {e}"))
+    }
+
+    /// Polls until the script answers with something.
+    async fn until(&self, what: &str, script: &str) -> Value {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let said = self.client.execute(script, Vec::new()).await;
+            match &said {
+                Ok(value) if !matches!(value, Value::Null | Value::Bool(false)) => return value.clone(),
+                _ => assert!(Instant::now() < deadline, "{what} did not come: {said:?}: {script}"),
+            }
+            tokio::time::sleep(Duration::from_millis(30)).await;
+        }
+    }
+
+    /// A real click, when the element is there and nothing stands before it; one that missed is tried again.
+    async fn click(&self, selector: &str) {
+        self.act(selector, None).await;
+    }
+
+    async fn write(&self, selector: &str, text: &str) {
+        self.act(selector, Some(text)).await;
+    }
+
+    async fn act(&self, selector: &str, text: Option<&str>) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let done = match self.client.find(Locator::Css(selector)).await {
+                Ok(element) => match text {
+                    Some(text) => element.send_keys(text).await,
+                    None => element.click().await,
+                },
+                Err(e) => Err(e),
+            };
+            match done {
+                Ok(()) => return,
+                Err(e) => assert!(Instant::now() < deadline, "{selector}: {e}"),
+            }
+            tokio::time::sleep(Duration::from_millis(30)).await;
+        }
+    }
+
+    /// The screen in both themes, by its own switch: system, light, dark and back.
+    async fn pictures(&self, screen: &str) {
+        for theme in ["light", "dark", "system"] {
+            self.click("[data-theme-switch]").await;
+            self.until("the theme", &format!("return document.querySelector('[data-theme-label]').innerText === '{theme}'")).await;
+            if theme != "system" {
+                picture(&self.client, &format!("{screen}-{theme}")).await;
+            }
+        }
+    }
+}

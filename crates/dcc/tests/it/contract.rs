@@ -1,29 +1,16 @@
 //! Every operation of a built kind is run for real, and what it wrote is held against the table of `dcc_core::contract`.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
 
 use dcc_core::contract::{EVERY_JOB, Id, events_of};
 use dcc_core::op::Op;
 use dcc_testkit::World;
 use serde_json::Value;
 
-use crate::{DCC, approved_worktree, started_packet};
+use crate::{DCC, approved_worktree, pending, session_state, started_packet, until};
 
 /// Operations that this test does not bring to completion, each with the reason.
 const ELSEWHERE: [(Op, &str); 1] = [(Op::ApprovalDecide, "a decision is no job; it has its own endpoint and events")];
-
-/// Asks again until the answer is there; a deadline, never a fixed pause.
-fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    loop {
-        if let Some(answer) = ask() {
-            return answer;
-        }
-        assert!(Instant::now() < deadline, "{what} did not happen");
-        std::thread::park_timeout(Duration::from_millis(50));
-    }
-}
 
 fn packets(world: &World) {
     let wp = started_packet(world);
@@ -56,15 +43,6 @@ fn packets(world: &World) {
     world.ok(&["rebuild"]);
 }
 
-fn pending(world: &World) -> Option<String> {
-    world.ok(&["approvals", "list"])["items"][0]["approval_id"].as_str().map(str::to_owned)
-}
-
-fn state(world: &World, session: &str) -> (String, String) {
-    let shown = world.ok(&["session", "show", session]);
-    (shown["state"].as_str().unwrap().to_owned(), shown["state_reason"].as_str().unwrap().to_owned())
-}
-
 fn work(world: &World) {
     let wp = started_packet(world);
     let (ws, path) = approved_worktree(world, &wp);
@@ -78,16 +56,16 @@ fn work(world: &World) {
     let session = started["session_id"].as_str().unwrap().to_owned();
     let first = until("a request", || pending(world));
     world.ok(&["approvals", "approve", &first, "--scope", "session"]);
-    until("the end of the turn", || (state(world, &session) == ("BLOCKED".into(), "input_wait".into())).then_some(()));
+    until("the end of the turn", || (session_state(world, &session) == ("BLOCKED".into(), "input_wait".into())).then_some(()));
     assert!(path.join("src/greeting.txt").exists());
     world.ok(&["session", "send", &session, "again"]);
-    until("the end of the second turn", || (state(world, &session) == ("BLOCKED".into(), "input_wait".into())).then_some(()));
+    until("the end of the second turn", || (session_state(world, &session) == ("BLOCKED".into(), "input_wait".into())).then_some(()));
     let grant = world.ok(&["grants", "list"])["items"][0]["grant_id"].as_str().unwrap().to_owned();
     world.ok(&["grants", "revoke", &grant]);
     world.ok(&["session", "close", &session, "--waive", "a test hands nothing over"]);
     let second = world.ok(&["session", "start", "--ws", &ws, "--agent", "scripted"])["session_id"].as_str().unwrap().to_owned();
     world.ok(&["session", "cancel", &second]);
-    assert_eq!(state(world, &second).0, "CANCELLED");
+    assert_eq!(session_state(world, &second).0, "CANCELLED");
     let parked = world.json(&["vcs", "commit", "--ws", &ws, "-m", "Greet", "src/greeting.txt"]).json();
     world.ok(&["approvals", "approve", parked["approval_id"].as_str().unwrap()]);
     world.ok(&["ws", "archive", &ws]);

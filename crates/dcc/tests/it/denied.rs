@@ -2,7 +2,7 @@
 
 use dcc_testkit::World;
 
-use crate::{DCC, approved_worktree, started_packet};
+use crate::{DCC, approved_worktree, asking_session, pending, session_state, started_packet, until};
 
 fn deny(world: &World, approval: &str) {
     let denied = world.ok(&["approvals", "deny", approval, "--reason", "not now"]);
@@ -62,4 +62,22 @@ fn a_denial_needs_a_reason_and_agents_do_not_decide() {
     let parked = world.json(&["ws", "create", "--wp", &wp]).json();
     let blank = world.json(&["approvals", "deny", parked["approval_id"].as_str().unwrap(), "--reason", " "]);
     assert_eq!((blank.code, blank.code_text().as_str()), (2, "HSK-400-INVALID-INPUT"));
+}
+
+#[test]
+fn a_denied_agent_writes_nothing_and_goes_on() {
+    let world = World::new(DCC);
+    world.ok(&["init"]);
+    let (session, _) = asking_session(&world);
+    let before = world.snapshot();
+    for _ in 0..2 {
+        let approval = until("a request", || pending(&world));
+        deny(&world, &approval);
+    }
+    until("the end of the turn", || (session_state(&world, &session).1 == "input_wait").then_some(()));
+    assert_eq!(before.difference(&world.snapshot()), Vec::<std::path::PathBuf>::new());
+    let jobs = world.ok(&["job", "list", "--op", "capability.request"]);
+    for job in jobs["items"].as_array().unwrap() {
+        assert_eq!((job["state"].as_str(), job["failure"]["code"].as_str()), (Some("failed"), Some("HSK-403-APPROVAL-DENIED")));
+    }
 }

@@ -31,3 +31,35 @@ fn approved_worktree(world: &dcc_testkit::World, wp: &str) -> (String, std::path
     let made = world.ok(&["approvals", "approve", &approval]);
     (made["workspace_id"].as_str().expect("an id").to_owned(), made["path"].as_str().expect("a path").into())
 }
+
+/// Asks again until the answer is there; a deadline, never a fixed pause.
+fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(std::time::Instant::now() < deadline, "{what} did not happen");
+        std::thread::park_timeout(std::time::Duration::from_millis(50));
+    }
+}
+
+/// The oldest pending approval's id.
+fn pending(world: &dcc_testkit::World) -> Option<String> {
+    world.ok(&["approvals", "list"])["items"][0]["approval_id"].as_str().map(str::to_owned)
+}
+
+/// State and reason of a session.
+fn session_state(world: &dcc_testkit::World, session: &str) -> (String, String) {
+    let shown = world.ok(&["session", "show", session]);
+    (shown["state"].as_str().expect("a state").to_owned(), shown["state_reason"].as_str().expect("a reason").to_owned())
+}
+
+/// A session of the scripted agent that asks for its first edit; (session id, worktree).
+fn asking_session(world: &dcc_testkit::World) -> (String, std::path::PathBuf) {
+    let wp = started_packet(world);
+    let (ws, path) = approved_worktree(world, &wp);
+    let started = world.ok(&["session", "start", "--ws", &ws, "--agent", "scripted", "--prompt", "go"]);
+    until("a request", || pending(world));
+    (started["session_id"].as_str().expect("an id").to_owned(), path)
+}

@@ -2,7 +2,7 @@
 
 use dcc_testkit::World;
 
-use crate::{DCC, approved_worktree, started_packet};
+use crate::{DCC, approved_worktree, asking_session, session_state, started_packet, until};
 
 #[test]
 fn derived_data_may_be_deleted_and_every_view_is_equal_afterwards() {
@@ -74,4 +74,26 @@ fn a_pending_approval_survives_a_killed_server() {
     assert_eq!(made["state"], "completed");
     assert_eq!(world.ok(&["recorder", "verify"])["ok"], true);
     assert_eq!(world.ok(&["ws", "list"])["items"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn a_killed_server_leaves_no_agent_and_resumes_nothing_by_itself() {
+    let world = World::new(DCC);
+    world.ok(&["init"]);
+    let (session, path) = asking_session(&world);
+    let shown = world.ok(&["session", "show", &session]);
+    let agent = shown["process"]["pid"].as_u64().expect("a process");
+    let note = std::fs::read_to_string(world.state_dir().join("project.lock")).unwrap();
+    assert!(std::process::Command::new("kill").args(["-KILL", note.split(' ').next().unwrap()]).status().unwrap().success());
+    until("the end of the agent", || (!std::path::Path::new(&format!("/proc/{agent}")).exists()).then_some(()));
+    assert_eq!(session_state(&world, &session), ("PAUSED".to_owned(), "crash_recovery".to_owned()));
+    let approvals = world.ok(&["approvals", "list", "--all"]);
+    let asked = approvals["items"].as_array().unwrap().iter().find(|a| a["op"] == "capability.request").unwrap();
+    assert_eq!(asked["status"], "stale", "a request is never executed after its agent is gone");
+    let late = world.json(&["approvals", "approve", asked["approval_id"].as_str().unwrap()]);
+    assert_eq!((late.code, late.code_text().as_str()), (5, "HSK-409-STALE-PREVIEW"), "{late:?}");
+    assert!(!path.join("src/greeting.txt").exists());
+    let turns = world.ok(&["job", "list", "--op", "session.run"]);
+    assert_eq!(turns["items"][0]["state"], "stalled");
+    assert_eq!(world.ok(&["recorder", "verify"])["ok"], true);
 }

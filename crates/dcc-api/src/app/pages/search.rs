@@ -151,7 +151,12 @@ fn object_hit(kind: &str, id: &str, title: &str) -> SearchHit {
         "grant" => ("grant", "/inbox?tab=grants".to_owned()),
         other => (other, format!("/event/{id}")),
     };
-    SearchHit { kind: kind.to_owned(), title: id.to_owned(), detail: title.to_owned(), href, ..SearchHit::default() }
+    // A made id says nothing: its object is shown by name, the id behind it.
+    let (title, detail) = match kind {
+        "workspace" | "session" | "approval" | "job" | "grant" if !title.is_empty() => (title, id),
+        _ => (id, title),
+    };
+    SearchHit { kind: kind.to_owned(), title: title.to_owned(), detail: detail.to_owned(), href, ..SearchHit::default() }
 }
 
 fn group_title(kind: &str) -> &str {
@@ -218,5 +223,7 @@ mod tests {
     fn every_kind_has_a_page() {
         assert_eq!(object_hit("mt", "WP-1/MT-001", "x").href, "/wp/WP-1#MT-001");
         assert_eq!(object_hit("workspace", "w", "x").href, "/ws/w");
+        assert_eq!(object_hit("workspace", "w", "main").title, "main");
+        assert_eq!(object_hit("wp", "WP-1", "x").title, "WP-1");
     }
 }

@@ -67,7 +67,7 @@ pub fn approval_card(card: &ApprovalCard, now_ms: i64) -> Markup {
                 h2.two id={ "title-" (id) } tabindex="-1" { (t(&row.title)) }
                 (st(Pip::of_approval(&row.status), if row.status == "pending" { "needs decision" } else { &row.status }))
                 span.lab.push.nw {
-                    "asked " (ago(row.requested_at_ms, now_ms)) " ago"
+                    "asked " (super::ago_words(row.requested_at_ms, now_ms))
                     @if let (Some(at), "pending") = (row.expires_at_ms, row.status.as_str()) { " · expires " (until(at, now_ms)) }
                 }
             }
@@ -255,7 +255,7 @@ fn outcome(card: &ApprovalCard, now_ms: i64) -> Markup {
                 (st(Pip::of_approval(&row.status), &row.status))
                 @if let Some(scope) = &row.scope { b { (t(scope)) } }
                 @if let Some(by) = &row.decided_by { span.lab { "by " (t(by)) } }
-                @if let Some(at) = row.decided_at_ms { span.lab { (ago(at, now_ms)) " ago" } }
+                @if let Some(at) = row.decided_at_ms { span.lab { (super::ago_words(at, now_ms)) } }
                 @if let Some(outcome) = &row.outcome { span.lab { (t(outcome)) } }
             }
             @if let Some(reason) = &row.reason { p { span.lab { "reason " } (t(reason)) } }

@@ -6,6 +6,8 @@
 use maud::{Markup, html};
 
 use dcc_api::view::ActionView;
+use dcc_core::Code;
+use dcc_core::op::Op;
 use serde_json::{Map, Value};
 
 use super::icon;
@@ -27,11 +29,17 @@ pub fn params(pairs: &[(&str, Value)]) -> String {
 /// Code and sentence of an operation that is refused now; `None` when it may be asked for.
 #[must_use]
 pub fn why_not(actions: &[ActionView], op: &str) -> Option<String> {
-    let action = actions.iter().find(|action| action.op == op && !action.enabled)?;
+    let Some(action) = actions.iter().find(|action| action.op == op && !action.enabled) else { return not_built_why(op) };
     Some(action.failure.as_ref().map_or_else(
         || "not possible in this state".to_owned(),
         |failure| format!("{} {}", failure.code, failure.message),
     ))
+}
+
+/// The reason of an operation that this build does not hold; the part after `:` names its target.
+fn not_built_why(op: &str) -> Option<String> {
+    let op = Op::parse(op.split(':').next().unwrap_or(op)).ok()?;
+    (!op.is_built()).then(|| format!("{} not built yet", Code::NotBuilt.as_str()))
 }
 
 /// What a button asks for.
@@ -56,12 +64,14 @@ pub struct OpButton<'a> {
 /// One button, one operation.
 #[must_use]
 pub fn op_button(button: OpButton<'_>) -> Markup {
+    let missing = not_built_why(button.op);
+    let why_not = missing.as_deref().or(button.why_not);
     html! {
         button class=(button.class) type="button" data-op=(button.op) data-bind=(button.bind)
             data-params=[(!button.params.is_empty()).then_some(button.params)]
             data-then=[button.then] data-key=[button.key]
-            aria-disabled=[button.why_not.map(|_| "true")]
-            data-why=[button.why_not.map(|why| t(why))] title=[button.why_not.map(|why| t(why))] {
+            aria-disabled=[why_not.map(|_| "true")]
+            data-why=[why_not.map(|why| t(why))] title=[why_not.map(|why| t(why))] {
             @if let Some(name) = button.icon { (icon(name)) " " }
             (button.label)
             @if let Some(key) = button.key { " " kbd { (key) } }

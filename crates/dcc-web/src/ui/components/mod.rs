@@ -25,4 +25,4 @@ pub use notes::{failure_note, not_built, notice, soon};
 pub use path::{path_cell, path_key, path_text, path_whole};
 pub use rows::{event_rows, job_rows};
 pub use state::{Pip, st, st_quiet};
-pub use time::{ago, clock, clock_full, duration, until};
+pub use time::{ago, ago_words, clock, clock_full, duration, until};

@@ -73,6 +73,24 @@ pub fn ago(at_ms: i64, now_ms: i64) -> Markup {
     }
 }
 
+/// An age as words in a sentence: `12 s ago`, `1 min ago`.
+#[must_use]
+pub fn ago_words(at_ms: i64, now_ms: i64) -> Markup {
+    html! {
+        time datetime=(iso(at_ms)) title=(absolute(at_ms)) data-ago=(at_ms) data-ago-words { (span_words(now_ms - at_ms)) }
+    }
+}
+
+fn span_words(ms: i64) -> String {
+    match ms.max(0) {
+        ms if ms < MINUTE => format!("{} s ago", ms / SECOND),
+        ms if ms < HOUR => format!("{} min ago", ms / MINUTE),
+        ms if ms < DAY => format!("{} h ago", ms / HOUR),
+        ms if ms < 2 * DAY => "1 day ago".to_owned(),
+        ms => format!("{} days ago", ms / DAY),
+    }
+}
+
 /// A clock with seconds.
 #[must_use]
 pub fn clock(at_ms: i64) -> Markup {
@@ -108,6 +126,8 @@ mod tests {
         assert_eq!(iso(951_782_400_000), "2000-02-29T00:00:00.000Z");
         assert_eq!(span(12_400), "12 s");
         assert_eq!(span(2 * HOUR + 14 * MINUTE), "2 h 14 m");
+        assert_eq!(span_words(61_000), "1 min ago");
+        assert_eq!(span_words(3 * DAY), "3 days ago");
         assert_eq!(duration(221_000), "3 m 41 s");
     }
 }
