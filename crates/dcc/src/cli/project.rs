@@ -8,8 +8,8 @@ use dcc_api::door::{Door as _, Query};
 use dcc_core::approval::ApprovalStatus;
 use dcc_core::job::Bindings;
 use dcc_core::op::Op;
-use dcc_core::ports::{Recorder as _, Sandbox as _};
-use dcc_core::{Code, Failure, Outcome, limits};
+use dcc_core::ports::{Recorder as _, Sandbox as _, VersionEngine as _};
+use dcc_core::{Code, Failure, Outcome, RepoPath, limits};
 
 use super::Cli;
 use super::args::AgentCommand;
@@ -92,6 +92,13 @@ pub fn doctor(cli: &Cli) -> Outcome<u8> {
     for note in &posture.notes {
         checks.push(("sandbox note".into(), "ok".into(), note.clone(), None));
     }
+    let tracked = found.git.is_tracked(&found.main, &RepoPath::new(".handshake/workspace.json")?)?;
+    checks.push(if tracked {
+        let fix = "git rm --cached .handshake/workspace.json, then commit".to_owned();
+        ("workspace.json".into(), "needs".into(), "git tracks .handshake/workspace.json; it is derived and changes by itself".into(), Some(fix))
+    } else {
+        ("workspace.json".into(), "ok".into(), "not tracked by git".into(), None)
+    });
     if found.is_initialised() {
         checks.extend(canon_checks(&found)?);
     } else {

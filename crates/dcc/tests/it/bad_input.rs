@@ -116,3 +116,55 @@ fn a_misspelt_configuration_is_refused_with_its_line() {
     let ran = world.json(&["init"]);
     assert_eq!((ran.code, ran.code_text().as_str()), (2, "HSK-400-INVALID-INPUT"), "{ran:?}");
 }
+
+#[test]
+fn a_tracked_workspace_file_is_named_by_the_doctor() {
+    let world = World::new(DCC);
+    world.ok(&["init"]);
+    let named = |status: &str| world.json(&["doctor"]).json()["items"].as_array().unwrap().iter().any(|c| c["name"] == "workspace.json" && c["status"] == status);
+    assert!(named("ok"));
+    world.git(&["update-index", "--add", "--cacheinfo", &format!("100644,{},.handshake/workspace.json", world.git(&["rev-parse", "HEAD:README.md"]).trim())]);
+    assert!(named("needs"));
+}
+
+#[test]
+fn a_merge_or_a_lock_in_the_way_is_named_and_left_alone() {
+    let world = World::new(DCC);
+    world.ok(&["init"]);
+    let wp = started_packet(&world);
+    let (ws, path) = approved_worktree(&world, &wp);
+    std::fs::write(path.join("src/a.txt"), "mine\n").unwrap();
+    let git_dir = std::fs::read_dir(world.repo().join(".git/worktrees")).unwrap().next().unwrap().unwrap().path();
+    let commit = ["vcs", "commit", "--ws", ws.as_str(), "-m", "Mine", "src/a.txt"];
+    std::fs::write(git_dir.join("MERGE_HEAD"), world.git(&["rev-parse", "HEAD"])).unwrap();
+    let ran = world.json(&commit);
+    assert_eq!((ran.code, ran.code_text().as_str()), (5, "VCS_CONFLICT"), "{ran:?}");
+    std::fs::remove_file(git_dir.join("MERGE_HEAD")).unwrap();
+    world.git_in(&path, &["checkout", "--quiet", "--detach"]);
+    let ran = world.json(&commit);
+    assert_ne!(ran.code, 0);
+    assert_eq!(ran.code_text(), "VCS_REPO_INVALID", "{ran:?}");
+    world.git_in(&path, &["checkout", "--quiet", "-"]);
+    let parked = world.json(&commit).json();
+    std::fs::write(git_dir.join("index.lock"), "").unwrap();
+    let head = world.git_in(&path, &["rev-parse", "HEAD"]);
+    let ran = world.json(&["approvals", "approve", parked["approval_id"].as_str().expect("parked")]);
+    assert_eq!((ran.code, ran.code_text().as_str()), (5, "HSK-423-LOCKED"), "{ran:?}");
+    assert!(git_dir.join("index.lock").exists(), "a foreign lock is never removed");
+    assert_eq!(world.git_in(&path, &["rev-parse", "HEAD"]), head);
+}
+
+#[test]
+fn a_recorder_that_cannot_write_refuses_before_any_effect() {
+    let world = World::new(DCC);
+    world.ok(&["init"]);
+    started_packet(&world);
+    let before = world.snapshot();
+    // A newer schema is read, never written.
+    let database = rusqlite::Connection::open(world.state_dir().join("recorder.db")).unwrap();
+    database.execute_batch("PRAGMA user_version = 99").unwrap();
+    drop(database);
+    let ran = world.json(&["wp", "create", "--title", "No"]);
+    assert_eq!((ran.code, ran.code_text().as_str()), (7, "HSK-500-RECORDER"), "{ran:?}");
+    assert_eq!(before.difference(&world.snapshot()), Vec::<std::path::PathBuf>::new());
+}
