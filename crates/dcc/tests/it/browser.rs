@@ -146,8 +146,8 @@ fn console(port: &str, session: &str) -> Value {
     loop {
         let mut line = String::new();
         reader.read_line(&mut line).expect("a head");
-        match line.trim_end().to_ascii_lowercase().split_once(": ") {
-            Some(("content-length", number)) => length = number.parse().expect("a number"),
+        match line.trim_end().to_ascii_lowercase().split_once(':') {
+            Some(("content-length", number)) => length = number.trim().parse().expect("a number"),
             None if line.trim_end().is_empty() => break,
             _ => {}
         }
@@ -240,7 +240,7 @@ impl Walk {
         self.click("#MT-001 button[data-toggle=mt-MT-001]").await;
         assert!(self.js("return document.getElementById('ev-MT-001').selectedOptions[0].text.includes('commit on')").await == true, "the commit is offered as evidence");
         self.click("#mt-MT-001 form[data-op='locus.complete_mt'] button[type=submit]").await;
-        self.until("MT-001 done on the commit", "return /completed|done/.test(document.querySelector('#MT-001 .st').innerText) && document.querySelector('#MT-001 .proof').innerText.includes('commit on')").await;
+        self.until("MT-001 done on the commit", "return /completed|done/.test(document.querySelector('#MT-001 .st').innerText) && !document.querySelector('#MT-001 .proof').innerText.includes('waits')").await;
         for mt in ["MT-002", "MT-003"] {
             self.click(&format!("#{mt} a[data-toggle=mt-{mt}]")).await;
             self.write(&format!("#why-{mt}"), "done in the same commit").await;
