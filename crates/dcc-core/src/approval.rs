@@ -227,16 +227,21 @@ fn same_turn(approval: &Approval, request: &DecisionRequest, now: Timestamp) -> 
     Ok(())
 }
 
+/// The wire word of a unit enum.
+fn word(value: &impl Serialize) -> String {
+    serde_json::to_value(value).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default()
+}
+
 fn already(approval: &Approval) -> Failure {
     let who = approval.decision.as_ref().map_or_else(String::new, |d| {
-        format!(" by {} over {:?} at {}", d.decider.id(), d.decider.surface, d.decided_at)
+        format!(" by {} over {} at {}", d.decider.id(), word(&d.decider.surface), d.decided_at)
     });
     let code = match approval.status {
         ApprovalStatus::Expired => Code::ApprovalExpired,
         ApprovalStatus::Stale => Code::StalePreview,
         _ => Code::ApprovalConsumed,
     };
-    Failure::new(code, format!("approval {} is already {:?}{who}", approval.approval_id.short(), approval.status))
+    Failure::new(code, format!("approval {} is already {}{who}", approval.approval_id.short(), word(&approval.status)))
 }
 
 /// The grant that an approval with a wider scope issues; none for `once`.

@@ -143,7 +143,7 @@ fn walk(facts: &Facts<'_>, records: &mut Vec<GateRecord>) -> Resolution {
     if let Err(failure) = safety(facts) {
         return deny(records, Gate::Safety, failure);
     }
-    pass(records, Gate::Safety, "inside the packet's scope");
+    pass(records, Gate::Safety, &safety_words(facts));
     consent(facts, &rule, records)
 }
 
@@ -202,6 +202,15 @@ fn role(facts: &Facts<'_>) -> Outcome<()> {
         }
     }
     Ok(())
+}
+
+/// What the safety gate saw, said as it is.
+fn safety_words(facts: &Facts<'_>) -> String {
+    match (facts.requirement.paths.is_empty(), facts.out_of_scope) {
+        (true, _) => "no path is written".to_owned(),
+        (false, []) => "inside the packet's scope".to_owned(),
+        (false, outside) => format!("outside the packet's scope, shown to the person who decides: {}", outside.join(", ")),
+    }
 }
 
 /// Paths outside the packet's scope are refused for an agent and shown for a person.

@@ -156,6 +156,8 @@ impl Journal {
     }
 
     /// Refreshes the packet projections of these records from Locus.
+    ///
+    /// A store that cannot be written is no failure of the caller: the act stands in canon, and the fault is shown.
     pub fn project_packets(&self, keys: &[RecordKey]) -> Outcome<()> {
         let mut packets = Vec::new();
         let mut micro_tasks = Vec::new();
@@ -168,7 +170,10 @@ impl Journal {
         if packets.is_empty() && micro_tasks.is_empty() {
             return Ok(());
         }
-        self.ports.store.put_packets(&packets, &micro_tasks, false)
+        if let Err(failure) = self.ports.store.put_packets(&packets, &micro_tasks, false) {
+            *self.store_fault.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure);
+        }
+        Ok(())
     }
 
     fn project_all_packets(&self) -> Outcome<()> {

@@ -36,4 +36,6 @@ pub trait Sandbox: Send + Sync {
     /// Runs to the end or the timeout; all processes of it are gone on return. HSK-503-SANDBOX-UNAVAILABLE when the
     /// kernel cannot enforce the profile.
     fn run(&self, cleared: Cleared<RecipePlan>) -> Outcome<RunReport>;
+    /// Ends whatever a run of this job left when its process was killed; returns when nothing of it is found any more.
+    fn end_run(&self, job_id: crate::ids::JobId) -> u32;
 }

@@ -235,6 +235,10 @@ pub trait VersionEngine: Send + Sync {
     fn probe(&self, worktree: &WorktreeBinding) -> Outcome<WorktreeProbe>;
     fn worktrees(&self, common_dir: &str) -> Outcome<Vec<WorktreeFacts>>;
     fn status(&self, worktree: &WorktreeBinding) -> Outcome<Status>;
+    /// A present index.lock that is not our own left-over: its path and age in seconds.
+    fn index_lock(&self, worktree: &WorktreeBinding) -> Outcome<Option<(String, u64)>> {
+        Ok(self.status(worktree)?.index_lock)
+    }
     /// The name of a merge, rebase, cherry-pick, revert or bisect that runs in the worktree.
     fn operation_in_progress(&self, worktree: &WorktreeBinding) -> Outcome<Option<String>> {
         Ok(self.status(worktree)?.operation)

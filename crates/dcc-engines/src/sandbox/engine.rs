@@ -77,7 +77,7 @@ impl Sandbox for LandlockSandbox {
             return Err(Failure::new(Code::StalePreview, format!("{} changed since the run was planned", plan.executable)).hint("ask for the run again"));
         }
         let private = Private(new_private_dir(&self.run_dir, "recipe")?);
-        let spec = Spec::for_recipe(plan, &private.0, &format!("job-{}", cleared.job_id()))?;
+        let spec = Spec::for_recipe(plan, &private.0, &run_marker(cleared.job_id()))?;
         let mut posture = posture;
         posture.notes.extend(spec.profile.notes.iter().cloned());
         let started = Instant::now();
@@ -102,6 +102,15 @@ impl Sandbox for LandlockSandbox {
             posture,
         })
     }
+
+    fn end_run(&self, job_id: dcc_core::JobId) -> u32 {
+        super::sweep_marker(&run_marker(job_id))
+    }
+}
+
+/// What a run's processes carry in their environment, so that they can be found when their host is gone.
+fn run_marker(job_id: dcc_core::JobId) -> String {
+    format!("job-{job_id}")
 }
 
 /// A run's directory; goes with it.

@@ -10,7 +10,7 @@ use dcc_core::job::Job;
 use dcc_core::plans::CommitPlan;
 use dcc_core::ports::version::{CommitIntent, CommitStamp, PreparedCommit};
 use dcc_core::principal::Principal;
-use dcc_core::{Failure, Outcome, RepoPath, limits};
+use dcc_core::{Code, Failure, Outcome, RepoPath, limits};
 
 use super::{Done, Effect, JobKind, Lock, Planned, Recovered, params};
 use crate::context::Context;
@@ -74,7 +74,15 @@ impl JobKind for Commit {
             in_scope_paths: globs,
             quarantine: cx.config.quarantine_path(job.job_id),
         };
-        let body = cx.ports.version.plan_commit(&workspace.binding, &intent)?;
+        if let Some((path, age)) = cx.ports.version.index_lock(&workspace.binding)? {
+            // People are not asked about what would fail anyway.
+            return Err(Failure::new(Code::Locked, format!("the index is locked: {path}, {age} s old"))
+                .hint("another git command is at work, or one was killed; when none runs, remove the file yourself"));
+        }
+        let mut body = cx.ports.version.plan_commit(&workspace.binding, &intent)?;
+        if dcc_core::redact::redact_text(&intent.message).1 > 0 {
+            body.secret_findings.push("the message holds what looks like a secret; it is committed as it was written".to_owned());
+        }
         Ok(Planned { body, engine: "git-cli", inputs: vec![message_sha256], bindings, claim: None })
     }
 

@@ -135,7 +135,9 @@ impl JobKind for RunRecipe {
         Ok(Done::Finished(effect))
     }
 
-    fn recover(&self, _cx: &Context, job: &Job, body: &RecipePlan) -> Outcome<Recovered> {
+    fn recover(&self, cx: &Context, job: &Job, body: &RecipePlan) -> Outcome<Recovered> {
+        // First nothing of it runs any more, then it is said.
+        cx.ports.sandbox.end_run(job.job_id);
         if job.effect.is_none() {
             return Ok(Recovered::Absent);
         }

@@ -62,7 +62,8 @@ fn line(row: &HealthRow, now_ms: i64) -> Markup {
         tr data-row {
             td.nw { (st(Pip::of_step(&row.status), if row.word.is_empty() { &row.status } else { &row.word })) }
             th.cut scope="row" title=(t(&row.name)) { (t(&row.name)) }
-            td.cut.lab title=(t(&row.evidence)) { (t(&row.evidence)) }
+            @let calm = matches!(row.status.as_str(), "ok" | "absent");
+            td.lab.cut[calm].wrap-any[!calm] title=(t(&row.evidence)) { (t(&row.evidence)) }
             td.nw.lab { @if let Some(at) = row.since_at_ms { (ago(at, now_ms)) } }
             td.nw { @if let Some(fix) = &row.fix { (fix_button(fix)) } }
         }

@@ -15,7 +15,7 @@ use dcc_core::{Code, Failure, Outcome};
 
 use super::Cli;
 use super::args::{ApprovalCommand, GrantCommand};
-use super::output::{job_exit, short, table, unreadable, visible};
+use super::output::{job_exit, one_line, short, table, unreadable};
 use super::work::{items, text};
 use crate::link::Link;
 
@@ -123,33 +123,51 @@ fn question(shown: &Presentation) -> Outcome<Answer> {
     Ok(Some((Verdict::Approve, scope, None)))
 }
 
-/// The approval as text, in the fixed order of the card.
+/// The approval as text, in the fixed order of the card. Every field stands on a line of its own; longer text is
+/// indented, so that nothing in it can pass for one of our lines.
 fn card(approval: &dcc_core::approval::Approval) -> String {
-    use std::fmt::Write as _;
-    let mut out = String::new();
     let p = &approval.preview;
-    let _ = writeln!(out, "{}  [{}] {:?}", p.title, approval.tier.as_str(), approval.status);
+    let mut lines = vec![format!("{}  [{}] {}", one_line(&p.title), approval.tier.as_str(), word(&approval.status))];
     for item in &p.exactly {
-        let _ = match item {
-            PreviewItem::Text { label, text } => writeln!(out, "  {label}:\n    {}", text.replace('\n', "\n    ")),
-            PreviewItem::Command { argv, cwd } => writeln!(out, "  command: {}\n    in {cwd}", argv.join(" ")),
-            PreviewItem::Fact { label, value } => writeln!(out, "  {label}: {value}"),
-            PreviewItem::Warning { text } => writeln!(out, "  WARNING: {text}"),
-            PreviewItem::Diff { path, text, cut } => writeln!(out, "  diff {}{}:\n    {}", path.display(), if *cut { " (cut)" } else { "" }, text.replace('\n', "\n    ")),
-            PreviewItem::Paths { paths } => paths.iter().try_for_each(|path| {
+        match item {
+            PreviewItem::Text { label, text } => {
+                lines.push(format!("  {}:", one_line(label)));
+                lines.extend(indented(text));
+            }
+            PreviewItem::Command { argv, cwd } => {
+                // Quoted, so that one argument with a blank and two arguments do not look alike.
+                let words: Vec<String> = argv.iter().map(|a| if a.chars().all(|c| c.is_ascii_graphic()) { one_line(a) } else { format!("{a:?}") }).collect();
+                lines.push(format!("  command: {}", words.join(" ")));
+                lines.push(format!("    in {}", one_line(cwd)));
+            }
+            PreviewItem::Fact { label, value } => lines.push(format!("  {}: {}", one_line(label), one_line(value))),
+            PreviewItem::Warning { text } => lines.push(format!("  WARNING: {}", one_line(text))),
+            PreviewItem::Diff { path, text, cut } => {
+                lines.push(format!("  diff {}{}:", one_line(&path.display()), if *cut { " (cut)" } else { "" }));
+                lines.extend(indented(text));
+            }
+            PreviewItem::Paths { paths } => lines.extend(paths.iter().map(|path| {
                 let oid = path.oid.as_ref().map_or("", |o| o.short());
-                writeln!(out, "  {:<12} {} {oid}", path.change, path.path.display())
-            }),
-        };
+                format!("  {:<12} {} {oid}", path.change, one_line(&path.path.display()))
+            })),
+        }
     }
-    for fact in &p.place {
-        let _ = writeln!(out, "  {}: {}", fact.label, fact.value);
-    }
+    lines.extend(p.place.iter().map(|fact| format!("  {}: {}", one_line(&fact.label), one_line(&fact.value))));
     if let Some(claim) = &approval.claim {
-        let _ = writeln!(out, "  the requester says: {claim}");
+        lines.push(format!("  the requester says: {}", one_line(claim)));
     }
-    let _ = writeln!(out, "  risk: {}\n  undo: {}\n  rule: {}\n  expires: {}", p.risk, p.undo, approval.rule, approval.expires_at);
-    visible(&out)
+    lines.push(format!("  risk: {}\n  undo: {}\n  rule: {}\n  expires: {}", one_line(&p.risk), one_line(&p.undo), one_line(&approval.rule), approval.expires_at));
+    lines.push(String::new());
+    lines.join("\n")
+}
+
+fn indented(text: &str) -> impl Iterator<Item = String> {
+    text.lines().map(|line| format!("    | {}", one_line(line)))
+}
+
+/// The wire word of a status.
+fn word(status: &ApprovalStatus) -> String {
+    json!(status).as_str().unwrap_or_default().to_owned()
 }
 
 pub fn grants(cli: &Cli, command: &GrantCommand) -> Outcome<u8> {

@@ -49,6 +49,12 @@ pub fn run() -> ExitCode {
         Ok(args) => args,
         Err(error) => {
             // Help and version go to standard output with 0, misuse to standard error with 2.
+            if error.use_stderr() && std::env::args_os().take_while(|a| a != "--").any(|a| a == "--json") {
+                let text = error.to_string();
+                let message = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+                Output::new(true).failure(&Failure::invalid(message).hint("dcc --help"), None);
+                return ExitCode::from(2);
+            }
             let _ = error.print();
             return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
         }

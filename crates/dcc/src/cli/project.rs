@@ -112,7 +112,8 @@ pub fn doctor(cli: &Cli) -> Outcome<u8> {
     let items: Vec<Value> = checks.iter().map(|(name, status, evidence, fix)| json!({ "name": name, "status": status, "evidence": evidence, "fix": fix })).collect();
     let value = json!({ "items": items, "next_cursor": null, "status": if faults == 0 { "ok" } else { "fault" } });
     cli.out.show(&value, |_| table(&["check", "status", "evidence", "fix"], checks.iter().map(|(n, s, e, f)| vec![n.clone(), s.clone(), e.clone(), f.clone().unwrap_or_default()]).collect()));
-    Ok(u8::from(faults > 0))
+    let is_broken = checks.iter().any(|(name, status, ..)| name.starts_with("recorder") && status == "fault");
+    Ok(if is_broken { Code::Integrity.exit_code() } else { u8::from(faults > 0) })
 }
 
 fn word(enforced: bool) -> &'static str {
@@ -124,9 +125,10 @@ fn canon_checks(found: &crate::wire::project::Found) -> Outcome<Vec<doctor::Chec
     let problems = recorder.integrity_check()?;
     let report = recorder.verify(None)?;
     let held = if lock::is_held(&found.state_dir) { "a server or command owns the project" } else { "nobody owns the project now" };
-    let chain = match report.first_bad_seq {
-        None => ("ok", format!("{} events, the chain holds", report.events)),
-        Some(seq) => ("fault", format!("the chain is broken at event {seq}: {}", report.problem.unwrap_or_default())),
+    let chain = match (report.ok, report.first_bad_seq) {
+        (true, _) => ("ok", format!("{} events, the chain holds", report.events)),
+        (false, Some(seq)) => ("fault", format!("the chain is broken at event {seq}: {}", report.problem.unwrap_or_default())),
+        (false, None) => ("fault", report.problem.unwrap_or_default()),
     };
     Ok(vec![
         ("recorder file".into(), if problems.is_empty() { "ok" } else { "fault" }.into(), if problems.is_empty() { "intact".into() } else { problems.join("; ") }, None),

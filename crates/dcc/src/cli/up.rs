@@ -126,7 +126,15 @@ fn detach(path: &PathBuf, port: u16, found: &Found) -> Outcome<String> {
             return remote.login_url();
         }
         if let Ok(Some(status)) = child.try_wait() {
-            return Err(Failure::engine(format!("the server ended at once ({status})")).hint(format!("its last words stand in {}", log_path.display())));
+            let code = match status.code() {
+                Some(2) => Code::InvalidInput,
+                Some(5) => Code::Locked,
+                Some(7) => Code::Recorder,
+                _ => Code::Engine,
+            };
+            let log = std::fs::read_to_string(&log_path).unwrap_or_default();
+            let last = log.lines().rev().find(|line| line.starts_with("dcc: ")).unwrap_or("it said nothing").trim_start_matches("dcc: ").to_owned();
+            return Err(Failure::new(code, format!("the server ended at once: {last}")).hint(format!("more stands in {}", log_path.display())));
         }
         if Instant::now() > deadline {
             return Err(Failure::engine("the server did not answer in time").hint(format!("see {}", log_path.display())));

@@ -13,7 +13,7 @@ use dcc_core::{Failure, Outcome, RepoPath};
 
 use super::Cli;
 use super::args::{SearchArgs, VcsCommand};
-use super::output::{table, visible};
+use super::output::{one_line, table, visible};
 use super::work::{items, text};
 use super::workspaces;
 
@@ -23,7 +23,7 @@ pub fn run(cli: &Cli, command: VcsCommand) -> Outcome<u8> {
             let workspace_id = workspace(cli, &ws)?;
             let value = cli.query(&Query::Status { workspace_id })?;
             cli.out.show(&value, |value| {
-                let mut lines: Vec<String> = vec![format!("head {}", value["head"])];
+                let mut lines: Vec<String> = vec![format!("head {} {}", text(&value["head"], "head"), one_line(&format!("{} {}", text(&value["head"], "name"), text(&value["head"], "oid"))))];
                 for entry in value["entries"].as_array().into_iter().flatten() {
                     lines.push(format!("  {}{} {}", text(entry, "index"), text(entry, "worktree"), path_text(&entry["path"])));
                 }
@@ -90,7 +90,7 @@ fn repo_path(path: &OsString) -> Outcome<RepoPath> {
 }
 
 fn path_text(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+    one_line(&value.as_str().map_or_else(|| value.to_string(), str::to_owned))
 }
 
 fn diff_text(file: &Value) -> String {
@@ -99,7 +99,7 @@ fn diff_text(file: &Value) -> String {
     for hunk in file["hunks"].as_array().into_iter().flatten() {
         out.push_str(&format!("@@ -{},{} +{},{} @@ {}\n", hunk["old_start"], hunk["old_lines"], hunk["new_start"], hunk["new_lines"], text(hunk, "heading")));
         for line in hunk["lines"].as_array().into_iter().flatten() {
-            out.push_str(&format!("{}{}\n", text(line, "sign"), text(line, "text")));
+            out.push_str(&format!("{}{}\n", text(line, "sign"), one_line(&text(line, "text"))));
         }
     }
     out

@@ -83,6 +83,12 @@ impl Found {
     /// The project's id: the one its recorder was made with.
     pub fn project_id(&self) -> Outcome<Option<ProjectId>> {
         if !self.is_initialised() {
+            // Canon without its log is damage, never a new project.
+            let has_packets = std::fs::read_dir(self.state_dir.join("gov/work_packets")).is_ok_and(|mut entries| entries.next().is_some());
+            if has_packets || self.state_dir.join("devcc.db").exists() {
+                return Err(Failure::new(Code::Integrity, format!("{} is gone, but other records of the project are there", self.state_dir.join("recorder.db").display()))
+                    .hint("put the file back from your backup; nothing was changed, and a new log is not begun over it"));
+            }
             return Ok(None);
         }
         dcc_recorder::project_id_of(self.state_dir.join("recorder.db"))

@@ -29,7 +29,9 @@ impl Started {
         let started = Self(child);
         let (tell, told) = mpsc::channel();
         // Reads to the end, so that the process never waits for a reader.
-        std::thread::spawn(move || BufReader::new(stdout).lines().map_while(Result::ok).filter_map(|l| pick(&l)).for_each(|l| drop(tell.send(l))));
+        std::thread::spawn(move || {
+            BufReader::new(stdout).lines().map_while(Result::ok).filter_map(|l| pick(&l)).for_each(|l| drop(tell.send(l)));
+        });
         let line = told.recv_timeout(PATIENCE).expect("the line that says where it listens");
         (started, line)
     }
@@ -75,8 +77,14 @@ fn browser_walk_from_the_inbox_to_done_without_a_reload() {
     let world = World::empty(DCC);
     let at = |sub: &str| world.path().join(sub);
     let mut driver = Command::new(chromedriver);
-    driver.arg("--port=0").env("HOME", at("home")).env("TMPDIR", at("tmp")).env("XDG_CONFIG_HOME", at("config")).env("XDG_CACHE_HOME", at("tmp"));
-    let (_driver, port) = Started::new(&mut driver, |line| Some(line.split_once("successfully on port ")?.1.trim_end_matches('.').to_owned()));
+    driver
+        .arg("--port=0")
+        .env("HOME", at("home"))
+        .env("TMPDIR", at("tmp"))
+        .env("XDG_CONFIG_HOME", at("config"))
+        .env("XDG_CACHE_HOME", at("tmp"));
+    let (_driver, port) =
+        Started::new(&mut driver, |line| Some(line.split_once("successfully on port ")?.1.trim_end_matches('.').to_owned()));
     let (_server, url) = Started::new(world.command().args(["demo", "--no-open", "--dir"]).arg(at("demo")), |line| {
         Some(line[line.find("http://127.0.0.1:").filter(|_| line.contains("/login?token="))?..].to_owned())
     });
@@ -101,7 +109,8 @@ fn browser_walk_from_the_inbox_to_done_without_a_reload() {
         if let Err(failed) = walked {
             std::panic::resume_unwind(failed.into_panic());
         }
-        let errors: Vec<&Value> = log.as_array().expect("a log").iter().filter(|line| line["level"] == "SEVERE").collect();
+        assert!(log.to_string().contains("the walk is over"), "the console is what is read: {log:#}");
+        let errors: Vec<&Value> = log.as_array().expect("a log").iter().filter(|line| line["level"] != "INFO").collect();
         assert!(errors.is_empty(), "the console is clean: {errors:#?}");
     });
 }
@@ -126,7 +135,11 @@ async fn browser(port: &str, chromium: &Path, profile: &Path) -> Client {
         "goog:loggingPrefs": {"browser": "ALL"},
     });
     let wanted = wanted.as_object().expect("an object").clone();
-    ClientBuilder::new(hyper_util::client::legacy::connect::HttpConnector::new()).capabilities(wanted).connect(&format!("http://127.0.0.1:{port}")).await.expect("a browser")
+    ClientBuilder::new(hyper_util::client::legacy::connect::HttpConnector::new())
+        .capabilities(wanted)
+        .connect(&format!("http://127.0.0.1:{port}"))
+        .await
+        .expect("a browser")
 }
 
 /// What the browser wrote to its console; asked of the driver by hand, as it is no standard command.
@@ -181,11 +194,16 @@ impl Walk {
         self.close_the_session().await;
         self.close_the_packet().await;
         assert_eq!(self.js("return window.__walk").await, 1, "nothing was reloaded on the way");
+        self.js("console.info('the walk is over')").await;
     }
 
     async fn sign_in(&self, url: &str) {
         self.client.goto(url).await.expect("the login page");
-        self.until("the board", "return location.pathname === '/board' && document.querySelector('#lane-in_progress #wp-WP-0002') !== null").await;
+        self.until(
+            "the board",
+            "return location.pathname === '/board' && document.querySelector('#lane-in_progress #wp-WP-0002') !== null",
+        )
+        .await;
         self.until("the live stream", "return document.getElementById('live').innerText.includes('live')").await;
         self.js("window.__walk = 1").await;
         self.pictures("board").await;
@@ -193,19 +211,36 @@ impl Walk {
 
     async fn decide_both_edits(&self) {
         self.click("a[data-rail=inbox]").await;
-        self.until("the first edit", "return document.querySelector('article.card[data-decidable] h2')?.innerText === 'Edit src/greeting.txt'").await;
+        self.until(
+            "the first edit",
+            "return document.querySelector('article.card[data-decidable] h2')?.innerText === 'Edit src/greeting.txt'",
+        )
+        .await;
         self.pictures("inbox").await;
         self.approve_once("article.card").await;
         // The agent goes on and asks again; the card comes by itself.
-        self.until("the second edit", "return document.querySelector('article.card[data-decidable] h2')?.innerText === 'Edit README.md'").await;
+        self.until("the second edit", "return document.querySelector('article.card[data-decidable] h2')?.innerText === 'Edit README.md'")
+            .await;
         self.approve_once("article.card").await;
-        self.until("an empty inbox", "return document.getElementById('attn').dataset.hrefs.includes('/approval/') === false && document.querySelector('[data-decidable]') === null").await;
+        self.until(
+            "an empty inbox",
+            "return document.getElementById('attn').dataset.hrefs.includes('/approval/') === false \
+            && document.querySelector('[data-decidable]') === null",
+        )
+        .await;
     }
 
     async fn see_the_turn_end(&self) {
         self.click("a[data-rail=sessions]").await;
-        self.click("#main th a[href^='/session/'], #main td a[href^='/session/'], #main a[href^='/session/']").await;
-        self.until("the end of the turn", "return document.querySelector('#say-text') !== null && document.querySelectorAll('article.turn[data-who]').length > 1 && !document.querySelector('#feed').innerText.includes('working') && document.querySelector('#main .head .st').innerText.includes('your next message')").await;
+        self.click("#main a[href^='/session/']").await;
+        self.until(
+            "the end of the turn",
+            "return document.querySelector('#say-text') !== null \
+            && document.querySelectorAll('article.turn[data-who]').length > 1 \
+            && !document.querySelector('#feed').innerText.includes('working') \
+            && document.querySelector('#main .head .st').innerText.includes('your next message')",
+        )
+        .await;
         self.until("two changed files", "return document.querySelector('a[data-key=D]')?.innerText.includes('2 files')").await;
         self.pictures("session").await;
     }
@@ -219,18 +254,23 @@ impl Walk {
         self.until("two selected", "return document.getElementById('commit-label').innerText === 'Commit 2 paths'").await;
         self.until("the lines", "return document.querySelectorAll('#pane-diff tr.add').length > 4").await;
         self.pictures("review").await;
-        self.js("document.getElementById('msg').value = ''").await;
         self.write("#msg", "Greet people in the README").await;
         let worktree = self.js("return document.querySelector('.head h1').title").await;
         self.click("#commit-go").await;
         self.approve_once("#commit-form [data-approval]").await;
-        self.until("the commit", "return document.querySelectorAll('#tree li[data-id]').length === 0 && document.querySelector('#pane-diff').innerText.includes('Greet people in the README') && document.querySelector('#commit-form .said').innerText.includes('commit')").await;
+        self.until(
+            "the commit",
+            "return document.querySelectorAll('#tree li[data-id]').length === 0 \
+            && document.querySelector('#pane-diff').innerText.includes('Greet people in the README') \
+            && document.querySelector('#commit-form .said').innerText.includes('commit')",
+        )
+        .await;
 
         let worktree = PathBuf::from(worktree.as_str().expect("a path"));
-        assert!(worktree.starts_with(&self.demo), "{worktree:?}");
+        assert!(worktree.starts_with(&self.demo), "{}", worktree.display());
         let git = Command::new("git").arg("-C").arg(&worktree).args(["show", "--format=%B", "--name-only", "HEAD"]).output().expect("git");
         let shown = String::from_utf8_lossy(&git.stdout).into_owned();
-        for part in ["Greet people in the README", "DCC-WP: WP-0002", "DCC-Job: ", "\nREADME.md\n", "\nsrc/greeting.txt\n"] {
+        for part in ["WP-0002: Greet people in the README", "DCC-WP: WP-0002", "DCC-Job: ", "\nREADME.md\n", "\nsrc/greeting.txt\n"] {
             assert!(shown.contains(part), "{part}: {shown}");
         }
     }
@@ -238,9 +278,17 @@ impl Walk {
     async fn finish_the_micro_tasks(&self) {
         self.click(".head a[href='/wp/WP-0002']").await;
         self.click("#MT-001 button[data-toggle=mt-MT-001]").await;
-        assert!(self.js("return document.getElementById('ev-MT-001').selectedOptions[0].text.includes('commit on')").await == true, "the commit is offered as evidence");
+        assert!(
+            self.js("return document.getElementById('ev-MT-001').selectedOptions[0].text.includes('commit on')").await == true,
+            "the commit is offered as evidence"
+        );
         self.click("#mt-MT-001 form[data-op='locus.complete_mt'] button[type=submit]").await;
-        self.until("MT-001 done on the commit", "return /completed|done/.test(document.querySelector('#MT-001 .st').innerText) && !document.querySelector('#MT-001 .proof').innerText.includes('waits')").await;
+        self.until(
+            "MT-001 done on the commit",
+            "return /completed|done/.test(document.querySelector('#MT-001 .st').innerText) \
+            && document.querySelector('#MT-001 .proof').innerText.includes('version.commit')",
+        )
+        .await;
         for mt in ["MT-002", "MT-003"] {
             self.click(&format!("#{mt} a[data-toggle=mt-{mt}]")).await;
             self.write(&format!("#why-{mt}"), "done in the same commit").await;
@@ -264,7 +312,12 @@ impl Walk {
         self.click(".head .tools > button[data-op='locus.close_wp']").await;
         self.until("a closed packet", "return document.querySelector('#readiness header').innerText.includes('closed')").await;
         self.click("a[data-rail=board]").await;
-        self.until("the packet in Done", "return document.querySelector('#lane-done #wp-WP-0002') !== null && document.querySelector('#lane-in_progress #wp-WP-0002') === null").await;
+        self.until(
+            "the packet in Done",
+            "return document.querySelector('#lane-done #wp-WP-0002') !== null \
+            && document.querySelector('#lane-in_progress #wp-WP-0002') === null",
+        )
+        .await;
         let board = std::fs::read_to_string(self.demo.join("greeter/.handshake/gov/TASK_BOARD.md")).expect("the board file");
         assert!(board.contains("- **[WP-0002]** - [VALIDATED]"), "{board}");
     }
@@ -324,9 +377,13 @@ impl Walk {
 
     /// The screen in both themes, by its own switch: system, light, dark and back.
     async fn pictures(&self, screen: &str) {
+        let over = self.js("return document.documentElement.scrollHeight - window.innerHeight").await;
+        assert!(over.as_i64() <= Some(0), "{screen}: the panes scroll, the page does not: {over} px too high");
         for theme in ["light", "dark", "system"] {
             self.click("[data-theme-switch]").await;
             self.until("the theme", &format!("return document.querySelector('[data-theme-label]').innerText === '{theme}'")).await;
+            let still = "return document.getAnimations().every(one => one.effect.getComputedTiming().iterations === Infinity)";
+            self.until("still colours", still).await;
             if theme != "system" {
                 picture(&self.client, &format!("{screen}-{theme}")).await;
             }

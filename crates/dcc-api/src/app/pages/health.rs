@@ -57,7 +57,9 @@ impl App {
             None if matches!(health.status.as_str(), "ok" | "rebuilt") => ("ok", String::new()),
             None => ("needs", String::new()),
         };
-        let said = format!("{lag}{} {}, applied to seq {}, {} KB, schema {}", health.status, health.message, health.cursor, health.bytes / 1024, health.schema_version);
+        // The state column says ok already.
+        let word = if health.status == "ok" { String::new() } else { format!("{} ", health.status) };
+        let said = format!("{lag}{word}{}, applied to seq {}, {} KB, schema {}", health.message, health.cursor, health.bytes / 1024, health.schema_version);
         let mut rows = vec![row("Derived store", store, &said)];
         rows.push(match ports.locus.packets() {
             Ok(packets) => match packets.iter().find(|e| e.drift.is_some()) {

@@ -177,6 +177,12 @@ struct IndexLock {
 /// A private copy of the index, removed when dropped.
 struct IndexCopy(PathBuf);
 
+/// The content of our own lock: `dcc`, a tree's id, a line feed.
+fn is_marker(content: &[u8]) -> bool {
+    let id = content.strip_prefix(b"dcc ").and_then(|rest| rest.strip_suffix(b"\n"));
+    id.is_some_and(|id| matches!(id.len(), 40 | 64) && id.iter().all(u8::is_ascii_hexdigit))
+}
+
 impl Drop for IndexCopy {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(&self.0);
@@ -202,8 +208,9 @@ impl IndexLock {
                 Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
                 Err(e) => return Err(Failure::engine(format!("{}: {e}", shown(&lock)))),
             }
-            // Ours from a run that was killed, as its content says; nobody else writes that.
-            let is_ours = crate::git::registry::read_small(&lock).is_some_and(|content| content == marker);
+            // Ours from a run that was killed, as its content says; nobody else writes that, and whoever owns the project
+            // runs one commit at a time.
+            let is_ours = crate::git::registry::read_small(&lock).is_some_and(|content| is_marker(&content));
             if !is_ours || std::fs::remove_file(&lock).is_err() {
                 break;
             }

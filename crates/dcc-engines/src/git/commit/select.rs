@@ -32,7 +32,7 @@ pub(super) type Selection = BTreeMap<RepoPath, Becomes>;
 pub(super) type Staged = HashMap<RepoPath, Option<Entry>>;
 
 pub(super) fn denied(path: &RepoPath, why: &str) -> Failure {
-    Failure::new(Code::VcsPathDenied, format!("{} {why}", path.display())).hint("leave it out, or look again: dcc diff")
+    Failure::new(Code::VcsPathDenied, format!("{} {why}", path.display())).hint("leave it out, or look again: dcc vcs diff")
 }
 
 /// Bounds, doubles, DCC's own directory.
