@@ -124,6 +124,22 @@ impl Host {
         self.runner.submit_under(Actor::agent(session.session_id), request, Some(&parent))
     }
 
+    /// The call ends as denied by us, whatever the agent says of it afterwards.
+    fn refused(&self, session: &Session, ask: &PermissionAsk, job: &Job) -> Outcome<()> {
+        let status = if job.state == JobState::Cancelled { ToolStatus::Cancelled } else { ToolStatus::Denied };
+        let tool = ToolReport {
+            tool_call_id: ask.tool_call_id.clone(),
+            title: ask.title.clone(),
+            kind: ask.kind.clone().unwrap_or_else(|| "other".into()),
+            side_effect: side_effect(ask.kind.as_deref()),
+            status,
+            locations: ask.locations.clone(),
+            raw_input: None,
+            raw_output: job.failure.as_ref().map(|f| json!({ "code": f.code, "message": f.message })),
+        };
+        self.record(session, EventCode::ToolCallFinished, json!({ "tool": tool, "observed": Observed::Gated }), Some(&ask.tool_call_id))
+    }
+
     fn decide(&self, session: &Session, ask: &PermissionAsk) -> Outcome<bool> {
         if !ask.can_allow {
             return Ok(false);
@@ -146,6 +162,9 @@ impl Host {
             change_state_for(self.cx(), session.session_id, SessionState::Blocked, StateReason::ApprovalWait, json!({}), Some(job.root_job_id))?;
         }
         let job = self.runner.wait(job.job_id, None)?;
+        if job.state != JobState::Completed {
+            self.refused(session, ask, &job)?;
+        }
         if ask.withdrawn.is_set() {
             return Ok(false);
         }

@@ -123,7 +123,7 @@ fn word(enforced: bool) -> &'static str {
 fn canon_checks(found: &crate::wire::project::Found) -> Outcome<Vec<doctor::Check>> {
     let recorder = dcc_recorder::SqliteRecorder::open_read_only(&found.state_dir.join("recorder.db"))?;
     let problems = recorder.integrity_check()?;
-    let report = recorder.verify(None)?;
+    let report = recorder.verify(crate::wire::checkpoint::load(&found.dirs, found.require_project_id()?))?;
     let held = if lock::is_held(&found.state_dir) { "a server or command owns the project" } else { "nobody owns the project now" };
     let chain = match (report.ok, report.first_bad_seq) {
         (true, _) => ("ok", format!("{} events, the chain holds", report.events)),

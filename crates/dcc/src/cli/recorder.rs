@@ -90,7 +90,9 @@ fn open(cli: &Cli) -> Outcome<dcc_recorder::SqliteRecorder> {
 }
 
 fn verify(cli: &Cli) -> Outcome<u8> {
-    let report = open(cli)?.verify(None)?;
+    let found = cli.find()?;
+    let kept = crate::wire::checkpoint::load(&found.dirs, found.require_project_id()?);
+    let report = open(cli)?.verify(kept)?;
     let value = serde_json::to_value(&report).map_err(|e| Failure::engine(e.to_string()))?;
     cli.out.show(&value, |_| match (report.ok, report.first_bad_seq) {
         (true, _) => format!("the chain holds: {} events, head {} {}", report.events, report.head.seq, report.head.hash.short()),

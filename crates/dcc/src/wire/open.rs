@@ -34,7 +34,17 @@ pub struct Project {
     pub app: Arc<App>,
     pub recovery: RecoveryReport,
     pub store_opened: String,
+    dirs: super::dirs::Dirs,
+    project_id: ProjectId,
+    recorder: Arc<SqliteRecorder>,
     _lock: ProjectLock,
+}
+
+impl Drop for Project {
+    /// While the lock is still held: the head as this process leaves it.
+    fn drop(&mut self) {
+        super::checkpoint::keep(&self.dirs, self.project_id, &self.recorder);
+    }
 }
 
 /// How long to wait for the lock, and what the lock's note says.
@@ -54,6 +64,7 @@ pub fn open(found: &Found, options: &OpenOptions) -> Outcome<Project> {
     let project_id = known.unwrap_or_else(|| fresh::<ProjectId>(found.clock.as_ref()));
     let instance_id = fresh::<InstanceId>(found.clock.as_ref());
     let recorder = Arc::new(SqliteRecorder::open(&found.state_dir.join("recorder.db"), project_id, instance_id, Arc::clone(&found.clock))?);
+    super::checkpoint::check(&recorder, super::checkpoint::load(&found.dirs, project_id))?;
     let artifacts: Arc<dyn ArtifactStore> = Arc::new(FileArtifacts::open(&found.state_dir.join("artifacts"))?);
     let as_recorder: Arc<dyn Recorder> = Arc::clone(&recorder) as _;
     let locus = Arc::new(LocusStore::open(&found.state_dir.join("gov"), Arc::clone(&as_recorder), Arc::clone(&artifacts))?);
@@ -87,7 +98,7 @@ pub fn open(found: &Found, options: &OpenOptions) -> Outcome<Project> {
     let store_opened = settle_store(&runner, &opened)?;
     let recovery = runner.recover(options.serving)?;
     register_root(&runner, found)?;
-    Ok(Project { app, recovery, store_opened, _lock: lock })
+    Ok(Project { app, recovery, store_opened, dirs: found.dirs.clone(), project_id, recorder, _lock: lock })
 }
 
 fn job_config(found: &Found, project_id: ProjectId, instance_id: InstanceId, config: &OperatorConfig) -> Config {

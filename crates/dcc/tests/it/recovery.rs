@@ -97,3 +97,44 @@ fn a_killed_server_leaves_no_agent_and_resumes_nothing_by_itself() {
     assert_eq!(turns["items"][0]["state"], "stalled");
     assert_eq!(world.ok(&["recorder", "verify"])["ok"], true);
 }
+
+#[test]
+fn a_cut_tail_and_a_lost_log_are_damage_and_never_a_new_project() {
+    let world = World::new(DCC);
+    world.ok(&["init"]);
+    started_packet(&world);
+    assert_eq!(world.ok(&["recorder", "verify"])["ok"], true);
+    let log = world.state_dir().join("recorder.db");
+    let database = rusqlite::Connection::open(&log).unwrap();
+    let triggers: Vec<(String, String)> = database
+        .prepare("SELECT name, sql FROM sqlite_schema WHERE type = 'trigger'")
+        .unwrap()
+        .query_map([], |r| Ok((r.get(0)?, r.get(1)?)))
+        .unwrap()
+        .map(Result::unwrap)
+        .collect();
+    for (name, _) in &triggers {
+        database.execute_batch(&format!("DROP TRIGGER {name}")).unwrap();
+    }
+    let last: i64 = database.query_row("SELECT max(seq) FROM events", [], |r| r.get(0)).unwrap();
+    let kept = last - 12;
+    for table in ["payloads", "checkpoints", "events"] {
+        database.execute(&format!("DELETE FROM {table} WHERE seq > {kept}"), []).unwrap();
+    }
+    for (_, sql) in &triggers {
+        database.execute_batch(sql).unwrap();
+    }
+    drop(database);
+    let ran = world.json(&["recorder", "verify"]);
+    assert_eq!((ran.code, ran.json()["first_bad_seq"].as_i64()), (7, Some(kept + 1)), "{ran:?}");
+    let ran = world.json(&["wp", "create", "--title", "No"]);
+    assert_eq!((ran.code, ran.code_text().as_str()), (7, "HSK-500-INTEGRITY"), "{ran:?}");
+    for name in ["recorder.db", "recorder.db-wal", "recorder.db-shm"] {
+        let _ = std::fs::remove_file(world.state_dir().join(name));
+    }
+    for command in [vec!["wp", "list"], vec!["init"]] {
+        let ran = world.json(&command);
+        assert_eq!((ran.code, ran.code_text().as_str()), (7, "HSK-500-INTEGRITY"), "{command:?}: {ran:?}");
+    }
+    assert!(!log.exists(), "no new log is begun over old records");
+}
