@@ -116,8 +116,9 @@ impl App {
         let ports = &self.cx().ports;
         let posture = ports.sandbox.posture();
         let notes = if posture.notes.is_empty() { String::new() } else { format!(": {}", posture.notes.join("; ")) };
-        let whole = posture.filesystem && posture.network && posture.processes;
-        let mut rows = vec![row("Sandbox", if whole { "ok" } else if posture.filesystem { "needs" } else { "fault" }, &format!("{}{notes}", posture_word(&posture)))];
+        // Files and network are what the kernel has to hold; the rest is watched, and the notes say so.
+        let holds = posture.filesystem && posture.network;
+        let mut rows = vec![row("Sandbox", if holds { "ok" } else if posture.filesystem { "needs" } else { "fault" }, &format!("{}{notes}", posture_word(&posture)))];
         rows.extend(ports.agents.list().into_iter().map(|(name, installed, what)| row(&format!("Agent {name}"), if installed { "ok" } else { "absent" }, &what)));
         rows
     }
