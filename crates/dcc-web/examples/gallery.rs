@@ -3,6 +3,8 @@
 //! Authority: none; a development tool that the product never reaches.
 //! Use: `cargo run -p dcc-web --example gallery -- DIRECTORY`, then serve the directory.
 
+#![allow(clippy::disallowed_methods, reason = "a development tool that writes pages into a directory it is given")]
+
 #[path = "gallery_data/mod.rs"]
 mod data;
 

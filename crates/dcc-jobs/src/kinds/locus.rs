@@ -264,8 +264,17 @@ fn create(cx: &Context, job: &Job) -> Outcome<(WpId, LocusChange)> {
     let p: CreateParams = params::parse(cx, job)?;
     let wp_id = match p.wp_id.or_else(|| job.bindings.wp_id.clone()) {
         Some(id) => id,
-        None => rules::fresh_wp_id(cx.ports.locus.packets()?.iter().map(|e| &e.record.wp_id)),
+        None => {
+            // A file that no event names still takes its id: making a packet never covers what somebody wrote.
+            let accepted = cx.ports.locus.packets()?;
+            let unaccepted = ids_on_disk(cx);
+            rules::fresh_wp_id(accepted.iter().map(|e| &e.record.wp_id).chain(&unaccepted))
+        }
     };
+    let taken = ids_on_disk(cx).into_iter().find(|id| id.folded() == wp_id.folded());
+    if let (Some(on_disk), None) = (taken, cx.ports.locus.packet(&wp_id)?) {
+        return Err(Failure::new(Code::Drift, format!("{on_disk} has a file on disk that was never accepted; it is left alone")).hint("choose another id, or move the file away"));
+    }
     let new = NewPacket {
         wp_id: wp_id.clone(),
         title: p.title,
@@ -278,6 +287,12 @@ fn create(cx: &Context, job: &Job) -> Outcome<(WpId, LocusChange)> {
         in_scope_paths: p.in_scope_paths,
     };
     Ok((wp_id, LocusChange::CreateWp { new }))
+}
+
+/// The packet directories that stand under `gov/`, accepted or not.
+fn ids_on_disk(cx: &Context) -> Vec<WpId> {
+    let entries = std::fs::read_dir(cx.config.state_dir.join("gov/work_packets")).into_iter().flatten().flatten();
+    entries.filter_map(|entry| WpId::parse(&entry.file_name().to_string_lossy()).ok()).collect()
 }
 
 fn update(cx: &Context, job: &Job, wp_id: &WpId) -> Outcome<LocusChange> {

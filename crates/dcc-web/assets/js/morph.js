@@ -6,6 +6,8 @@ const FRAME = ["rail", "top", "main", "end"];
 let walking = null;
 let refreshing = false;
 let refreshAgain = false;
+/** Counts wishes to refresh: one that came while a page was fetched is made good after it is shown. */
+let asked = 0;
 let typedAt = 0;
 
 export async function fetchPage(url, signal) {
@@ -74,6 +76,7 @@ function morphFrame(page) {
 
 /** Brings the present page up to date. Calls that come meanwhile are one call. */
 export async function refresh() {
+  asked += 1;
   if (refreshing) { refreshAgain = true; return; }
   const wait = typedAt + 700 - Date.now();
   if (root.dataset.dragging !== undefined || (wait > 0 && inTextField(document.activeElement))) {
@@ -109,6 +112,7 @@ function restoreScroll(scrolls) {
 
 /** Goes to another page of ours. Falls back to the browser when the answer is not one of our pages. */
 export async function navigate(url, how = "push") {
+  const askedBefore = asked;
   walking?.abort();
   walking = new AbortController();
   const target = new URL(url, location.href);
@@ -132,6 +136,7 @@ export async function navigate(url, how = "push") {
   if (how === "back") restoreScroll(history.state?.scrolls);
   emit("dcc:shown", { navigated: true });
   settleFocus(shown.hash);
+  if (asked !== askedBefore) refresh();
 }
 
 function settleFocus(hash) {

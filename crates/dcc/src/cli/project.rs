@@ -99,6 +99,7 @@ pub fn doctor(cli: &Cli) -> Outcome<u8> {
     } else {
         ("workspace.json".into(), "ok".into(), "not tracked by git".into(), None)
     });
+    checks.extend(workspace_file_check(&found));
     if found.is_initialised() {
         checks.extend(canon_checks(&found)?);
     } else {
@@ -118,6 +119,20 @@ pub fn doctor(cli: &Cli) -> Outcome<u8> {
 
 fn word(enforced: bool) -> &'static str {
     if enforced { "enforced" } else { "not enforced" }
+}
+
+/// A linkage cache that this program cannot read is left alone and named; nothing in it is trusted anyway.
+fn workspace_file_check(found: &crate::wire::project::Found) -> Option<doctor::Check> {
+    let path = found.state_dir.join("workspace.json");
+    let bytes = std::fs::read(&path).ok()?;
+    let value: Option<Value> = serde_json::from_slice(&bytes).ok();
+    let known = value.as_ref().is_some_and(|v| v["schema_version"].is_null() || v["schema_version"] == "hsk.devcc.workspace@1.0");
+    let evidence = match (known, value) {
+        (true, _) => return None,
+        (false, Some(v)) => format!("{} is of version {}, which this program does not know; it is left alone", path.display(), v["schema_version"]),
+        (false, None) => format!("{} is not JSON; it is left alone", path.display()),
+    };
+    Some(("workspace.json".into(), "needs".into(), evidence, Some(format!("keep a copy, delete {}, then dcc rebuild", path.display()))))
 }
 
 fn canon_checks(found: &crate::wire::project::Found) -> Outcome<Vec<doctor::Check>> {

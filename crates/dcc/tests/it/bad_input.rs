@@ -123,6 +123,15 @@ fn a_tracked_workspace_file_is_named_by_the_doctor() {
     world.ok(&["init"]);
     let named = |status: &str| world.json(&["doctor"]).json()["items"].as_array().unwrap().iter().any(|c| c["name"] == "workspace.json" && c["status"] == status);
     assert!(named("ok"));
+    let file = world.state_dir().join("workspace.json");
+    let ours = std::fs::read_to_string(&file).unwrap();
+    for odd in [ours.replace("@1.0", "@9.0"), "{".to_owned()] {
+        std::fs::write(&file, &odd).unwrap();
+        assert!(named("needs"), "{odd}");
+        world.ok(&["status"]);
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), odd, "what is not understood is not overwritten");
+    }
+    std::fs::write(&file, ours).unwrap();
     world.git(&["update-index", "--add", "--cacheinfo", &format!("100644,{},.handshake/workspace.json", world.git(&["rev-parse", "HEAD:README.md"]).trim())]);
     assert!(named("needs"));
 }
@@ -167,4 +176,18 @@ fn a_recorder_that_cannot_write_refuses_before_any_effect() {
     let ran = world.json(&["wp", "create", "--title", "No"]);
     assert_eq!((ran.code, ran.code_text().as_str()), (7, "HSK-500-RECORDER"), "{ran:?}");
     assert_eq!(before.difference(&world.snapshot()), Vec::<std::path::PathBuf>::new());
+}
+
+#[test]
+fn a_packet_file_that_nobody_accepted_is_not_covered_by_a_new_packet() {
+    let world = World::new(DCC);
+    world.ok(&["init"]);
+    let file = world.state_dir().join("gov/work_packets/WP-0001/packet.json");
+    std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+    std::fs::write(&file, "somebody's only copy").unwrap();
+    assert_eq!(world.ok(&["wp", "create", "--title", "New"])["wp_id"], "WP-0002");
+    let ran = world.json(&["wp", "create", "--title", "New", "--id", "WP-0001"]);
+    assert_eq!((ran.code, ran.code_text().as_str()), (5, "HSK-409-DRIFT"), "{ran:?}");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "somebody's only copy");
+    assert_eq!(world.ok(&["wp", "list"])["items"].as_array().unwrap().len(), 1);
 }

@@ -101,3 +101,37 @@ fn the_same_key_has_one_effect_and_the_same_plan_waits_once() {
     assert_eq!(second.code, 4);
     assert_eq!(second.json()["approval_id"], first["approval_id"], "the pending one is named");
 }
+
+/// Every event of the packet as (operation of its job, code, outcome), in order.
+fn trail(world: &World, wp: &str) -> Vec<(String, String, String)> {
+    let jobs = world.ok(&["job", "list"]);
+    let op_of = |id: &Value| {
+        let found = jobs["items"].as_array().unwrap().iter().find(|j| &j["job_id"] == id);
+        found.map_or(String::new(), |j| j["op"].as_str().unwrap().to_owned())
+    };
+    let events = world.ok(&["timeline", "--wp", wp]);
+    let text = |e: &Value, key: &str| e[key].as_str().unwrap_or_default().to_owned();
+    events["items"].as_array().unwrap().iter().map(|e| (op_of(&e["job_id"]), text(e, "code"), text(e, "outcome"))).collect()
+}
+
+fn short_slice(world: &World) -> Vec<(String, String, String)> {
+    let wp = started_packet(world);
+    world.ok(&["mt", "start", &wp, "MT-001"]);
+    let (ws, path) = approved_worktree(world, &wp);
+    std::fs::write(path.join("src/a.txt"), "changed\n").unwrap();
+    let parked = world.json(&["vcs", "commit", "--ws", &ws, "-m", "Change", "src/a.txt"]).json();
+    let done = world.ok(&["approvals", "approve", parked["approval_id"].as_str().unwrap()]);
+    world.ok(&["mt", "done", &wp, "MT-001", "--job", done["job_id"].as_str().unwrap()]);
+    trail(world, &wp)
+}
+
+#[test]
+fn a_lone_command_and_a_server_leave_the_same_events() {
+    let alone = World::new(DCC);
+    alone.ok(&["init"]);
+    let served = World::new(DCC);
+    served.ok(&["up", "--detach"]);
+    let (left, right) = (short_slice(&alone), short_slice(&served));
+    assert!(left.len() > 100, "{}", left.len());
+    assert_eq!(left, right);
+}
