@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use dcc_api::door::Query;
-use dcc_core::ids::{JobId, WpId};
+use dcc_core::ids::JobId;
 use dcc_core::job::JobState;
 use dcc_core::op::Op;
 use dcc_core::ports::JobFilter;
@@ -12,7 +12,7 @@ use dcc_core::{Code, Failure, Outcome, Sha256Hex};
 use super::Cli;
 use super::args::{JobCommand, RunArgs};
 use super::output::{job_exit, short, table, visible};
-use super::work::{items, text};
+use super::work::{items, text, wp_id};
 use super::workspaces;
 
 pub fn run(cli: &Cli, command: JobCommand) -> Outcome<u8> {
@@ -23,7 +23,7 @@ pub fn run(cli: &Cli, command: JobCommand) -> Outcome<u8> {
             let filter = JobFilter {
                 states: states.into_iter().collect(),
                 op: op.as_deref().map(Op::parse).transpose()?,
-                wp_id: wp.as_deref().map(WpId::parse).transpose()?,
+                wp_id: wp.as_deref().map(wp_id).transpose()?,
                 ..JobFilter::default()
             };
             let value = link.query(&Query::Jobs { filter })?;

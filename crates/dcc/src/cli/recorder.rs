@@ -24,7 +24,7 @@ pub fn timeline(cli: &Cli, args: &TimelineArgs) -> Outcome<u8> {
         }))
     };
     let words = TimelineFilter {
-        wp: args.wp.clone(),
+        wp: args.wp.as_deref().map(|wp| super::work::wp_id(wp).map(|id| id.to_string())).transpose()?,
         mt: args.mt.clone(),
         session: whole("session", &args.session)?,
         ws: whole("workspace", &args.ws)?,

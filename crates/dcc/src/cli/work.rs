@@ -41,8 +41,15 @@ pub fn packet(cli: &Cli, command: WpCommand) -> Outcome<u8> {
     }
 }
 
-fn wp_id(text: &str) -> Outcome<WpId> {
-    WpId::parse(text)
+/// A packet's id; its number alone and lower case are understood (`1`, `wp-1` and `WP-0001` name the same).
+pub(super) fn wp_id(text: &str) -> Outcome<WpId> {
+    let rest = text.strip_prefix("WP-").or_else(|| text.strip_prefix("wp-")).unwrap_or(text);
+    match rest.parse::<u32>() {
+        Ok(number) if rest.len() < 4 => WpId::parse(&format!("WP-{number:04}")),
+        Ok(_) => WpId::parse(&format!("WP-{rest}")),
+        Err(_) if text.starts_with("wp-") => WpId::parse(&format!("WP-{rest}")),
+        Err(_) => WpId::parse(text),
+    }
 }
 
 fn about(wp: &str) -> Outcome<Bindings> {

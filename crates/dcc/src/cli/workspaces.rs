@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use dcc_api::door::{Paging, Query};
-use dcc_core::ids::{MtId, WorkspaceId, WpId};
+use dcc_core::ids::{MtId, WorkspaceId};
 use dcc_core::job::Bindings;
 use dcc_core::op::Op;
 use dcc_core::Outcome;
@@ -11,12 +11,12 @@ use dcc_core::Outcome;
 use super::Cli;
 use super::args::WsCommand;
 use super::output::{short, table};
-use super::work::{clean, items, text};
+use super::work::{clean, items, text, wp_id};
 
 pub fn run(cli: &Cli, command: WsCommand) -> Outcome<u8> {
     match command {
         WsCommand::Create { wp, branch, base, role } => {
-            let bindings = Bindings { wp_id: Some(WpId::parse(&wp)?), ..Bindings::default() };
+            let bindings = Bindings { wp_id: Some(wp_id(&wp)?), ..Bindings::default() };
             cli.submit(Op::WorkspaceCreate, clean(json!({ "branch": branch, "base": base, "role": role })), bindings)
         }
         WsCommand::List => {
@@ -48,7 +48,7 @@ pub fn run(cli: &Cli, command: WsCommand) -> Outcome<u8> {
         WsCommand::Link { ws, wp, mt } => {
             let mt = mt.as_deref().map(MtId::parse).transpose()?;
             let bindings = bind(cli, &ws)?;
-            cli.submit(Op::WorkspaceLink, clean(json!({ "wp_id": WpId::parse(&wp)?, "mt_id": mt })), bindings)
+            cli.submit(Op::WorkspaceLink, clean(json!({ "wp_id": wp_id(&wp)?, "mt_id": mt })), bindings)
         }
     }
 }

@@ -39,6 +39,10 @@ fn misuse_is_exit_two_and_unknown_things_are_exit_six() {
     assert_eq!((ran.code, ran.code_text().as_str()), (6, "HSK-404-WP"));
     let ran = world.json(&["wp", "show", "nonsense"]);
     assert_eq!((ran.code, ran.code_text().as_str()), (2, "HSK-400-INVALID-INPUT"));
+    world.ok(&["wp", "create", "--title", "First"]);
+    for short in ["1", "wp-1", "WP-0001", "wp-0001"] {
+        assert_eq!(world.ok(&["wp", "show", short])["wp_id"], "WP-0001", "{short}");
+    }
     let ran = world.json(&["handoff", "list"]);
     assert_eq!((ran.code, ran.code_text().as_str()), (1, "HSK-501-NOT-BUILT"));
     let wp = world.ok(&["wp", "create", "--title", "T"])["wp_id"].as_str().unwrap().to_owned();
