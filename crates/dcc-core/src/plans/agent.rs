@@ -115,6 +115,8 @@ pub struct AgentRequestPlan {
     pub kind: AskKind,
     /// Paths inside the worktree that it names.
     pub paths: Vec<RepoPath>,
+    /// Those of them where nothing stands yet, by our own look.
+    pub created: Vec<RepoPath>,
     /// Paths it names that lie elsewhere; any makes the request unknown.
     pub foreign_paths: Vec<String>,
     /// The command it shows, as given; shown, never parsed to lower a class.
@@ -142,7 +144,10 @@ impl PlanBody for AgentRequestPlan {
                 paths: self
                     .paths
                     .iter()
-                    .map(|path| PreviewPath { path: path.clone(), change: change.into(), mode: None, oid: None, added: None, deleted: None })
+                    .map(|path| {
+                        let change = if self.kind == AskKind::Edit && self.created.contains(path) { "added" } else { change };
+                        PreviewPath { path: path.clone(), change: change.into(), mode: None, oid: None, added: None, deleted: None }
+                    })
                     .collect(),
             });
         }
@@ -156,6 +161,7 @@ impl PlanBody for AgentRequestPlan {
             exactly.push(PreviewItem::Warning { text: "the agent gave no details that can be judged".into() });
         }
         let title = match (self.kind, self.paths.len()) {
+            (AskKind::Edit, 1) if self.created.contains(&self.paths[0]) => format!("Create {}", self.paths[0].display()),
             (AskKind::Edit, 1) => format!("Edit {}", self.paths[0].display()),
             (AskKind::Edit, n) => format!("Edit {n} files"),
             (AskKind::Execute, _) => "Run a command in the sandbox".to_owned(),

@@ -43,12 +43,19 @@ impl JobKind for RequestCapability {
         let session = params::session(cx, job)?;
         let workspace_id = session.workspace_id.ok_or_else(|| Failure::new(dcc_core::Code::Scope, "the session has no workspace"))?;
         let workspace = ledger::workspace(cx.ports.recorder.as_ref(), workspace_id)?;
+        let mut created = Vec::new();
+        for path in &p.paths {
+            if p.kind == AskKind::Edit && cx.ports.files.read(&workspace.binding, path, limits::ARTIFACT_BYTES_MAX as u64)?.is_none() {
+                created.push(path.clone());
+            }
+        }
         let body = AgentRequestPlan {
             session_id: session.session_id,
             workspace_id,
             tool_call_id: p.tool_call_id,
             kind: if p.foreign_paths.is_empty() { p.kind } else { AskKind::Unknown },
             paths: p.paths,
+            created,
             foreign_paths: p.foreign_paths,
             command: p.command,
             diffs: p.diffs,

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::peer::{NoAnswer, Peer};
-use super::script::{Action, Asking, Edit, OnReject, Run, Step, Turn};
+use super::script::{Action, Asking, Edit, OnReject, Run, Step, Turn, PlanLine};
 
 /// Output of a command that is reported.
 const OUTPUT_BYTES_MAX: u64 = 64 * 1024;
@@ -71,7 +71,11 @@ impl<'a> Player<'a> {
             Action::SayChunks(texts) => texts.iter().for_each(|text| self.chunk("agent_message_chunk", text)),
             Action::Think(text) => self.chunk("agent_thought_chunk", text),
             Action::Plan(entries) => {
-                let entries: Vec<Value> = entries.iter().map(|e| json!({"content": e, "priority": "medium", "status": "pending"})).collect();
+                let line = |entry: &PlanLine| match entry {
+                    PlanLine::Text(text) => json!({"content": text, "priority": "medium", "status": "pending"}),
+                    PlanLine::State { text, status } => json!({"content": text, "priority": "medium", "status": status}),
+                };
+                let entries: Vec<Value> = entries.iter().map(line).collect();
                 self.peer.update(&json!({"sessionUpdate": "plan", "entries": entries}));
             }
             Action::Read(path) => return self.read_step(path),

@@ -111,6 +111,14 @@ pub enum Asking {
     Twice,
 }
 
+/// A line of the agent's plan: its text, or its text with how far it is (pending, in_progress, completed).
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+pub enum PlanLine {
+    Text(String),
+    State { text: String, status: String },
+}
+
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Action {
@@ -118,7 +126,7 @@ pub enum Action {
     /// The pieces of one message, one chunk each.
     SayChunks(Vec<String>),
     Think(String),
-    Plan(Vec<String>),
+    Plan(Vec<PlanLine>),
     Read(String),
     /// A tool call reported as begun and ended: title, kind, raw_input, raw_output, status.
     Tool(Value),

@@ -213,7 +213,7 @@ impl Walk {
         self.click("a[data-rail=inbox]").await;
         self.until(
             "the first edit",
-            "return document.querySelector('article.card[data-decidable] h2')?.innerText === 'Edit src/greeting.txt'",
+            "return document.querySelector('article.card[data-decidable] h2')?.innerText === 'Create src/greeting.txt'",
         )
         .await;
         self.pictures("inbox").await;
