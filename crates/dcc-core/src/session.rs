@@ -196,11 +196,10 @@ pub fn apply(session: &mut Option<Session>, event: &Event) {
                 s.process = None;
             }
         }
-        EventCode::SessionMessage => {
-            if event.payload["role"].as_str() == Some("user") {
+        EventCode::SessionMessage
+            if event.payload["role"].as_str() == Some("user") => {
                 s.turns += 1;
             }
-        }
         EventCode::ToolCallStarted => s.tool_calls += 1,
         _ => {}
     }

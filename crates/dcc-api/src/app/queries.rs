@@ -265,7 +265,7 @@ impl App {
 
     fn health_json(&self) -> Value {
         let ports = &self.cx().ports;
-        let pending = ports.store.approvals(Some(ApprovalStatus::Pending), limits::PAGE_MAX).map(|a| a.len()).unwrap_or(0);
+        let pending = ports.store.approvals(Some(ApprovalStatus::Pending), limits::PAGE_MAX).map_or(0, |a| a.len());
         json!({
             "status": if ports.recorder.is_writable() { "ok" } else { "read_only" },
             "recorder": { "head": ports.recorder.head().ok(), "writable": ports.recorder.is_writable(), "verified": self.last_verified().map(|(report, at)| json!({ "report": report, "at": at })) },

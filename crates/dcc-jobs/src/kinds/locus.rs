@@ -162,7 +162,7 @@ impl JobKind for ChangeLocus {
         let staged: Vec<StagedRecord> = serde_json::from_value(effect["records"].clone()).map_err(|e| Failure::engine(format!("the planned effect cannot be read: {e}")))?;
         for record in &staged {
             let at = accepted(cx, &record.key)?;
-            if !at.is_some_and(|(version, _)| version >= record.version) {
+            if at.is_none_or(|(version, _)| version < record.version) {
                 return Ok(Recovered::Absent);
             }
         }
@@ -262,14 +262,11 @@ fn reason(cx: &Context, job: &Job) -> Outcome<String> {
 
 fn create(cx: &Context, job: &Job) -> Outcome<(WpId, LocusChange)> {
     let p: CreateParams = params::parse(cx, job)?;
-    let wp_id = match p.wp_id.or_else(|| job.bindings.wp_id.clone()) {
-        Some(id) => id,
-        None => {
-            // A file that no event names still takes its id: making a packet never covers what somebody wrote.
-            let accepted = cx.ports.locus.packets()?;
-            let unaccepted = ids_on_disk(cx);
-            rules::fresh_wp_id(accepted.iter().map(|e| &e.record.wp_id).chain(&unaccepted))
-        }
+    let wp_id = if let Some(id) = p.wp_id.or_else(|| job.bindings.wp_id.clone()) { id } else {
+        // A file that no event names still takes its id: making a packet never covers what somebody wrote.
+        let accepted = cx.ports.locus.packets()?;
+        let unaccepted = ids_on_disk(cx);
+        rules::fresh_wp_id(accepted.iter().map(|e| &e.record.wp_id).chain(&unaccepted))
     };
     let taken = ids_on_disk(cx).into_iter().find(|id| id.folded() == wp_id.folded());
     if let (Some(on_disk), None) = (taken, cx.ports.locus.packet(&wp_id)?) {

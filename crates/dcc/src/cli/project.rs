@@ -136,7 +136,7 @@ fn workspace_file_check(found: &crate::wire::project::Found) -> Option<doctor::C
 }
 
 fn canon_checks(found: &crate::wire::project::Found) -> Outcome<Vec<doctor::Check>> {
-    let recorder = dcc_recorder::SqliteRecorder::open_read_only(&found.state_dir.join("recorder.db"))?;
+    let recorder = dcc_recorder::SqliteRecorder::open_read_only(found.state_dir.join("recorder.db"))?;
     let problems = recorder.integrity_check()?;
     let report = recorder.verify(crate::wire::checkpoint::load(&found.dirs, found.require_project_id()?))?;
     let held = if lock::is_held(&found.state_dir) { "a server or command owns the project" } else { "nobody owns the project now" };
@@ -156,7 +156,7 @@ pub fn rebuild(cli: &Cli, dry_run: bool) -> Outcome<u8> {
     if dry_run {
         let found = cli.find()?;
         found.require_project_id()?;
-        let head = dcc_recorder::SqliteRecorder::open_read_only(&found.state_dir.join("recorder.db"))?.head()?;
+        let head = dcc_recorder::SqliteRecorder::open_read_only(found.state_dir.join("recorder.db"))?.head()?;
         let value = json!({ "events": head.seq, "would": ["drop every row of devcc.db", "apply every event", "read every packet", "write workspace.json anew"], "canon": "untouched" });
         cli.out.show(&value, |v| format!("would drop every row of devcc.db and apply {} events and all packets; canon stays untouched", v["events"]));
         return Ok(0);

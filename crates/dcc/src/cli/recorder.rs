@@ -86,7 +86,7 @@ pub fn run(cli: &Cli, command: RecorderCommand) -> Outcome<u8> {
 fn open(cli: &Cli) -> Outcome<dcc_recorder::SqliteRecorder> {
     let found = cli.find()?;
     found.require_project_id()?;
-    dcc_recorder::SqliteRecorder::open_read_only(&found.state_dir.join("recorder.db"))
+    dcc_recorder::SqliteRecorder::open_read_only(found.state_dir.join("recorder.db"))
 }
 
 fn verify(cli: &Cli) -> Outcome<u8> {

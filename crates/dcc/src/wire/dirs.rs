@@ -58,7 +58,7 @@ impl Dirs {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(Failure::engine(format!("{} cannot be read: {e}", path.display()))),
         };
-        let mode = std::fs::metadata(&path).map(|m| m.permissions().mode() & 0o777).unwrap_or(0);
+        let mode = std::fs::metadata(&path).map_or(0, |m| m.permissions().mode() & 0o777);
         if mode & 0o077 != 0 {
             return Err(Failure::new(dcc_core::Code::Unauthenticated, format!("{} can be read by others (mode {mode:o})", path.display()))
                 .hint(format!("chmod 600 {0}, or delete it: the next dcc init makes a new one", path.display())));

@@ -63,9 +63,9 @@ pub fn open(found: &Found, options: &OpenOptions) -> Outcome<Project> {
     let known = found.project_id()?;
     let project_id = known.unwrap_or_else(|| fresh::<ProjectId>(found.clock.as_ref()));
     let instance_id = fresh::<InstanceId>(found.clock.as_ref());
-    let recorder = Arc::new(SqliteRecorder::open(&found.state_dir.join("recorder.db"), project_id, instance_id, Arc::clone(&found.clock))?);
+    let recorder = Arc::new(SqliteRecorder::open(found.state_dir.join("recorder.db"), project_id, instance_id, Arc::clone(&found.clock))?);
     super::checkpoint::check(&recorder, super::checkpoint::load(&found.dirs, project_id))?;
-    let artifacts: Arc<dyn ArtifactStore> = Arc::new(FileArtifacts::open(&found.state_dir.join("artifacts"))?);
+    let artifacts: Arc<dyn ArtifactStore> = Arc::new(FileArtifacts::open(found.state_dir.join("artifacts"))?);
     let as_recorder: Arc<dyn Recorder> = Arc::clone(&recorder) as _;
     let locus = Arc::new(LocusStore::open(&found.state_dir.join("gov"), Arc::clone(&as_recorder), Arc::clone(&artifacts))?);
     let (store, opened) = SqliteStore::open(&found.state_dir.join("devcc.db"), project_id, Arc::clone(&found.clock))?;
@@ -141,7 +141,7 @@ fn job_config(found: &Found, project_id: ProjectId, instance_id: InstanceId, con
 
 /// `../<repo>.wt`, never inside the repository.
 fn worktrees_path(root: &std::path::Path) -> PathBuf {
-    let name = root.file_name().map_or_else(|| "repository".into(), |n| n.to_os_string());
+    let name = root.file_name().map_or_else(|| "repository".into(), std::ffi::OsStr::to_os_string);
     let mut dir = name;
     dir.push(".wt");
     root.parent().unwrap_or(root).join(dir)

@@ -71,15 +71,12 @@ pub fn run(cli: &Cli, args: &DemoArgs) -> Outcome<u8> {
 
 /// `--dir`, or a fresh directory below the system's temporary one.
 fn directory(cli: &Cli, args: &DemoArgs) -> Outcome<PathBuf> {
-    let dir = match &args.dir {
-        Some(dir) => std::path::absolute(dir).map_err(|e| Failure::invalid(format!("{}: {e}", dir.display())))?,
-        None => {
-            let id = cli.clock.fresh_id().simple().to_string();
-            std::env::temp_dir().join(format!("dcc-demo-{}", &id[id.len() - 8..]))
-        }
+    let dir = if let Some(dir) = &args.dir { std::path::absolute(dir).map_err(|e| Failure::invalid(format!("{}: {e}", dir.display())))? } else {
+        let id = cli.clock.fresh_id().simple().to_string();
+        std::env::temp_dir().join(format!("dcc-demo-{}", &id[id.len() - 8..]))
     };
     let is_ours = dir.join("config").is_dir() && dir.join("greeter").is_dir();
-    let is_empty = std::fs::read_dir(&dir).map(|mut entries| entries.next().is_none()).unwrap_or(true);
+    let is_empty = std::fs::read_dir(&dir).map_or(true, |mut entries| entries.next().is_none());
     if !is_ours && !is_empty {
         return Err(Failure::invalid(format!("{} is not empty and is no demo", dir.display())).hint("name a new directory"));
     }
