@@ -69,3 +69,16 @@ pub const CHECKPOINT_EVERY_EVENTS: u64 = 100;
 pub const STREAM_READERS_MAX: usize = 200;
 /// Events waiting for one slow reader before it is told to refetch.
 pub const STREAM_QUEUE_MAX: usize = 1_000;
+/// A frozen process tree is thawed or ended within this (SESSIONS 5, pause).
+pub const FREEZE_MS_MAX: u64 = 60_000;
+/// Levels of spawned sessions below the first (SESSIONS 3).
+pub const SPAWN_DEPTH_MAX: u32 = 3;
+/// Spawned sessions of one session that live at once (SESSIONS 3).
+pub const CHILDREN_ACTIVE_MAX: usize = 4;
+/// Running sessions of one provider, and of one model (SESSIONS 3).
+pub const PROVIDER_RUNNING_MAX: usize = 4;
+pub const MODEL_RUNNING_MAX: usize = 2;
+/// Messages that wait for one session: more than a person types ahead.
+pub const SESSION_QUEUE_MAX: usize = 100;
+/// Terminals of one session at once; each is a process tree.
+pub const SESSION_TERMINALS_MAX: usize = 8;

@@ -7,6 +7,7 @@ use crate::capability::{Axis, Capability, Tier};
 use crate::ids::{SessionId, Sha256Hex, WorkspaceId};
 use crate::path::RepoPath;
 use crate::plan::{IntentClass, PlanBody, Precondition, Preview, PreviewFact, PreviewItem, PreviewPath, Requirement};
+use crate::ports::sessions::Driver;
 use crate::principal::Role;
 use crate::session::SessionState;
 
@@ -27,6 +28,12 @@ pub struct SessionStartPlan {
     pub connect_ports: Vec<u16>,
     pub role: Role,
     pub prompt: Option<String>,
+    /// What drives it.
+    #[serde(default)]
+    pub driver: Driver,
+    /// The agent's own id of an earlier conversation that is to be taken up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resume: Option<String>,
 }
 
 impl PlanBody for SessionStartPlan {

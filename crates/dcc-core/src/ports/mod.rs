@@ -19,7 +19,10 @@ pub use locus::{BoardFacts, Locus, LocusEntry, MirrorState, StagedRecord};
 pub use recorder::{Appended, ArtifactStore, ChainHead, Checkpoint, EventFilter, Order, Recorder, VerifyReport};
 pub use sandbox::{RunReport, Sandbox};
 pub use search::{CodeHit, CodeQuery, CodeResults, CodeSearch};
-pub use sessions::{AgentCatalogue, AgentReport, AgentSpec, PermissionAnswer, PermissionAsk, SessionBackend, SessionHost, Steer, ToolReport, WorktreeFiles};
+pub use sessions::{
+    AgentCatalogue, AgentReport, AgentSpec, BackendCapabilities, Driver, McpHandout, PermissionAnswer, PermissionAsk, SessionBackend, SessionHost, StartExtras, Steer, TerminalExit,
+    TerminalOutput, TerminalSpec, ToolReport, WorktreeFiles,
+};
 pub use store::{JobFilter, Store, StoreHealth};
 pub use version::VersionEngine;
 

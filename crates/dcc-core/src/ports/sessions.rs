@@ -19,6 +19,124 @@ pub enum Steer {
     Now,
 }
 
+/// What stands between DCC and whoever works in a session.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Driver {
+    /// The Agent Client Protocol, version 1.
+    #[default]
+    Acp,
+    /// A plain command in a pseudo-terminal; what it does is unobserved.
+    Pty,
+    /// A person; no process of ours.
+    Human,
+}
+
+/// Who can be asked before an agent acts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ApprovalStyle {
+    /// Each act, while it runs.
+    Interactive,
+    /// The whole run at once.
+    WholeRun,
+    #[default]
+    None,
+}
+
+/// How an agent takes an earlier conversation up.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ResumeStyle {
+    /// It repeats the history to us (session/load).
+    Replay,
+    /// It goes on without repeating (session/resume).
+    Silent,
+    #[default]
+    None,
+}
+
+/// What an agent tells of its consumption.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UsageStyle {
+    Cost,
+    Tokens,
+    #[default]
+    None,
+}
+
+/// What a running agent can do, by what it offered itself; shown, never pretended (SESSIONS 5).
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct BackendCapabilities {
+    pub driver: Driver,
+    pub approvals: ApprovalStyle,
+    pub resume: ResumeStyle,
+    pub usage: UsageStyle,
+    /// It takes MCP servers over standard input and output.
+    pub mcp: bool,
+    /// It takes pictures in a prompt.
+    pub images: bool,
+    /// (id, name) of the modes it offers, and the one it is in.
+    pub modes: Vec<(String, String)>,
+    pub current_mode: Option<String>,
+}
+
+/// An MCP server that is handed to the agent when its session opens. The environment may hold a token: it is never part
+/// of a plan, an event or an artifact.
+#[derive(Clone, PartialEq, Eq)]
+pub struct McpHandout {
+    pub name: String,
+    pub command: String,
+    pub args: Vec<String>,
+    pub env: Vec<(String, String)>,
+}
+
+impl std::fmt::Debug for McpHandout {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("McpHandout").field("name", &self.name).field("command", &self.command).field("args", &self.args).finish_non_exhaustive()
+    }
+}
+
+/// What a start needs besides its plan: nothing that a person would approve, and nothing that may be recorded.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct StartExtras {
+    pub mcp: Option<McpHandout>,
+    /// Loopback ports of DCC's own listeners that the sandbox lets the agent connect to.
+    pub connect_ports: Vec<u16>,
+    /// Files of DCC's own that the sandbox lets the agent read and run.
+    pub read_paths: Vec<String>,
+}
+
+/// A command that an agent asks to run in a terminal (ACP terminal/create).
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct TerminalSpec {
+    pub command: String,
+    pub args: Vec<String>,
+    pub env: Vec<(String, String)>,
+    /// Absolute; the worktree when none.
+    pub cwd: Option<String>,
+    /// Bytes of output that the agent wants kept; ours is the smaller bound of both.
+    pub output_bytes_max: Option<u64>,
+}
+
+/// How a terminal's command ended.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct TerminalExit {
+    pub exit_code: Option<u32>,
+    pub signal: Option<String>,
+}
+
+/// What a terminal shows now.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct TerminalOutput {
+    pub output: String,
+    pub truncated: bool,
+    /// None while it runs.
+    pub exit: Option<TerminalExit>,
+}
+
 /// A started agent.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct StartedAgent {
@@ -28,6 +146,9 @@ pub struct StartedAgent {
     pub agent_info: Option<String>,
     pub model_id: Option<String>,
     pub posture: Posture,
+    pub capabilities: BackendCapabilities,
+    /// True when an earlier conversation was taken up; false when it was asked for and a new one was opened instead.
+    pub resumed: bool,
 }
 
 /// How a tool call was known (SESSIONS 5).
@@ -153,13 +274,37 @@ pub trait SessionHost: Send + Sync {
     fn read_file(&self, session_id: SessionId, path: &str, line: Option<u32>, limit: Option<u32>) -> Outcome<String>;
     /// ACP fs/write_text_file: a governed operation.
     fn write_file(&self, session_id: SessionId, path: &str, content: &str) -> Outcome<()>;
+    /// ACP terminal/create: a governed run inside the session's own sandbox profile; answers the terminal's id.
+    fn terminal_create(&self, _session_id: SessionId, _spec: TerminalSpec) -> Outcome<String> {
+        Err(no_terminals())
+    }
+    /// ACP terminal/output: what it shows now.
+    fn terminal_output(&self, _session_id: SessionId, _terminal_id: &str) -> Outcome<TerminalOutput> {
+        Err(no_terminals())
+    }
+    /// ACP terminal/wait_for_exit: blocks until the command is over and its processes are gone.
+    fn terminal_wait(&self, _session_id: SessionId, _terminal_id: &str) -> Outcome<TerminalExit> {
+        Err(no_terminals())
+    }
+    /// ACP terminal/kill: ends the command, keeps the output.
+    fn terminal_kill(&self, _session_id: SessionId, _terminal_id: &str) -> Outcome<()> {
+        Err(no_terminals())
+    }
+    /// ACP terminal/release: ends the command when it still runs and forgets the terminal.
+    fn terminal_release(&self, _session_id: SessionId, _terminal_id: &str) -> Outcome<()> {
+        Err(no_terminals())
+    }
+}
+
+fn no_terminals() -> Failure {
+    Failure::new(crate::failure::Code::NotBuilt, "terminals are not offered here")
 }
 
 /// Drives agent processes. One backend for each protocol; ACP version 1 is the first.
 pub trait SessionBackend: Send + Sync {
     /// Starts the process in its sandbox, initialises, opens a session, sets the asking mode. Returns when it can take a
     /// prompt; HSK-404-AGENT, HSK-502-AGENT, SBOX_TIMEOUT say why not, with the first lines of its standard error.
-    fn start(&self, session_id: SessionId, cleared: Cleared<SessionStartPlan>, host: Arc<dyn SessionHost>) -> Outcome<StartedAgent>;
+    fn start(&self, session_id: SessionId, cleared: Cleared<SessionStartPlan>, extras: StartExtras, host: Arc<dyn SessionHost>) -> Outcome<StartedAgent>;
     /// Sends a prompt and returns at once; the end comes as `AgentReport::TurnEnded` with this job's id.
     fn prompt(&self, turn: JobId, cleared: Cleared<TurnPlan>) -> Outcome<()>;
     /// Answers pending requests `cancelled`, then session/cancel, then the process tree after the grace time. Returns
@@ -168,6 +313,10 @@ pub trait SessionBackend: Send + Sync {
     /// Ends the turn only: pending requests answered `cancelled`, then session/cancel.
     fn cancel_turn(&self, session_id: SessionId) -> Outcome<()>;
     fn live(&self) -> Vec<SessionId>;
+    /// Stops every process of the session's tree where it stands (at most `limits::FREEZE_MS_MAX`; the caller thaws).
+    fn freeze(&self, session_id: SessionId) -> Outcome<()>;
+    /// Lets a frozen tree run again.
+    fn thaw(&self, session_id: SessionId) -> Outcome<()>;
     /// Ends a process left by another instance, if pid and start time still name it; true when something was ended.
     fn reap(&self, process: &ProcessIdentity) -> bool;
 }

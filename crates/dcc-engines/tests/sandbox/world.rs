@@ -143,6 +143,8 @@ impl World {
             connect_ports,
             role: Role::Coder,
             prompt: None,
+            driver: dcc_core::ports::Driver::Acp,
+            resume: None,
         }
     }
 

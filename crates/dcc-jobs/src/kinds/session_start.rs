@@ -76,6 +76,8 @@ impl JobKind for StartSession {
             connect_ports: spec.connect_ports,
             role: p.role.unwrap_or(Role::Coder),
             prompt: p.prompt,
+            driver: dcc_core::ports::Driver::Acp,
+            resume: None,
         };
         Ok(Planned { body, engine: "acp-v1", inputs: Vec::new(), bindings, claim: None })
     }
@@ -95,7 +97,7 @@ impl JobKind for StartSession {
         ])?;
         let runner = cx.runner.get().and_then(std::sync::Weak::upgrade).ok_or_else(|| Failure::engine("no runner"))?;
         let host = std::sync::Arc::new(Host::new(runner.clone()));
-        let started = match cx.ports.sessions.start(session_id, cleared, host) {
+        let started = match cx.ports.sessions.start(session_id, cleared, dcc_core::ports::StartExtras::default(), host) {
             Ok(started) => started,
             Err(failure) => {
                 change_state(cx, session_id, SessionState::Failed, StateReason::AgentExit, json!({ "fault": failure.message }))?;
@@ -109,7 +111,7 @@ impl JobKind for StartSession {
             StateReason::InputWait,
             json!({
                 "agent_session_id": started.agent_session_id, "process": started.process, "posture": started.posture,
-                "model_id": started.model_id, "agent_info": started.agent_info,
+                "model_id": started.model_id, "agent_info": started.agent_info, "capabilities": started.capabilities,
             }),
         )?;
         if let Some(prompt) = plan.prompt {

@@ -21,7 +21,7 @@ use dcc_core::gate::Cleared;
 use dcc_core::ids::{JobId, SessionId};
 use dcc_core::limits;
 use dcc_core::plans::{SessionStartPlan, TurnPlan};
-use dcc_core::ports::sessions::{SessionBackend, SessionHost, StartedAgent};
+use dcc_core::ports::sessions::{SessionBackend, SessionHost, StartExtras, StartedAgent};
 use dcc_core::session::ProcessIdentity;
 
 use crate::launch::{Launched, Launcher};
@@ -130,7 +130,7 @@ fn thread(name: &str, work: impl FnOnce() + Send + 'static) -> Outcome<()> {
 }
 
 impl SessionBackend for AcpBackend {
-    fn start(&self, session_id: SessionId, cleared: Cleared<SessionStartPlan>, host: Arc<dyn SessionHost>) -> Outcome<StartedAgent> {
+    fn start(&self, session_id: SessionId, cleared: Cleared<SessionStartPlan>, _extras: StartExtras, host: Arc<dyn SessionHost>) -> Outcome<StartedAgent> {
         let plan = cleared.body();
         let cwd = start::cwd_of(&plan.cwd)?;
         if self.find(session_id).is_some() {
@@ -163,6 +163,16 @@ impl SessionBackend for AcpBackend {
 
     fn live(&self) -> Vec<SessionId> {
         self.sessions().keys().copied().collect()
+    }
+
+    fn freeze(&self, session_id: SessionId) -> Outcome<()> {
+        self.require(session_id)?;
+        Err(Failure::new(Code::NotBuilt, "freezing an agent is not built yet"))
+    }
+
+    fn thaw(&self, session_id: SessionId) -> Outcome<()> {
+        self.require(session_id)?;
+        Err(Failure::new(Code::NotBuilt, "freezing an agent is not built yet"))
     }
 
     fn reap(&self, process: &ProcessIdentity) -> bool {

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
 use dcc_core::failure::{Code, Failure, Outcome};
-use dcc_core::ports::sessions::StartedAgent;
+use dcc_core::ports::sessions::{ApprovalStyle, BackendCapabilities, StartedAgent};
 use dcc_core::workspace::unescape_path;
 
 use super::AgentTraits;
@@ -52,6 +52,8 @@ pub fn open(live: &Live, cwd: &str, traits: &AgentTraits, timeout: Duration) -> 
         agent_info: info(&initialized),
         model_id: model(&new),
         posture: live.process.posture(),
+        capabilities: BackendCapabilities { approvals: ApprovalStyle::Interactive, ..BackendCapabilities::default() },
+        resumed: false,
     })
 }
 

@@ -181,7 +181,7 @@ fn an_agent_that_does_not_read_is_ended() {
     let rig = Rig::new(&json!({}), ALLOW);
     let backend = AcpBackend::new(Arc::new(InsideLauncher), AcpOptions { agents: std::collections::BTreeMap::new(), ..options() });
     let session_id: SessionId = uuid_text().parse().unwrap();
-    backend.start(session_id, cleared(Op::SessionStart, rig.plan()), rig.host.clone()).unwrap();
+    backend.start(session_id, cleared(Op::SessionStart, rig.plan()), dcc_core::ports::StartExtras::default(), rig.host.clone()).unwrap();
     let turn = uuid_text().parse().unwrap();
     backend.prompt(turn, turn_plan(session_id, "go")).unwrap();
     let failure = rig.end_of(turn).unwrap_err();

@@ -48,7 +48,7 @@ fn confined(script: &Value) -> Confined {
 impl Confined {
     /// None where the kernel cannot enforce the sandbox, after the refusal was seen.
     fn start(&self) -> Option<StartedAgent> {
-        let started = self.backend.start(self.rig.session_id, cleared(Op::SessionStart, self.plan.clone()), self.rig.host.clone());
+        let started = self.backend.start(self.rig.session_id, cleared(Op::SessionStart, self.plan.clone()), dcc_core::ports::StartExtras::default(), self.rig.host.clone());
         if self.enforced {
             return Some(started.unwrap());
         }
@@ -109,6 +109,6 @@ fn a_crash_in_the_sandbox_ends_the_session_and_its_directory() {
 fn a_missing_program_is_told_before_anything_runs() {
     let mut confined = confined(&json!({}));
     confined.plan.executable = "/nowhere/agent".into();
-    let failure = confined.backend.start(confined.rig.session_id, cleared(Op::SessionStart, confined.plan.clone()), confined.rig.host.clone()).unwrap_err();
+    let failure = confined.backend.start(confined.rig.session_id, cleared(Op::SessionStart, confined.plan.clone()), dcc_core::ports::StartExtras::default(), confined.rig.host.clone()).unwrap_err();
     assert_eq!(failure.code, Code::NotFoundAgent);
 }

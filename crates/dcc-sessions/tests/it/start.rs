@@ -104,6 +104,6 @@ fn an_unplayable_script_and_a_missing_program_are_told() {
     let rig = Rig::new(&json!({}), ALLOW);
     let mut plan = rig.plan();
     plan.executable = "/nowhere/agent".into();
-    let failure = rig.backend.start(rig.session_id, cleared(Op::SessionStart, plan), rig.host.clone()).unwrap_err();
+    let failure = rig.backend.start(rig.session_id, cleared(Op::SessionStart, plan), dcc_core::ports::StartExtras::default(), rig.host.clone()).unwrap_err();
     assert_eq!(failure.code, Code::NotFoundAgent);
 }

@@ -308,7 +308,7 @@ impl Rig {
     }
 
     pub fn start(&self) -> Outcome<StartedAgent> {
-        self.backend.start(self.session_id, cleared(Op::SessionStart, self.plan()), self.host.clone())
+        self.backend.start(self.session_id, cleared(Op::SessionStart, self.plan()), dcc_core::ports::StartExtras::default(), self.host.clone())
     }
 
     pub fn prompt(&self, text: &str) -> Outcome<JobId> {
@@ -379,6 +379,8 @@ pub fn start_plan(root: &Path, command: Vec<String>) -> SessionStartPlan {
         connect_ports: Vec::new(),
         role: Role::Coder,
         prompt: None,
+        driver: dcc_core::ports::Driver::Acp,
+        resume: None,
     }
 }
 
