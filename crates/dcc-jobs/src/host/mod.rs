@@ -1,0 +1,82 @@
+//! DCC's side of an agent's conversation: every report is journalled before it counts, every request is a job.
+//!
+//! Invariants: the decision and its event commit before the answer goes out; a request whose agent is gone is cancelled
+//! and never answered later; nothing an agent says changes a state that only a person may change.
+
+mod asks;
+mod endings;
+mod files;
+mod judge;
+mod reports;
+mod states;
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use dcc_core::Outcome;
+use dcc_core::event::{EventCode, NewEvent};
+use dcc_core::ids::SessionId;
+use dcc_core::ports::{AgentReport, PermissionAnswer, PermissionAsk, SessionHost};
+use dcc_core::principal::Actor;
+use dcc_core::session::Session;
+
+use crate::context::Context;
+use crate::ledger;
+use crate::runner::Runner;
+
+pub(crate) use endings::{cancel_session, close_session, stop_agent};
+pub(crate) use reports::message_payload;
+pub(crate) use states::{cancel_pending, change_state, change_state_for, running_turn};
+
+pub struct Host {
+    runner: Arc<Runner>,
+}
+
+impl Host {
+    pub fn new(runner: Arc<Runner>) -> Self {
+        Self { runner }
+    }
+
+    fn cx(&self) -> &Context {
+        &self.runner.cx
+    }
+
+    fn record(&self, session: &Session, code: EventCode, payload: Value, tool_call_id: Option<&str>) -> Outcome<()> {
+        let mut correlation = states::session_correlation(session);
+        correlation.tool_call_id = tool_call_id.map(str::to_owned);
+        let event = NewEvent::new(code, Actor::agent(session.session_id), payload).about(&correlation);
+        self.cx().journal.append(vec![event]).map(|_| ())
+    }
+
+    fn session(&self, id: SessionId) -> Outcome<Session> {
+        ledger::session(self.cx().ports.recorder.as_ref(), id)
+    }
+}
+
+impl SessionHost for Host {
+    fn report(&self, session_id: SessionId, report: AgentReport) {
+        if let Err(failure) = self.session(session_id).and_then(|s| self.take(&s, report)) {
+            // No record, no action: what cannot be recorded is not shown as having happened.
+            eprintln!("dcc: session {}: {failure}", session_id.short());
+        }
+    }
+
+    fn ask(&self, session_id: SessionId, ask: PermissionAsk) -> PermissionAnswer {
+        let decided = self.session(session_id).and_then(|s| self.decide(&s, &ask));
+        match decided {
+            _ if ask.withdrawn.is_set() => PermissionAnswer::Cancelled,
+            Ok(true) => PermissionAnswer::AllowOnce,
+            // Silence, error, expiry: rejection.
+            Ok(false) | Err(_) => PermissionAnswer::RejectOnce,
+        }
+    }
+
+    fn read_file(&self, session_id: SessionId, path: &str, line: Option<u32>, limit: Option<u32>) -> Outcome<String> {
+        self.read(&self.session(session_id)?, path, line, limit)
+    }
+
+    fn write_file(&self, session_id: SessionId, path: &str, content: &str) -> Outcome<()> {
+        self.write(&self.session(session_id)?, path, content)
+    }
+}
