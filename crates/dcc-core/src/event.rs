@@ -85,6 +85,7 @@ events! {
     SessionCompleted "FR-EVT-SESS-003" "session_completed" Audit;
     SessionMessage "FR-EVT-SESS-004" "session_message" Audit;
     SessionBudgetWarning "FR-EVT-SESS-005" "session_budget_warning" Audit;
+    BudgetSet "FR-EVT-BUDGET-001" "budget_set" Audit;
     SessionSteered "FR-EVT-SESS-STEER-001" "session_steered" Audit;
     SessionUpdate "FR-EVT-SESS-006" "session_update" Telemetry;
     ToolCallStarted "FR-EVT-TOOL-001" "tool_call_started" Audit;

@@ -4,10 +4,12 @@
 //! engines) implement the traits of [`ports`]; `dcc-jobs` drives them; only the binary wires both together.
 
 pub mod approval;
+pub mod budget;
 pub mod canonical;
 pub mod capability;
 pub mod contract;
 pub mod event;
+pub mod failpoint;
 pub mod failure;
 pub mod gate;
 pub mod ids;
@@ -16,6 +18,7 @@ pub mod limits;
 pub mod locus;
 pub mod op;
 pub mod path;
+pub mod plain_diff;
 pub mod plan;
 pub mod plans;
 pub mod policy;
