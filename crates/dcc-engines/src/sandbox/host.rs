@@ -15,7 +15,7 @@ use std::os::fd::{AsFd as _, FromRawFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, ExitCode};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{FdFlags, fcntl_setfd};
@@ -23,7 +23,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::confine::{Confinement, Refusal};
 use super::probe;
-use super::spec::{EndReason, Ending, ExitReport, Message, SPEC_BYTES_MAX, Spec};
+use super::spec::{EndReason, Ending, ExitReport, Message, Order, SPEC_BYTES_MAX, Spec};
 use super::tree::{Tree, forks};
 
 /// How often the watchdog looks; zombies are taken in as often.
@@ -190,6 +190,7 @@ fn detach_stdio() -> Result<(), Refusal> {
 fn supervise(control: &mut UnixStream, spec: &Spec, tree: &mut Tree, main: Pid) -> ExitReport {
     let pidfd = pidfd_open(main, PidfdFlags::empty()).ok();
     let mut watch = Watch::new(spec);
+    let mut frozen_at: Option<Instant> = None;
     let (ended_by, ending) = loop {
         tree.reap();
         if tree.main_status().is_some() {
@@ -198,19 +199,35 @@ fn supervise(control: &mut UnixStream, spec: &Spec, tree: &mut Tree, main: Pid) 
         if let Some(reason) = watch.strike(tree) {
             break (Some(reason), Some(Ending::Kill));
         }
+        // Whoever froze it may have forgotten it: a tree that stands still for ever holds locks and connections.
+        if frozen_at.is_some_and(|at| at.elapsed() >= Duration::from_millis(dcc_core::limits::FREEZE_MS_MAX)) {
+            tree.continue_all();
+            frozen_at = None;
+        }
         if wait_for(control, pidfd.as_ref()) {
             let mut byte = [0; 1];
             match control.read(&mut byte) {
-                Ok(1) => {
-                    if let Some(ending) = Ending::from_byte(byte[0]) {
-                        break (Some(EndReason::Asked), Some(ending));
+                Ok(1) => match Order::from_byte(byte[0]) {
+                    Some(Order::End(ending)) => break (Some(EndReason::Asked), Some(ending)),
+                    Some(Order::Freeze) => {
+                        tree.stop_all();
+                        frozen_at = Some(Instant::now());
                     }
-                }
+                    Some(Order::Thaw) => {
+                        tree.continue_all();
+                        frozen_at = None;
+                    }
+                    None => {}
+                },
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
                 _ => break (Some(EndReason::ParentGone), Some(Ending::Graceful)),
             }
         }
     };
+    if frozen_at.is_some() {
+        // What stands still heeds neither the end of its input nor TERM.
+        tree.continue_all();
+    }
     let (input_ms, term_ms) = ending.map_or((0, LEFTOVER_MS), Ending::grace_ms);
     if input_ms > 0 {
         await_main_or_order(control, tree, input_ms);
@@ -232,7 +249,7 @@ fn await_main_or_order(control: &mut UnixStream, tree: &mut Tree, input_ms: u64)
     let steps = input_ms / 20;
     for _ in 0..steps {
         let mut byte = [0; 1];
-        let cut_short = matches!(control.read(&mut byte), Ok(1)) && matches!(Ending::from_byte(byte[0]), Some(Ending::Kill | Ending::Terminate));
+        let cut_short = matches!(control.read(&mut byte), Ok(1)) && matches!(Order::from_byte(byte[0]), Some(Order::End(Ending::Kill | Ending::Terminate)));
         if cut_short || tree.await_main(Duration::from_millis(20)) {
             break;
         }

@@ -26,8 +26,8 @@ use rustix::io::FdFlags;
 use rustix::process::Signal;
 
 use super::posture::unavailable;
-use super::spec::{Ending, ExitReport, Message, Spec, Stdin};
-use super::tree::{descendants, process, signal, sweep_marker};
+use super::spec::{Ending, ExitReport, Message, Order, Spec, Stdin};
+use super::tree::{descendants, is_still, process, signal, sweep_marker};
 
 /// From the host's start to its first word, on a loaded machine.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
@@ -38,6 +38,8 @@ const HOST_END: Duration = Duration::from_secs(70);
 /// A host without a tree that does not end.
 const STRAY_HOST: Duration = Duration::from_secs(5);
 const LOOK_EVERY: Duration = Duration::from_millis(10);
+/// A stopped process stands still at once unless it hangs in the kernel.
+const FREEZE_WAIT: Duration = Duration::from_secs(5);
 
 /// A confined command that runs. Its stdio pipes go straight to it.
 #[derive(Debug)]
@@ -158,7 +160,32 @@ impl SandboxedChild {
     /// sharper order is heard during the first one's grace after end of input.
     pub fn end(&self, ending: Ending) {
         // A host that is gone needs no order.
-        let _ = (&self.control).write_all(&[ending.byte()]);
+        let _ = self.order(Order::End(ending));
+    }
+
+    fn order(&self, order: Order) -> std::io::Result<()> {
+        (&self.control).write_all(&[order.byte()])
+    }
+
+    /// Stops every process of the tree where it stands; returns when none of them runs. The host lets them go on after
+    /// `limits::FREEZE_MS_MAX`, and before it ends them.
+    pub fn freeze(&self) -> Outcome<()> {
+        self.order(Order::Freeze).map_err(|error| gone(&error))?;
+        let deadline = Instant::now() + FREEZE_WAIT;
+        while !is_still(self.identity.pid) {
+            if Instant::now() > deadline {
+                self.thaw()?;
+                return Err(Failure::engine("some process of the tree did not stop in time; it was let go on").hint("cancel the session instead"));
+            }
+            // tidy, allowed: the kernel has no notification for "a process tree stands still"; the pause is bounded by a deadline.
+            std::thread::sleep(LOOK_EVERY);
+        }
+        Ok(())
+    }
+
+    /// Lets a stopped tree go on.
+    pub fn thaw(&self) -> Outcome<()> {
+        self.order(Order::Thaw).map_err(|error| gone(&error))
     }
 
     /// End of input (the caller has dropped `stdin`) 2 s, TERM 3 s, KILL.
@@ -210,6 +237,10 @@ impl SandboxedChild {
     fn lock(&self) -> MutexGuard<'_, Heard> {
         self.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn gone(error: &std::io::Error) -> Failure {
+    Failure::engine(format!("the host of the run is gone: {error}"))
 }
 
 impl Drop for SandboxedChild {

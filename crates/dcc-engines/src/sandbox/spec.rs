@@ -149,17 +149,28 @@ pub enum Ending {
     Kill,
 }
 
-impl Ending {
+/// What DCC tells the host, one byte each.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Order {
+    End(Ending),
+    /// Stop every process where it stands, for at most `limits::FREEZE_MS_MAX`.
+    Freeze,
+    Thaw,
+}
+
+impl Order {
+    const ALL: [(Self, u8); 5] =
+        [(Self::End(Ending::Graceful), b'E'), (Self::End(Ending::Terminate), b'T'), (Self::End(Ending::Kill), b'K'), (Self::Freeze, b'F'), (Self::Thaw, b'C')];
+
     pub fn byte(self) -> u8 {
-        match self {
-            Self::Graceful => b'E',
-            Self::Terminate => b'T',
-            Self::Kill => b'K',
-        }
+        Self::ALL.into_iter().find(|(order, _)| *order == self).map(|(_, byte)| byte).expect("every order has its byte")
     }
     pub fn from_byte(byte: u8) -> Option<Self> {
-        [Self::Graceful, Self::Terminate, Self::Kill].into_iter().find(|ending| ending.byte() == byte)
+        Self::ALL.into_iter().find(|(_, known)| *known == byte).map(|(order, _)| order)
     }
+}
+
+impl Ending {
     /// Milliseconds to wait after end of input, and after TERM.
     pub fn grace_ms(self) -> (u64, u64) {
         match self {

@@ -27,6 +27,8 @@ pub struct Process {
     /// Clock ticks since boot.
     pub start_time: u64,
     pub zombie: bool,
+    /// By a signal, or by whoever traces it.
+    pub stopped: bool,
 }
 
 /// Reads /proc/PID/stat; none when there is no such process.
@@ -41,6 +43,7 @@ pub fn process(pid: u32) -> Option<Process> {
         parent: fields.get(1)?.parse().ok()?,
         start_time: fields.get(19)?.parse().ok()?,
         zombie: matches!(*fields.first()?, "Z" | "X"),
+        stopped: matches!(*fields.first()?, "T" | "t"),
     })
 }
 
@@ -69,6 +72,17 @@ fn below(root: u32) -> Vec<Process> {
         rest = others;
     }
     found
+}
+
+/// True when nothing below `root` runs. Two looks that agree: what was made between the first look's list and its last
+/// line shows in the second, and what is stopped makes nothing.
+pub fn is_still(root: u32) -> bool {
+    let still = || {
+        let mut found = descendants(root);
+        found.sort_unstable_by_key(|process| process.pid);
+        found.iter().all(|process| process.stopped).then_some(found)
+    };
+    still().is_some_and(|first| still().as_ref() == Some(&first))
 }
 
 /// Sends the signal if that very process still lives.
@@ -172,6 +186,32 @@ impl Tree {
         if self.kill_all() { 0 } else { (descendants(self.root).len() as u32).max(1) }
     }
 
+    /// Stops every process where it stands.
+    pub fn stop_all(&self) {
+        self.stop_new(&mut HashSet::new());
+    }
+
+    /// Lets what is stopped go on.
+    pub fn continue_all(&self) {
+        for target in descendants(self.root) {
+            signal(&target, Signal::CONT);
+        }
+    }
+
+    /// Stops what is not among `stopped` yet, until nothing new shows.
+    fn stop_new(&self, stopped: &mut HashSet<(u32, u64)>) {
+        for _ in 0..STOP_PASSES_MAX {
+            let running: Vec<Process> = descendants(self.root).into_iter().filter(|process| !stopped.contains(&(process.pid, process.start_time))).collect();
+            if running.is_empty() {
+                break;
+            }
+            for target in &running {
+                stopped.insert((target.pid, target.start_time));
+                signal(target, Signal::STOP);
+            }
+        }
+    }
+
     /// Stops everything before killing anything: what is killed one by one makes room for what multiplies, what is
     /// stopped does not.
     fn kill_all(&mut self) -> bool {
@@ -180,16 +220,7 @@ impl Tree {
             if tree.empty {
                 return true;
             }
-            for _ in 0..STOP_PASSES_MAX {
-                let running: Vec<Process> = descendants(tree.root).into_iter().filter(|process| !stopped.contains(&(process.pid, process.start_time))).collect();
-                if running.is_empty() {
-                    break;
-                }
-                for target in &running {
-                    stopped.insert((target.pid, target.start_time));
-                    signal(target, Signal::STOP);
-                }
-            }
+            tree.stop_new(&mut stopped);
             tree.signal_all(Signal::KILL);
             tree.reap();
             tree.empty
