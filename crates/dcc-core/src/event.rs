@@ -86,8 +86,17 @@ events! {
     SessionMessage "FR-EVT-SESS-004" "session_message" Audit;
     SessionBudgetWarning "FR-EVT-SESS-005" "session_budget_warning" Audit;
     BudgetSet "FR-EVT-BUDGET-001" "budget_set" Audit;
-    SessionSteered "FR-EVT-SESS-STEER-001" "session_steered" Audit;
     SessionUpdate "FR-EVT-SESS-006" "session_update" Telemetry;
+    MoveRefused "FR-EVT-SESS-008" "session_move_refused" Audit;
+    SessionNoted "FR-EVT-SESS-009" "session_noted" Audit;
+    SessionHeartbeat "FR-EVT-SESS-010" "session_heartbeat" Telemetry;
+    SessionSucceeded "FR-EVT-SESS-011" "session_succeeded" Audit;
+    SessionSteered "FR-EVT-SESS-STEER-001" "session_steered" Audit;
+    RunQueued "FR-EVT-SESS-SCHED-001" "run_queued" Audit;
+    RunDispatched "FR-EVT-SESS-SCHED-002" "run_dispatched" Audit;
+    ChildSpawned "FR-EVT-SESS-SPAWN-001" "child_spawned" Audit;
+    ChildEnded "FR-EVT-SESS-SPAWN-002" "child_ended" Audit;
+    SessionCheckpoint "FR-EVT-SESS-CKPT-001" "session_checkpoint" Telemetry;
     ToolCallStarted "FR-EVT-TOOL-001" "tool_call_started" Audit;
     ToolCallProgress "FR-EVT-TOOL-002" "tool_call_progress" Telemetry;
     ToolCallFinished "FR-EVT-TOOL-003" "tool_call_finished" Audit;

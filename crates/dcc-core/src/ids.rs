@@ -62,6 +62,8 @@ uuid_id! {
     NoteId,
     /// A message of a session.
     MessageId,
+    /// What a session or a packet leaves to whoever goes on.
+    HandoffId,
 }
 
 /// A work packet's id: `WP-` then letters, digits and dashes; unique without regard to case.

@@ -82,3 +82,48 @@ pub const MODEL_RUNNING_MAX: usize = 2;
 pub const SESSION_QUEUE_MAX: usize = 100;
 /// Terminals of one session at once; each is a process tree.
 pub const SESSION_TERMINALS_MAX: usize = 8;
+/// Directories that the file watcher follows over all worktrees: a watch costs the kernel about a kilobyte, so this is
+/// 64 MiB at most. Worktrees beyond it are looked at when somebody asks.
+pub const WATCH_DIRECTORIES_MAX: usize = 65_536;
+/// Changes that wait to be sorted; as long as the kernel's own queue is by default. One more is a missed change.
+pub const WATCH_QUEUE_MAX: usize = 16_384;
+/// Paths told of one worktree at once; beyond it the whole worktree counts as changed.
+pub const WATCH_PATHS_MAX: usize = 1_000;
+/// Changes are gathered this long before they are told: an editor writes a file in several steps.
+pub const WATCH_GATHER_MS: u64 = 50;
+/// While changes go on without a pause the time doubles up to this; a page is never further behind.
+pub const WATCH_GATHER_MS_MAX: u64 = 800;
+/// How long one tool call of an agent waits for a decision or a recipe: below the 60 s after which MCP clients give up.
+pub const AGENT_TOOL_WAIT_MS_MAX: u64 = 50_000;
+/// The same when the agent names no time.
+pub const AGENT_TOOL_WAIT_MS: u64 = 20_000;
+/// Tool calls of one session at once; each may hold a thread for the time above.
+pub const AGENT_CALLS_AT_ONCE_MAX: u32 = 8;
+/// Tool calls that one session may make without a pause, and how many come back each second: an agent reads in bursts,
+/// and each call leaves two rows in the recorder.
+pub const AGENT_CALLS_BURST: u32 = 60;
+pub const AGENT_CALLS_PER_SECOND: u32 = 5;
+/// Connections of the agents' listener at once: a few for each running session.
+pub const AGENT_CONNECTIONS_MAX: usize = 64;
+/// One answer of a tool; more is cut and said so. A model reads little more than this anyway.
+pub const AGENT_ANSWER_BYTES_MAX: usize = 256 * 1024;
+/// Agents that are started at once: a start costs seconds of a core and hundreds of megabytes (SESSIONS 3).
+pub const COLD_STARTS_MAX: usize = 2;
+/// Agent processes at once, idle ones included: what 8 GiB hold of agents that take about 250 MiB each.
+pub const SESSIONS_LIVE_MAX: usize = 32;
+/// How much longer a run of one lane waits than one of the lane before it, at most.
+pub const LANE_HEAD_START_MS: i64 = 60_000;
+/// How long a pause waits for the turn's next boundary before the processes are stopped where they stand.
+pub const PAUSE_BOUND_MS: u64 = 30_000;
+/// A live run says so this often, at most.
+pub const HEARTBEAT_MS: u64 = 30_000;
+/// Checkpoints of one session after tool calls and in a stream: at most one in this time.
+pub const CHECKPOINT_MS_MIN: u64 = 1_000;
+/// A stream is checkpointed every so many messages, and every 4,096 tokens of about four bytes (SESSIONS 7).
+pub const CHECKPOINT_MESSAGES: u32 = 5;
+pub const CHECKPOINT_STREAM_BYTES: usize = 4 * 4096;
+/// Permission requests of one session in a minute; more is no work a person could follow, and pauses the session.
+pub const SESSION_REQUESTS_PER_MINUTE: usize = 300;
+/// A handoff is read by a person: so many points, so many bytes, and it fits an event.
+pub const HANDOFF_POINTS_MAX: usize = 200;
+pub const HANDOFF_BYTES_MAX: usize = 16 * 1024;

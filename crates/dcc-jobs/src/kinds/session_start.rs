@@ -9,7 +9,7 @@ use dcc_core::ids::SessionId;
 use dcc_core::job::{Bindings, Job, JobRequest};
 use dcc_core::op::Op;
 use dcc_core::plans::SessionStartPlan;
-use dcc_core::ports::fresh;
+use dcc_core::ports::{StartExtras, fresh};
 use dcc_core::principal::Role;
 use dcc_core::session::{Session, SessionState, StateReason};
 use dcc_core::workspace::{WorkspaceHealth, WorkspaceKind, WorkspaceStatus};
@@ -17,7 +17,7 @@ use dcc_core::{Code, Failure, Outcome, limits};
 
 use super::{Done, Effect, JobKind, Planned, Recovered, params};
 use crate::context::Context;
-use crate::host::{Host, change_state};
+use crate::host::{self, Host, change_state};
 use crate::runner::correlation;
 
 pub(super) struct StartSession;
@@ -97,9 +97,14 @@ impl JobKind for StartSession {
         ])?;
         let runner = cx.runner.get().and_then(std::sync::Weak::upgrade).ok_or_else(|| Failure::engine("no runner"))?;
         let host = std::sync::Arc::new(Host::new(runner.clone()));
-        let started = match cx.ports.sessions.start(session_id, cleared, dcc_core::ports::StartExtras::default(), host) {
-            Ok(started) => started,
+        let begun = extras(cx, session_id).and_then(|extras| {
+            let is_handed = extras.mcp.is_some();
+            cx.ports.sessions.start(session_id, cleared, extras, host).map(|started| (started, is_handed))
+        });
+        let (started, is_handed) = match begun {
+            Ok(begun) => begun,
             Err(failure) => {
+                host::forget_agent(cx, session_id);
                 change_state(cx, session_id, SessionState::Failed, StateReason::AgentExit, json!({ "fault": failure.message }))?;
                 return Err(failure);
             }
@@ -112,6 +117,7 @@ impl JobKind for StartSession {
             json!({
                 "agent_session_id": started.agent_session_id, "process": started.process, "posture": started.posture,
                 "model_id": started.model_id, "agent_info": started.agent_info, "capabilities": started.capabilities,
+                "tools": is_handed && started.capabilities.mcp,
             }),
         )?;
         if let Some(prompt) = plan.prompt {
@@ -134,36 +140,17 @@ impl JobKind for StartSession {
     }
 }
 
+/// The agent's way to DCC's tools, when this process serves them.
+fn extras(cx: &Context, session_id: SessionId) -> Outcome<StartExtras> {
+    cx.agent_door.get().map_or_else(|| Ok(StartExtras::default()), |door| door.hand_out(session_id))
+}
+
 fn new_session(cx: &Context, job: &Job, session_id: SessionId, plan: &SessionStartPlan) -> Session {
-    let now = cx.now();
     Session {
-        session_id,
-        parent_session_id: None,
-        spawn_depth: 0,
-        state: SessionState::Created,
-        state_reason: StateReason::Dispatching,
-        role: plan.role,
-        agent: plan.agent.clone(),
         command: plan.command.clone(),
-        model_id: None,
-        backend: "local".into(),
         wp_id: job.bindings.wp_id.clone(),
         mt_id: job.bindings.mt_id.clone(),
         workspace_id: Some(plan.workspace_id),
-        posture: None,
-        agent_session_id: None,
-        process: None,
-        tool_calls: 0,
-        turns: 0,
-        tokens_in: 0,
-        tokens_out: 0,
-        running_job_id: None,
-        handoff_required: true,
-        closing: None,
-        created_at: now,
-        started_at: None,
-        ended_at: None,
-        last_activity_at: now,
-        fault: None,
+        ..Session::new(session_id, &plan.agent, plan.role, cx.now())
     }
 }

@@ -1,0 +1,15 @@
+//! Sessions: the record as a fold over its events, the pure machine, the queue of messages, who runs next (SESSIONS 1-4).
+
+mod fold;
+pub mod handoff;
+mod machine;
+mod messages;
+mod record;
+mod schedule;
+
+pub use fold::{DECISIVE_CODES, apply};
+pub use handoff::{EvidenceKind, EvidenceLink, Handoff, HandoffText};
+pub use machine::{SessionState, StateReason, step};
+pub use messages::{Delivery, Source, Steering, WaitingMessage, delivery_of, position_of};
+pub use record::{CheckpointMark, Pausing, Posture, ProcessIdentity, QueuedRun, Session};
+pub use schedule::{Lane, Occupied, Run, RunLimits, fits, next, provider_of};
