@@ -10,6 +10,7 @@ pub mod search;
 pub mod sessions;
 pub mod store;
 pub mod version;
+pub mod watch;
 
 use crate::ids::{EventId, InstanceId};
 use crate::time::Timestamp;
