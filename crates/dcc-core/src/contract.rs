@@ -49,6 +49,9 @@ pub fn events_of(op: Op) -> Vec<(EventCode, Vec<Id>)> {
         Op::LocusStartWp | Op::LocusBlockWp | Op::LocusUnblockWp | Op::LocusHoldWp | Op::LocusReleaseWp | Op::LocusCancelWp | Op::LocusReopenWp => {
             one(EventCode::WpStatusChanged, &[Wp])
         }
+        Op::LocusDeleteWp => one(EventCode::WpDeleted, &[Wp]),
+        // Accepting writes FR-EVT-WP-008 besides; restoring changes no record.
+        Op::LocusAcceptEdit => one(EventCode::DriftSettled, &[Wp]),
         Op::LocusAddNote => one(EventCode::WpNoteAdded, &[Wp]),
         Op::LocusAddDependency => one(EventCode::DependencyAdded, &[Wp]),
         Op::LocusRemoveDependency => one(EventCode::DependencyRemoved, &[Wp]),

@@ -49,7 +49,7 @@ ops! {
     LocusCloseWp "locus.close_wp" Provable true;
     LocusCancelWp "locus.cancel_wp" Provable true;
     LocusReopenWp "locus.reopen_wp" Provable true;
-    LocusDeleteWp "locus.delete_wp" Provable false;
+    LocusDeleteWp "locus.delete_wp" Provable true;
     LocusAddNote "locus.add_note" Provable true;
     LocusRegisterMts "locus.register_mts" Provable true;
     LocusStartMt "locus.start_mt" Provable true;
@@ -63,7 +63,7 @@ ops! {
     LocusRemoveDependency "locus.remove_dependency" Provable true;
     LocusSyncTaskBoard "locus.sync_task_board" Idempotent true;
     LocusImportTaskBoard "locus.import_task_board" Never false;
-    LocusAcceptEdit "locus.accept_edit" Provable false;
+    LocusAcceptEdit "locus.accept_edit" Provable true;
     WorkspaceCreate "workspace.create" Provable true;
     WorkspaceImport "workspace.import" Provable false;
     WorkspaceOpen "workspace.open" Idempotent true;

@@ -107,6 +107,8 @@ pub enum Precondition {
     NoOperationInProgress { workspace_id: WorkspaceId },
     /// A Locus record is at this version with this hash; absent when both are none.
     RecordIs { key: String, version: Option<u64>, sha256: Option<Sha256Hex> },
+    /// The file of a Locus record holds exactly these bytes; none when it is gone or nothing that can be read.
+    RecordFileIs { key: String, sha256: Option<Sha256Hex> },
     /// No other active worktree is bound to the packet.
     PacketUnbound { wp_id: WpId },
     /// A file of the worktree has this blob hash, or does not exist.

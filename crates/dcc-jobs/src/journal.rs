@@ -163,7 +163,11 @@ impl Journal {
         let mut micro_tasks = Vec::new();
         for key in keys {
             match key {
-                RecordKey::Packet { wp_id } => packets.extend(self.ports.locus.packet(wp_id)?.map(|e| e.record)),
+                RecordKey::Packet { wp_id } => match self.ports.locus.packet(wp_id)? {
+                    Some(entry) => packets.push(entry.record),
+                    // A tombstone replaces the row it leaves behind.
+                    None => packets.extend(self.ports.locus.deleted()?.into_iter().map(|e| e.record).filter(|p| p.wp_id.folded() == wp_id.folded())),
+                },
                 RecordKey::MicroTask { wp_id, mt_id } => micro_tasks.extend(self.ports.locus.micro_task(wp_id, mt_id)?.map(|e| e.record)),
             }
         }
@@ -177,7 +181,8 @@ impl Journal {
     }
 
     fn project_all_packets(&self) -> Outcome<()> {
-        let packets: Vec<_> = self.ports.locus.packets()?.into_iter().map(|e| e.record).collect();
+        let live = self.ports.locus.packets()?;
+        let packets: Vec<_> = live.into_iter().chain(self.ports.locus.deleted()?).map(|e| e.record).collect();
         let mut micro_tasks = Vec::new();
         for packet in &packets {
             micro_tasks.extend(self.ports.locus.micro_tasks(&packet.wp_id)?.into_iter().map(|e| e.record));

@@ -46,6 +46,13 @@ fn check(cx: &Context, precondition: &Precondition) -> Outcome<()> {
             }
         }
         Precondition::RecordIs { key, version, sha256 } => record_is(cx, key, *version, *sha256),
+        Precondition::RecordFileIs { key, sha256 } => {
+            let key = parse_key(key)?;
+            match cx.ports.locus.drifted(&key)? {
+                Some(seen) if seen.found_sha256() == *sha256 => Ok(()),
+                _ => Err(Failure::new(Code::StalePreview, format!("the file of {} changed meanwhile", key.text())).hint("look at it again, then decide anew")),
+            }
+        }
         Precondition::PacketUnbound { wp_id } => match ledger::worktree_of(cx.ports.recorder.as_ref(), wp_id)? {
             None => Ok(()),
             Some(w) => Err(Failure::new(Code::WorktreeConflict, format!("{wp_id} already has the worktree {}", w.binding.worktree_path))

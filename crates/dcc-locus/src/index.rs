@@ -50,6 +50,8 @@ pub(crate) struct Accepted {
     pub sha256: Sha256Hex,
     /// What the file held before; such a file is rolled forward.
     pub predecessor: Option<Sha256Hex>,
+    /// The edit by hand that it took in; such a file is rolled forward too.
+    pub edited: Option<Sha256Hex>,
     /// The file as it looked when it was last read; none when it could not be read.
     pub signature: Option<Signature>,
     pub drift: Option<String>,

@@ -9,6 +9,7 @@
 mod board;
 mod fsroot;
 mod index;
+mod lines;
 mod record_file;
 mod store;
 

@@ -5,6 +5,8 @@
 //! On failure: a publication that fails leaves an accepted record whose file is brought in step when its event is fed again,
 //! before the next version is staged, or at the next open.
 
+mod settle;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,7 +16,7 @@ use dcc_core::gate::Cleared;
 use dcc_core::limits;
 use dcc_core::locus::{MicroTask, Record, RecordKey, WorkPacket};
 use dcc_core::plans::LocusPlan;
-use dcc_core::ports::{ArtifactStore, BoardFacts, EventFilter, Locus, LocusEntry, Recorder, StagedRecord};
+use dcc_core::ports::{ArtifactStore, BoardFacts, Drifted, EventFilter, Locus, LocusEntry, Recorder, StagedRecord};
 use dcc_core::{Code, Failure, MtId, Outcome, Sha256Hex, WpId};
 
 use crate::board::{self, BoardEntry, Written};
@@ -122,7 +124,7 @@ impl LocusStore {
                 return Ok(());
             }
         };
-        let mut accepted = Accepted { record, sha256: staged.sha256, predecessor: staged.predecessor, signature: None, drift: None, seq };
+        let mut accepted = Accepted { record, sha256: staged.sha256, predecessor: staged.predecessor, edited: staged.edited, signature: None, drift: None, seq };
         self.settle_file(&mut accepted, found, &bytes);
         index.lost.remove(key);
         index.entries.insert(key.clone(), accepted);
@@ -132,10 +134,10 @@ impl LocusStore {
     /// Brings the file in step when that is allowed, and notes what it looks like.
     fn settle_file(&self, accepted: &mut Accepted, found: Found, bytes: &[u8]) {
         let path = accepted.record.key().relative_path();
-        let (wanted, predecessor) = (accepted.sha256, accepted.predecessor);
+        let (wanted, predecessor, edited) = (accepted.sha256, accepted.predecessor, accepted.edited);
         let may_replace = |found: &Found| match found {
             Found::Missing => true,
-            Found::File { .. } => found.sha256() == Some(wanted) || (predecessor.is_some() && found.sha256() == predecessor),
+            Found::File { .. } => [Some(wanted), predecessor, edited].contains(&found.sha256()),
             Found::Refused(_) => false,
         };
         let now = if found.sha256() == Some(wanted) {
@@ -276,9 +278,17 @@ fn note_file(accepted: &mut Accepted, found: &Found) {
 }
 
 fn packet_entry(accepted: &Accepted) -> Option<LocusEntry<WorkPacket>> {
+    any_packet_entry(accepted).filter(|e| e.record.tombstone.is_none())
+}
+
+fn tombstone_entry(accepted: &Accepted) -> Option<LocusEntry<WorkPacket>> {
+    any_packet_entry(accepted).filter(|e| e.record.tombstone.is_some())
+}
+
+fn any_packet_entry(accepted: &Accepted) -> Option<LocusEntry<WorkPacket>> {
     match &accepted.record {
-        Record::Packet(p) if p.tombstone.is_none() => Some(LocusEntry { record: (**p).clone(), sha256: accepted.sha256, drift: accepted.drift.clone() }),
-        _ => None,
+        Record::Packet(p) => Some(LocusEntry { record: (**p).clone(), sha256: accepted.sha256, drift: accepted.drift.clone() }),
+        Record::MicroTask(_) => None,
     }
 }
 
@@ -351,7 +361,7 @@ impl Locus for LocusStore {
             predecessor
         };
         let sha256 = self.artifacts.put(&record.to_bytes())?;
-        Ok(StagedRecord { key, version: record.version(), sha256, predecessor })
+        Ok(StagedRecord { key, version: record.version(), sha256, predecessor, edited: None })
     }
 
     fn publish(&self, cleared: Cleared<LocusPlan>, staged: &[StagedRecord]) -> Outcome<()> {
@@ -370,22 +380,19 @@ impl Locus for LocusStore {
         Err(Failure::new(Code::Drift, drift.join("; ")).hint("the change is accepted and recorded; look at the difference, then restore the file"))
     }
 
-    fn restore(&self, key: &RecordKey) -> Outcome<()> {
-        let mut index = self.lock();
-        let at = index_key(key);
-        require_found(&index, &at)?;
-        let Some(accepted) = index.entries.get_mut(&at).filter(|a| a.record.key() == *key) else {
-            let code = if matches!(key, RecordKey::Packet { .. }) { Code::NotFoundWp } else { Code::NotFoundMt };
-            return Err(Failure::new(code, format!("{} was never accepted, so there is nothing to restore", key.text())));
-        };
-        let path = key.relative_path();
-        let bytes = accepted.record.to_bytes();
-        // An older program may have written the same record in another layout; the artifact has the accepted bytes.
-        let bytes = if Sha256Hex::of(&bytes) == accepted.sha256 { bytes } else { self.artifacts.get(accepted.sha256)? };
-        self.root.replace(&path, &bytes, &|_| true)?;
-        let found = self.root.read(&path, RECORD_BYTES_MAX)?;
-        note_file(accepted, &found);
-        accepted.drift.clone().map_or(Ok(()), |why| Err(Failure::new(Code::Drift, why)))
+    fn deleted(&self) -> Outcome<Vec<LocusEntry<WorkPacket>>> {
+        let index = self.lock();
+        let mut gone: Vec<_> = index.entries.values().filter_map(tombstone_entry).collect();
+        gone.sort_by(|a, b| a.record.wp_id.cmp(&b.record.wp_id));
+        Ok(gone)
+    }
+
+    fn drifted(&self, key: &RecordKey) -> Outcome<Option<Drifted>> {
+        self.both_sides(key)
+    }
+
+    fn restore(&self, cleared: Cleared<LocusPlan>, key: &RecordKey, found: Option<Sha256Hex>) -> Outcome<()> {
+        self.write_back(&cleared, key, found)
     }
 
     /// With no events: sweeps all files and answers all drift, strangers included.

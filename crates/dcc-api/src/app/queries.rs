@@ -22,7 +22,7 @@ impl App {
         match query {
             Query::Jobs { filter } => self.jobs(filter),
             Query::Job { job_id } => Ok(job_json(&ledger::job(ports.recorder.as_ref(), job_id)?)),
-            Query::Wps { status, ready, paging } => self.packets(status, ready, &paging),
+            Query::Wps { status, ready, all, paging } => self.packets(status, ready, all, &paging),
             Query::Wp { wp_id } => self.packet(&wp_id),
             Query::Workspaces { paging } => {
                 let items = ports.store.workspaces()?.iter().map(|w| self.workspace_json(w)).collect::<Outcome<Vec<_>>>()?;
@@ -119,23 +119,25 @@ impl App {
         Ok(json!({ "items": events.iter().map(event_json).collect::<Vec<_>>(), "next_cursor": cursor }))
     }
 
-    /// All accepted packets with their micro-tasks.
+    /// All accepted packets with their micro-tasks, and what is wrong with the file of one of these records.
     pub(crate) fn all_packets(&self) -> Outcome<Vec<(WorkPacket, Vec<MicroTask>, Option<String>)>> {
         let locus = &self.cx().ports.locus;
         locus
             .packets()?
             .into_iter()
             .map(|entry| {
-                let micro_tasks = locus.micro_tasks(&entry.record.wp_id)?.into_iter().map(|e| e.record).collect();
-                Ok((entry.record, micro_tasks, entry.drift))
+                let tasks = locus.micro_tasks(&entry.record.wp_id)?;
+                let drift = entry.drift.or_else(|| tasks.iter().find_map(|e| e.drift.clone()));
+                Ok((entry.record, tasks.into_iter().map(|e| e.record).collect(), drift))
             })
             .collect()
     }
 
-    fn packets(&self, status: Option<dcc_core::locus::WpStatus>, ready: bool, paging: &Paging) -> Outcome<Value> {
+    fn packets(&self, status: Option<dcc_core::locus::WpStatus>, ready: bool, deleted: bool, paging: &Paging) -> Outcome<Value> {
         let all = self.all_packets()?;
         let index = Packets::new(all.iter().map(|(packet, ..)| packet));
         let at_work = self.at_work()?;
+        let gone: Vec<WorkPacket> = if deleted { self.cx().ports.locus.deleted()?.into_iter().map(|e| e.record).collect() } else { Vec::new() };
         let ready_ids: Vec<&WpId> = if ready { family::ready(&index).into_iter().map(|p| &p.wp_id).collect() } else { Vec::new() };
         let items = all
             .iter()
@@ -147,6 +149,7 @@ impl App {
                 }
                 value
             })
+            .chain(gone.iter().filter(|p| !ready && status.is_none_or(|s| p.status == s)).map(|p| packet_json(p, &[], &index, &at_work)))
             .collect();
         Ok(page(items, paging))
     }
@@ -157,7 +160,7 @@ impl App {
         let (packet, micro_tasks, drift) = all
             .iter()
             .find(|(p, ..)| p.wp_id.folded() == wp_id.folded())
-            .ok_or_else(|| Failure::new(Code::NotFoundWp, format!("no packet {wp_id}")).hint("dcc wp list shows them"))?;
+            .ok_or_else(|| self.no_packet(wp_id))?;
         let at_work = self.at_work()?;
         let mut value = packet_json(packet, micro_tasks, &index, &at_work);
         value["micro_tasks"] = json!(micro_tasks);
@@ -167,22 +170,29 @@ impl App {
         let pending = at_work.approvals.iter().filter(|a| a.wp_id.as_ref() == Some(&packet.wp_id)).count();
         let running = at_work.sessions.iter().filter(|s| s.wp_id.as_ref() == Some(&packet.wp_id) && !s.state.is_terminal()).count();
         let cx = self.cx();
-        let actions = rules::allowed_actions(
-            packet,
-            None,
-            &rules::Context {
-                now: cx.now(),
-                author: "operator",
-                note_id: dcc_core::NoteId::from(cx.ports.clock.fresh_id()),
-                all_packets: &packets,
-                micro_tasks,
-                pending_approvals: pending,
-                running,
-                gate_inputs: None,
-            },
-        );
+        let context = rules::Context {
+            now: cx.now(),
+            author: "operator",
+            note_id: dcc_core::NoteId::from(cx.ports.clock.fresh_id()),
+            all_packets: &packets,
+            micro_tasks,
+            pending_approvals: pending,
+            running,
+            gate_inputs: None,
+        };
+        let actions = rules::allowed_actions(packet, None, &context);
+        value["drifted"] = json!(self.drift_views(packet, &context));
         value["allowed_action_ids"] = actions.iter().filter(|a| a.refused.is_none()).map(|a| json!(a.op)).collect();
         Ok(value)
+    }
+
+    /// Why there is no such packet.
+    pub(crate) fn no_packet(&self, wp_id: &WpId) -> Failure {
+        let gone = self.cx().ports.locus.deleted().unwrap_or_default().into_iter().find(|e| e.record.wp_id.folded() == wp_id.folded());
+        match gone.and_then(|e| e.record.tombstone) {
+            Some(at) => Failure::new(Code::NotFoundWp, format!("{wp_id} was deleted at {at}")).hint("its history stays: dcc timeline --wp WP; dcc wp list --all shows it"),
+            None => Failure::new(Code::NotFoundWp, format!("no packet {wp_id}")).hint("dcc wp list shows them"),
+        }
     }
 
     /// The record with health, asked of the world now.

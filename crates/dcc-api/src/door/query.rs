@@ -58,7 +58,8 @@ impl SearchKind {
 pub enum Query {
     Jobs { filter: JobFilter },
     Job { job_id: JobId },
-    Wps { status: Option<WpStatus>, ready: bool, paging: Paging },
+    /// With `all` deleted packets too.
+    Wps { status: Option<WpStatus>, ready: bool, all: bool, paging: Paging },
     /// The packet with its micro-tasks.
     Wp { wp_id: WpId },
     Workspaces { paging: Paging },
@@ -99,10 +100,11 @@ impl Query {
         match self {
             Self::Jobs { filter } => jobs(&mut a, filter),
             Self::Job { job_id } => a.path(format_args!("/jobs/{job_id}")),
-            Self::Wps { status, ready, paging } => {
+            Self::Wps { status, ready, all, paging } => {
                 a.path(format_args!("/wps"));
                 a.opt("status", status.map(WpStatus::as_str));
                 a.opt("ready", ready.then_some("true"));
+                a.opt("all", all.then_some("true"));
                 a.paging(paging);
             }
             Self::Wp { wp_id } => a.path(format_args!("/wps/{wp_id}")),
@@ -267,7 +269,7 @@ mod tests {
         let path = RepoPath::new(b"src/\xff a.rs".to_vec()).unwrap();
         assert_eq!(Query::Board.to_path(), "/api/v1/board");
         assert_eq!(
-            Query::Wps { status: Some(WpStatus::Ready), ready: true, paging: Paging { cursor: Some("a b".into()), limit: 5 } }.to_path(),
+            Query::Wps { status: Some(WpStatus::Ready), ready: true, all: false, paging: Paging { cursor: Some("a b".into()), limit: 5 } }.to_path(),
             "/api/v1/wps?status=ready&ready=true&cursor=a%20b&limit=5"
         );
         assert_eq!(

@@ -36,6 +36,8 @@ pub struct HealthRow {
     pub evidence: String,
     pub since_at_ms: Option<i64>,
     pub fix: Option<FixView>,
+    /// The other way to settle it, where there are two.
+    pub other: Option<FixView>,
 }
 
 /// The one fix of a check.
@@ -43,8 +45,10 @@ pub struct HealthRow {
 #[serde(default)]
 pub struct FixView {
     pub label: String,
-    /// An operation without parameters (`locus.sync_task_board`), or
+    /// An operation (`locus.sync_task_board`) with its parameters as JSON text, or the read `recorder.verify`, or
     pub op: Option<String>,
+    pub params: Option<String>,
+    pub bindings: Option<String>,
     /// a page, or
     pub href: Option<String>,
     /// a command for a terminal.

@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ActionView, ApprovalRow, CommitRow, EventRow, FailureView, JobRow, SessionRow, WorkspaceRow, WpRef};
+use super::{ActionView, ApprovalRow, CommitRow, EventRow, FailureView, FileDiff, JobRow, SessionRow, WorkspaceRow, WpRef};
 
 /// The packet screen.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -53,6 +53,8 @@ pub struct PacketView {
     pub actions: Vec<ActionView>,
     /// What a close would say now; `None` when it may close.
     pub close_refusal: Option<FailureView>,
+    /// Records of this packet whose file is not as accepted.
+    pub drift: Vec<DriftView>,
     /// Jobs that can serve as evidence of a micro-task, newest first.
     pub evidence_jobs: Vec<EvidenceView>,
 }
@@ -148,4 +150,20 @@ pub struct ReadinessView {
     /// done, open, failed.
     pub status: String,
     pub detail: Option<String>,
+}
+
+/// A record whose file was changed outside DCC, with the two ways to settle it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DriftView {
+    pub wp_id: String,
+    pub mt_id: Option<String>,
+    /// What is wrong, in a sentence.
+    pub message: String,
+    /// Hash of what stands there; `None` when nothing that can be read does.
+    pub found_sha256: Option<String>,
+    /// From the accepted lines to those of the file.
+    pub diff: FileDiff,
+    /// Why the edit cannot be accepted; `None` when it may.
+    pub refusal: Option<FailureView>,
 }

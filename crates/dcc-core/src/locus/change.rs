@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{MtId, WpId};
-use crate::locus::record::{DependencyKind, Evidence, GateInputs, GateName, GateStatus, MtFiles, NoteType, Routing, Verify, WpType};
+use crate::ids::{MtId, Sha256Hex, WpId};
+use crate::locus::record::{DependencyKind, Evidence, GateInputs, GateName, GateStatus, MtFiles, NoteType, Record, Routing, Verify, WpType};
 use crate::time::Timestamp;
 
 /// One change to one packet or its micro-tasks. Wire spelling of the tag is the operation's name without `locus.`.
@@ -23,6 +23,12 @@ pub enum LocusChange {
     CloseWp { verdict: Option<String> },
     CancelWp { reason: String },
     ReopenWp { reason: String, to_in_progress: bool },
+    /// Leaves a tombstone.
+    DeleteWp { reason: String },
+    /// A file edited by hand becomes the next version; `record` is what the bytes of that hash say.
+    AcceptEdit { found_sha256: Sha256Hex, record: Box<Record> },
+    /// The accepted bytes are written back over what stands there; none when the file is gone or cannot be read.
+    RestoreFile { key: String, found_sha256: Option<Sha256Hex> },
     AddNote { note_type: NoteType, body: String },
     AddDependency { kind: DependencyKind, to_wp_id: WpId },
     RemoveDependency { kind: DependencyKind, to_wp_id: WpId },

@@ -324,7 +324,8 @@ impl RecordKey {
 }
 
 /// Either record.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Record {
     Packet(Box<WorkPacket>),
     MicroTask(Box<MicroTask>),

@@ -5,6 +5,7 @@
 //! Invariants: every status change passes [`is_legal_move`]; a record that comes out has its version raised by one; a
 //! refusal is a `Failure` and leaves nothing behind.
 
+mod accept;
 mod actions;
 mod dependency;
 mod micro_task;
@@ -22,6 +23,7 @@ use crate::locus::change::LocusChange;
 use crate::locus::record::{GateInputs, GateResult, MicroTask, MtStatus, Record, WorkPacket, WpStatus};
 use crate::time::Timestamp;
 
+pub use accept::differing;
 pub use actions::{Action, allowed_actions};
 pub use packets::{Blocker, Packets};
 
@@ -39,6 +41,8 @@ pub const DONE_CRITERIA_MAX: usize = 8;
 pub const PRIORITY_MAX: u8 = 4;
 /// Iterations a micro-task gets when nobody says otherwise (DATA 1).
 pub const MAX_ITERATIONS: u32 = 5;
+/// The most anybody may allow (DATA 1).
+pub const MAX_ITERATIONS_MOST: u32 = 20;
 
 /// What a change is judged against.
 #[derive(Clone, Copy)]
@@ -98,6 +102,10 @@ pub fn apply(change: &LocusChange, packet: Option<&WorkPacket>, mt_id: Option<&M
         LocusChange::CloseWp { verdict } => packet::close(verdict.as_deref(), packet, ctx),
         LocusChange::CancelWp { reason } => packet::cancel(reason, packet, ctx),
         LocusChange::ReopenWp { reason, to_in_progress } => packet::reopen(reason, *to_in_progress, packet, ctx),
+        LocusChange::DeleteWp { reason } => packet::delete(reason, packet, ctx),
+        LocusChange::AcceptEdit { record, .. } => accept::accept(record, packet, ctx),
+        // The record stays what it is; only its file is written back.
+        LocusChange::RestoreFile { key, .. } => Ok(Applied { records: Vec::new(), event: EventCode::DriftSettled, sentence: format!("{key}: the accepted version is written back") }),
         LocusChange::AddNote { note_type, body } => packet::add_note(*note_type, body, packet, ctx),
         LocusChange::AddDependency { kind, to_wp_id } => dependency::add(*kind, to_wp_id, packet, ctx),
         LocusChange::RemoveDependency { kind, to_wp_id } => dependency::remove(*kind, to_wp_id, packet, ctx),

@@ -30,25 +30,39 @@ impl PlanBody for LocusPlan {
                 text: serde_json::to_string_pretty(&self.change).unwrap_or_default(),
             }],
             place: self.base.iter().map(|(key, base)| PreviewFact::new(key, base.as_ref().map_or("new".to_owned(), |(v, _)| format!("version {v}")))).collect(),
-            risk: "changes packet records and the board file".into(),
-            undo: "the previous version stays in the recorder".into(),
+            risk: match &self.change {
+                LocusChange::DeleteWp { .. } => "takes the packet off the board and out of every list; its record, micro-tasks and history stay, its id is never given again".into(),
+                _ => "changes packet records and the board file".into(),
+            },
+            undo: match &self.change {
+                LocusChange::DeleteWp { .. } => "not undone: make a new packet; what happened stays in the recorder".into(),
+                _ => "the previous version stays in the recorder".into(),
+            },
         }
     }
     fn requirement(&self) -> Requirement {
         let (axis, tier, intent) = match &self.change {
             LocusChange::GateWp { .. } => (Axis::LocusGate, Tier::R1, IntentClass::LocusGate),
+            LocusChange::DeleteWp { .. } => (Axis::LocusDelete, Tier::R2, IntentClass::LocusWrite),
             _ => (Axis::LocusWrite, Tier::R1, IntentClass::LocusWrite),
         };
         Requirement { capabilities: vec![Capability::plain(axis)], tier, intent, workspace_id: None, branch: None, paths: Vec::new() }
     }
     fn preconditions(&self) -> Vec<Precondition> {
-        self.base
+        let own = match &self.change {
+            LocusChange::DeleteWp { .. } => Some(Precondition::PacketUnbound { wp_id: self.wp_id.clone() }),
+            LocusChange::AcceptEdit { found_sha256, record } => Some(Precondition::RecordFileIs { key: record.key().text(), sha256: Some(*found_sha256) }),
+            LocusChange::RestoreFile { key, found_sha256 } => Some(Precondition::RecordFileIs { key: key.clone(), sha256: *found_sha256 }),
+            _ => None,
+        };
+        let records = self
+            .base
             .iter()
             .map(|(key, base)| Precondition::RecordIs {
                 key: key.clone(),
                 version: base.as_ref().map(|(v, _)| *v),
                 sha256: base.as_ref().map(|(_, s)| *s),
-            })
-            .collect()
+            });
+        own.into_iter().chain(records).collect()
     }
 }

@@ -8,6 +8,7 @@ use crate::gate::Cleared;
 use crate::ids::{MtId, Sha256Hex, WpId};
 use crate::locus::{MicroTask, Record, RecordKey, WorkPacket};
 use crate::plans::LocusPlan;
+use crate::ports::version::Hunk;
 
 /// A record as last accepted, and what stands on disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +27,30 @@ pub struct StagedRecord {
     pub sha256: Sha256Hex,
     /// What the file must be now; none when it must not exist.
     pub predecessor: Option<Sha256Hex>,
+    /// An edit by hand that this version takes in: the file may hold these bytes as well, and is then brought in step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub edited: Option<Sha256Hex>,
+}
+
+/// A record whose file is not its accepted bytes, with both sides.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Drifted {
+    pub accepted: Record,
+    pub accepted_sha256: Sha256Hex,
+    /// What is wrong, for a person.
+    pub sentence: String,
+    /// What stands there; none when the file is gone or is nothing that can be read (a link, a directory).
+    pub bytes: Option<Vec<u8>>,
+    /// The bytes as a record of the same key; else what is wrong with them, with line and column.
+    pub edited: Result<Record, String>,
+    /// From the accepted lines to those of the file.
+    pub hunks: Vec<Hunk>,
+}
+
+impl Drifted {
+    pub fn found_sha256(&self) -> Option<Sha256Hex> {
+        self.bytes.as_deref().map(Sha256Hex::of)
+    }
 }
 
 /// The mirror table of DATA 3.
@@ -81,8 +106,14 @@ pub trait Locus: Send + Sync {
     /// Replaces the files. The events that name these hashes must be durable. HSK-409-DRIFT when a file is neither the
     /// predecessor nor the new bytes: the record is accepted all the same (the event stands) and the drift shown.
     fn publish(&self, cleared: Cleared<LocusPlan>, staged: &[StagedRecord]) -> Outcome<()>;
-    /// Replaces the drifted file by the last accepted record (`locus.accept_edit` with restore).
-    fn restore(&self, key: &RecordKey) -> Outcome<()>;
+    /// Deleted packets, by id. Their ids stay taken.
+    fn deleted(&self) -> Outcome<Vec<LocusEntry<WorkPacket>>>;
+    /// Both sides of a record whose file differs; none when the file is as accepted. HSK-404-WP or -MT when the record
+    /// was never accepted.
+    fn drifted(&self, key: &RecordKey) -> Outcome<Option<Drifted>>;
+    /// Writes the last accepted bytes back when the file still holds `found` (none: it is gone or cannot be read).
+    /// HSK-409-STALE-PREVIEW when it holds something else.
+    fn restore(&self, cleared: Cleared<LocusPlan>, key: &RecordKey, found: Option<Sha256Hex>) -> Outcome<()>;
     /// Takes in accepted records from events that this process did not write, and rolls files forward whose hash is a
     /// predecessor's. Called at open and after each batch; returns the drift found, as (key, sentence).
     fn catch_up(&self, events: &[Event]) -> Outcome<Vec<(String, String)>>;

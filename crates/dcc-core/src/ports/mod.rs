@@ -16,7 +16,7 @@ use crate::ids::{EventId, InstanceId};
 use crate::time::Timestamp;
 use uuid::Uuid;
 
-pub use locus::{BoardFacts, Locus, LocusEntry, MirrorState, StagedRecord};
+pub use locus::{BoardFacts, Drifted, Locus, LocusEntry, MirrorState, StagedRecord};
 pub use recorder::{Appended, ArtifactStore, ChainHead, Checkpoint, EventFilter, Order, Recorder, VerifyReport};
 pub use sandbox::{RunReport, Sandbox};
 pub use search::{CodeHit, CodeQuery, CodeResults, CodeSearch};

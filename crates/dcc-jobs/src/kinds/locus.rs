@@ -14,7 +14,8 @@ use dcc_core::locus::{LocusChange, MicroTask, Record, RecordKey, WorkPacket};
 use dcc_core::op::Op;
 use dcc_core::plans::LocusPlan;
 use dcc_core::ports::version::HeadState;
-use dcc_core::ports::{BoardFacts, JobFilter, StagedRecord, fresh};
+use dcc_core::ports::{BoardFacts, JobFilter, LocusEntry, StagedRecord, fresh};
+use dcc_core::workspace::WorkspaceStatus;
 use dcc_core::{Code, Failure, Outcome, limits};
 
 use super::{Done, Effect, JobKind, Lock, Planned, Recovered, params};
@@ -157,20 +158,24 @@ impl JobKind for ChangeLocus {
     }
 
     fn recover(&self, cx: &Context, job: &Job, body: &LocusPlan) -> Outcome<Recovered> {
-        // The record's event is the act: when it is in the log, opening Locus has rolled the files forward already.
-        let Some(effect) = &job.effect else { return Ok(Recovered::Absent) };
-        let staged: Vec<StagedRecord> = serde_json::from_value(effect["records"].clone()).map_err(|e| Failure::engine(format!("the planned effect cannot be read: {e}")))?;
-        for record in &staged {
-            let at = accepted(cx, &record.key)?;
-            if at.is_none_or(|(version, _)| version < record.version) {
-                return Ok(Recovered::Absent);
-            }
-        }
-        let keys: Vec<RecordKey> = staged.into_iter().map(|s| s.key).collect();
-        cx.journal.project_packets(&keys)?;
-        sync_board(cx, job)?;
-        Ok(Recovered::Finished(Effect::default().with("wp_id", body.wp_id.to_string())))
+        recovered_records(cx, job, body)
     }
+}
+
+/// The record's event is the act: when it is in the log, opening Locus has rolled the files forward already.
+pub(super) fn recovered_records(cx: &Context, job: &Job, body: &LocusPlan) -> Outcome<Recovered> {
+    let Some(effect) = &job.effect else { return Ok(Recovered::Absent) };
+    let staged: Vec<StagedRecord> = serde_json::from_value(effect["records"].clone()).map_err(|e| Failure::engine(format!("the planned effect cannot be read: {e}")))?;
+    for record in &staged {
+        let at = accepted(cx, &record.key)?;
+        if at.is_none_or(|(version, _)| version < record.version) {
+            return Ok(Recovered::Absent);
+        }
+    }
+    let keys: Vec<RecordKey> = staged.into_iter().map(|s| s.key).collect();
+    cx.journal.project_packets(&keys)?;
+    sync_board(cx, job)?;
+    Ok(Recovered::Finished(Effect::default().with("wp_id", body.wp_id.to_string())))
 }
 
 fn is_micro_task_op(op: Op) -> bool {
@@ -182,13 +187,23 @@ fn canonical_id(cx: &Context, wp_id: WpId, change: &LocusChange) -> Outcome<WpId
     if matches!(change, LocusChange::CreateWp { .. }) {
         return Ok(wp_id);
     }
-    let entry = cx.ports.locus.packet(&wp_id)?.ok_or_else(|| Failure::new(Code::NotFoundWp, format!("no packet {wp_id}")).hint("dcc wp list shows them"))?;
-    Ok(entry.record.wp_id)
+    match cx.ports.locus.packet(&wp_id)? {
+        Some(entry) => Ok(entry.record.wp_id),
+        None => Err(match deleted(cx, &wp_id)?.and_then(|e| e.record.tombstone) {
+            Some(at) => Failure::new(Code::NotFoundWp, format!("{wp_id} was deleted at {at}")).hint("its history stays: dcc timeline --wp WP"),
+            None => Failure::new(Code::NotFoundWp, format!("no packet {wp_id}")).hint("dcc wp list shows them"),
+        }),
+    }
 }
 
-fn accepted(cx: &Context, key: &RecordKey) -> Outcome<Option<(u64, Sha256Hex)>> {
+fn deleted(cx: &Context, wp_id: &WpId) -> Outcome<Option<LocusEntry<WorkPacket>>> {
+    Ok(cx.ports.locus.deleted()?.into_iter().find(|e| e.record.wp_id.folded() == wp_id.folded()))
+}
+
+/// Version and hash of a record as accepted, a tombstone included.
+pub(super) fn accepted(cx: &Context, key: &RecordKey) -> Outcome<Option<(u64, Sha256Hex)>> {
     Ok(match key {
-        RecordKey::Packet { wp_id } => cx.ports.locus.packet(wp_id)?.map(|e| (e.record.version, e.sha256)),
+        RecordKey::Packet { wp_id } => cx.ports.locus.packet(wp_id)?.or(deleted(cx, wp_id)?).map(|e| (e.record.version, e.sha256)),
         RecordKey::MicroTask { wp_id, mt_id } => cx.ports.locus.micro_task(wp_id, mt_id)?.map(|e| (e.record.version, e.sha256)),
     })
 }
@@ -214,6 +229,7 @@ fn read_change(cx: &Context, job: &Job) -> Outcome<(WpId, LocusChange)> {
         Op::LocusReleaseWp => LocusChange::ReleaseWp { reason: reason(cx, job)? },
         Op::LocusCloseWp => LocusChange::CloseWp { verdict: params::parse::<VerdictParams>(cx, job)?.verdict },
         Op::LocusCancelWp => LocusChange::CancelWp { reason: reason(cx, job)? },
+        Op::LocusDeleteWp => LocusChange::DeleteWp { reason: reason(cx, job)? },
         Op::LocusReopenWp => {
             let p: ReopenParams = params::parse(cx, job)?;
             let to_in_progress = match p.to.as_deref() {
@@ -264,12 +280,12 @@ fn create(cx: &Context, job: &Job) -> Outcome<(WpId, LocusChange)> {
     let p: CreateParams = params::parse(cx, job)?;
     let wp_id = if let Some(id) = p.wp_id.or_else(|| job.bindings.wp_id.clone()) { id } else {
         // A file that no event names still takes its id: making a packet never covers what somebody wrote.
-        let accepted = cx.ports.locus.packets()?;
+        let accepted = all_packets(cx)?;
         let unaccepted = ids_on_disk(cx);
-        rules::fresh_wp_id(accepted.iter().map(|e| &e.record.wp_id).chain(&unaccepted))
+        rules::fresh_wp_id(accepted.iter().map(|p| &p.wp_id).chain(&unaccepted))
     };
     let taken = ids_on_disk(cx).into_iter().find(|id| id.folded() == wp_id.folded());
-    if let (Some(on_disk), None) = (taken, cx.ports.locus.packet(&wp_id)?) {
+    if let (Some(on_disk), None) = (taken, accepted(cx, &RecordKey::Packet { wp_id: wp_id.clone() })?) {
         return Err(Failure::new(Code::Drift, format!("{on_disk} has a file on disk that was never accepted; it is left alone")).hint("choose another id, or move the file away"));
     }
     let new = NewPacket {
@@ -346,12 +362,33 @@ fn evidence(cx: &Context, p: EvidenceParams) -> Outcome<Evidence> {
     Ok(evidence)
 }
 
+/// Every packet, deleted ones too: their ids stay taken, and what waits for them needs a decision.
+fn all_packets(cx: &Context) -> Outcome<Vec<WorkPacket>> {
+    let live = cx.ports.locus.packets()?;
+    Ok(live.into_iter().chain(cx.ports.locus.deleted()?).map(|e| e.record).collect())
+}
+
+/// A packet that a workspace names is not deleted under it.
+fn require_unbound(cx: &Context, wp_id: &WpId) -> Outcome<()> {
+    let bound = ledger::workspaces(cx.ports.recorder.as_ref())?.into_iter().find(|w| w.wp_id.as_ref() == Some(wp_id) && w.status != WorkspaceStatus::Archived);
+    match bound {
+        None => Ok(()),
+        Some(w) => Err(Failure::new(Code::IllegalTransition, format!("{wp_id} is bound to the workspace {}", w.branch.clone().unwrap_or_else(|| w.workspace_id.short())))
+            .hint(format!("dcc ws archive {0}, or dcc ws unlink {0}", w.workspace_id.short()))),
+    }
+}
+
 /// Runs the pure rules over the accepted records.
-fn judge(cx: &Context, job: &Job, wp_id: &WpId, mt_id: Option<&dcc_core::MtId>, change: &LocusChange) -> Outcome<Applied> {
-    let all: Vec<WorkPacket> = cx.ports.locus.packets()?.into_iter().map(|e| e.record).collect();
+pub(super) fn judge(cx: &Context, job: &Job, wp_id: &WpId, mt_id: Option<&dcc_core::MtId>, change: &LocusChange) -> Outcome<Applied> {
+    use LocusChange::{AcceptEdit, CancelWp, CloseWp, DeleteWp, StartWp};
+    if matches!(change, DeleteWp { .. }) {
+        require_unbound(cx, wp_id)?;
+    }
+    let all = all_packets(cx)?;
     let micro_tasks: Vec<MicroTask> = cx.ports.locus.micro_tasks(wp_id)?.into_iter().map(|e| e.record).collect();
-    let (pending_approvals, running) = if matches!(change, LocusChange::CloseWp { .. } | LocusChange::CancelWp { .. }) { busy(cx, job, wp_id)? } else { (0, 0) };
-    let inputs = if matches!(change, LocusChange::StartWp | LocusChange::CloseWp { .. }) { gate_inputs(cx, wp_id)? } else { None };
+    let ends = matches!(change, CloseWp { .. } | CancelWp { .. } | DeleteWp { .. } | AcceptEdit { .. });
+    let (pending_approvals, running) = if ends { busy(cx, job, wp_id)? } else { (0, 0) };
+    let inputs = if matches!(change, StartWp | CloseWp { .. } | AcceptEdit { .. }) { gate_inputs(cx, wp_id)? } else { None };
     let packet = all.iter().find(|p| p.wp_id == *wp_id);
     let author = job.actor.id();
     rules::apply(
@@ -392,7 +429,7 @@ fn change_payload(change: &LocusChange) -> Value {
     if value.to_string().len() > 8 * 1024 { json!({ "change": value["change"] }) } else { value }
 }
 
-fn effect_of(plan: &LocusPlan, applied: &Applied) -> Effect {
+pub(super) fn effect_of(plan: &LocusPlan, applied: &Applied) -> Effect {
     let mut effect = Effect::default().with("wp_id", plan.wp_id.to_string());
     if let Some(mt_id) = &plan.mt_id {
         effect = effect.with("mt_id", mt_id.to_string());

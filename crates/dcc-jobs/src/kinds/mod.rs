@@ -1,5 +1,6 @@
 //! One file per job kind. A kind plans (reads only), applies (with a clearance) and recovers (asks the world).
 
+mod accept_edit;
 mod capability_request;
 mod commit;
 mod create_worktree;
@@ -174,6 +175,7 @@ pub(crate) fn kind_of(op: Op) -> Outcome<&'static dyn Kind> {
         Op::FsWrite => &fs_write::WriteFile,
         Op::WorkspaceOpen | Op::WorkspaceClose | Op::WorkspaceArchive | Op::WorkspaceLink | Op::WorkspaceUnlink | Op::SessionSend
         | Op::SessionCancel | Op::SessionClose | Op::GrantRevoke | Op::StoreRebuild | Op::LocusSyncTaskBoard => &simple::Simple,
+        Op::LocusAcceptEdit => &accept_edit::SettleEdit,
         _ if op.as_str().starts_with("locus.") => &locus::ChangeLocus,
         _ => return Err(op::not_built(op)),
     })

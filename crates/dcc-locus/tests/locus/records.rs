@@ -2,7 +2,7 @@
 
 use dcc_core::event::EventCode;
 use dcc_core::locus::change::NewMicroTask;
-use dcc_core::locus::{LocusChange, MtFiles, RecordKey, WpStatus};
+use dcc_core::locus::{LocusChange, MtFiles, Record, RecordKey, WpStatus};
 use dcc_core::op::Op;
 use dcc_core::plans::LocusPlan;
 use dcc_core::ports::{EventFilter, Locus as _, Order, Recorder as _};
@@ -122,11 +122,53 @@ fn edited_files_are_drift_until_restored() {
             assert_eq!(store.drift().unwrap(), [("WP-1".to_owned(), why)]);
         }
         assert_eq!(std::fs::read_to_string(world.packet_path("WP-1")).unwrap(), text, "drift is never overwritten");
-        world.store.restore(&key("WP-1")).unwrap();
+        world.restore("WP-1").unwrap();
         assert_eq!(std::fs::read_to_string(world.packet_path("WP-1")).unwrap(), good);
         assert_eq!(world.store.packet(&wp("WP-1")).unwrap().unwrap().drift, None);
     }
-    assert_eq!(world.store.restore(&key("WP-9")).unwrap_err().code, Code::NotFoundWp);
+    assert_eq!(world.restore("WP-9").unwrap_err().code, Code::NotFoundWp);
+}
+
+#[test]
+fn both_sides_of_an_edit_are_shown_and_only_what_was_shown_is_replaced() {
+    let world = World::new();
+    world.change("WP-1", None, &create("WP-1", "a")).unwrap();
+    assert_eq!(world.store.drifted(&key("WP-1")).unwrap(), None);
+    let good = std::fs::read_to_string(world.packet_path("WP-1")).unwrap();
+    scribble(&world.packet_path("WP-1"), good.replace("\"title\": \"a\"", "\"title\": \"b\""));
+    let seen = world.store.drifted(&key("WP-1")).unwrap().unwrap();
+    let changed: Vec<String> = seen.hunks.iter().flat_map(|h| &h.lines).filter(|l| l.sign != ' ').map(|l| format!("{}{}", l.sign, l.text.trim())).collect();
+    assert_eq!(changed, ["-\"title\": \"a\",", "+\"title\": \"b\","]);
+    assert!(matches!(&seen.edited, Ok(Record::Packet(p)) if p.title == "b"));
+    // It changes again before it is written back.
+    let shown = seen.found_sha256();
+    scribble(&world.packet_path("WP-1"), "somebody goes on writing");
+    let plan = |change| LocusPlan { op: Op::LocusAcceptEdit, wp_id: wp("WP-1"), mt_id: None, change, base: Vec::new(), sentence: String::new() };
+    let restore = LocusChange::RestoreFile { key: "WP-1".into(), found_sha256: shown };
+    assert_eq!(world.store.restore(cleared(plan(restore.clone())), &key("WP-1"), shown).unwrap_err().code, Code::StalePreview);
+    assert_eq!(std::fs::read(world.packet_path("WP-1")).unwrap(), b"somebody goes on writing");
+    assert_eq!(world.store.restore(cleared(plan(restore)), &key("WP-2"), shown).unwrap_err().code, Code::Underdeclared);
+    let why = world.store.drifted(&key("WP-1")).unwrap().unwrap().edited.unwrap_err();
+    assert!(why.contains("line 1 column 1"), "{why}");
+}
+
+#[test]
+fn an_accepted_edit_is_rolled_forward_after_a_crash() {
+    let world = World::new();
+    world.change("WP-1", None, &create("WP-1", "a")).unwrap();
+    let good = std::fs::read_to_string(world.packet_path("WP-1")).unwrap();
+    scribble(&world.packet_path("WP-1"), good.replace("\"title\": \"a\"", "\"title\": \"b\""));
+    let seen = world.store.drifted(&key("WP-1")).unwrap().unwrap();
+    let change = LocusChange::AcceptEdit { found_sha256: seen.found_sha256().unwrap(), record: Box::new(seen.edited.unwrap()) };
+    let applied = world.judge("WP-1", None, &change).unwrap();
+    let mut staged = world.store.stage(&applied.records[0]).unwrap();
+    staged.edited = Some(Sha256Hex::of(&std::fs::read(world.packet_path("WP-1")).unwrap()));
+    world.record(applied.event, json!({ "records": [staged] }));
+    // The process ends here: the file still holds the edit.
+    let next = world.reopened();
+    let entry = next.packet(&wp("WP-1")).unwrap().unwrap();
+    assert_eq!((entry.record.title.as_str(), entry.record.version, entry.drift), ("b", 2, None));
+    assert_eq!(Sha256Hex::of(&std::fs::read(world.packet_path("WP-1")).unwrap()), entry.sha256);
 }
 
 #[test]
@@ -139,7 +181,7 @@ fn publishing_over_an_edit_accepts_the_record_and_reports_drift() {
     let entry = world.store.packet(&wp("WP-1")).unwrap().unwrap();
     assert_eq!(entry.record.status, WpStatus::Ready);
     assert!(entry.drift.is_some());
-    world.store.restore(&key("WP-1")).unwrap();
+    world.restore("WP-1").unwrap();
     assert_eq!(world.reopened().packet(&wp("WP-1")).unwrap().unwrap().drift, None);
 }
 
@@ -216,7 +258,7 @@ fn symbolic_links_are_not_followed() {
     // The directory is a link.
     std::fs::remove_dir_all(path.parent().unwrap()).unwrap();
     symlink(&outside, path.parent().unwrap()).unwrap();
-    assert!(world.store.restore(&key("WP-1")).is_err());
+    assert!(world.restore("WP-1").is_err());
     world.reopened();
     assert_eq!(std::fs::read_to_string(outside.join("packet.json")).unwrap(), "precious");
     assert_eq!(std::fs::read_dir(&outside).unwrap().count(), 1);

@@ -8,7 +8,7 @@ use dcc_core::event::{Event, EventCode, NewEvent};
 use dcc_core::gate::{self, Cleared};
 use dcc_core::locus::change::NewPacket;
 use dcc_core::locus::rules::{Applied, Context, apply};
-use dcc_core::locus::{LocusChange, Record, Routing, WpType};
+use dcc_core::locus::{LocusChange, Record, RecordKey, Routing, WpType};
 use dcc_core::op::Op;
 use dcc_core::plan::{Frozen, PlanBody as _};
 use dcc_core::plans::LocusPlan;
@@ -208,6 +208,15 @@ impl World {
     pub fn change(&self, id: &str, mt_id: Option<&str>, change: &LocusChange) -> Outcome<()> {
         let (staged, cleared) = self.accept(id, mt_id, change)?;
         self.store.publish(cleared, &staged)
+    }
+
+    /// Writes the accepted bytes back over what stands there now, as the job does.
+    pub fn restore(&self, id: &str) -> Outcome<()> {
+        let key = RecordKey::Packet { wp_id: wp(id) };
+        let found = self.store.drifted(&key)?.and_then(|d| d.found_sha256());
+        let change = LocusChange::RestoreFile { key: key.text(), found_sha256: found };
+        let plan = LocusPlan { op: Op::LocusAcceptEdit, wp_id: wp(id), mt_id: None, change, base: Vec::new(), sentence: String::new() };
+        self.store.restore(cleared(plan), &key, found)
     }
 
     pub fn record(&self, code: EventCode, payload: serde_json::Value) {

@@ -125,7 +125,7 @@ pub static ROUTES: &[Route] = &[
     Route::read("/api/v1/jobs", "Jobs, newest first", JOBS, "List", || get(jobs::list)),
     Route::read("/api/v1/jobs/{id}", "One job", &[], "Job", || get(jobs::one)),
     Route::write("/api/v1/jobs/{id}/cancel", "Ask a job to end", "Cancel", (202, "Job"), || post(jobs::cancel)),
-    Route::read("/api/v1/wps", "Work packets", &[param("status", "WpStatus"), param("ready", "Flag"), CURSOR, LIMIT], "List", || get(wps::list)),
+    Route::read("/api/v1/wps", "Work packets", &[param("status", "WpStatus"), param("ready", "Flag"), param("all", "Flag"), CURSOR, LIMIT], "List", || get(wps::list)),
     Route::read("/api/v1/wps/{id}", "One work packet with its micro-tasks", &[], "Thing", || get(wps::one)),
     Route::read("/api/v1/workspaces", "Workspaces", PAGING, "List", || get(workspaces::list)),
     Route::read("/api/v1/workspaces/{id}", "One workspace", &[], "Thing", || get(workspaces::one)),

@@ -38,6 +38,7 @@ pub fn health(shell: &Shell, view: &HealthView, now_ms: i64) -> Markup {
 fn head(view: &HealthView, now_ms: i64) -> Markup {
     let all: Vec<&HealthRow> = view.groups.iter().flat_map(|group| &group.rows).collect();
     let count = |statuses: &[&str]| all.iter().filter(|row| statuses.contains(&row.status.as_str())).count();
+    let absent = count(&["absent"]);
     let (faults, needs, drift, unknown, ok) = (count(&["fault"]), count(&["needs"]), count(&["drift"]), count(&["unknown"]), count(&["ok"]));
     html! {
         div.head {
@@ -46,10 +47,11 @@ fn head(view: &HealthView, now_ms: i64) -> Markup {
             @if needs > 0 { (st(Pip::Needs, &format!("{needs} need{} you", if needs == 1 { "s" } else { "" }))) }
             @if drift > 0 { (st(Pip::Stale, &format!("{drift} drift"))) }
             @if unknown > 0 { (st(Pip::Stale, &format!("{unknown} unknown"))) }
-            @if !all.is_empty() && ok == all.len() { (st(Pip::Done, &format!("All {ok} checks passed"))) } @else { (st(Pip::Done, &format!("{ok} ok"))) }
+            @if !all.is_empty() && ok + absent == all.len() { (st(Pip::Done, &format!("All {ok} checks passed"))) } @else { (st(Pip::Done, &format!("{ok} ok"))) }
             @if let Some(at) = view.checked_at_ms { span.lab { "checked " (ago_words(at, now_ms)) } }
             div.row.push.tools {
                 a.btn.sm href="/health" { "Check again" }
+                button.btn.sm type="button" data-verify-record { "Verify the record" }
                 (op_button(OpButton { op: "store.rebuild", label: "Rebuild, dry run", class: "btn sm", bind: &bind(&[]), params: &params(&[("dry_run", true.into())]), ..OpButton::default() }))
                 (op_button(OpButton { op: "store.rebuild", label: "Rebuild", class: "btn sm", bind: &bind(&[]), then: Some("reload"), ..OpButton::default() }))
             }
@@ -65,14 +67,15 @@ fn line(row: &HealthRow, now_ms: i64) -> Markup {
             @let calm = matches!(row.status.as_str(), "ok" | "absent");
             td.lab.cut[calm].wrap-any[!calm] title=(t(&row.evidence)) { (t(&row.evidence)) }
             td.nw.lab { @if let Some(at) = row.since_at_ms { (ago(at, now_ms)) } }
-            td.nw { @if let Some(fix) = &row.fix { (fix_button(fix)) } }
+            td.nw { span.row { @if let Some(fix) = &row.fix { (fix_button(fix)) } @if let Some(other) = &row.other { (fix_button(other)) } } }
         }
     }
 }
 
 fn fix_button(fix: &FixView) -> Markup {
     html! {
-        @if let Some(op) = &fix.op { button.btn.sm type="button" data-op=(op) data-bind="{}" data-then="reload" { (t(&fix.label)) } }
+        @if fix.op.as_deref() == Some("recorder.verify") { button.btn.sm type="button" data-verify-record { (t(&fix.label)) } }
+        @else if let Some(op) = &fix.op { (op_button(OpButton { op, label: &fix.label, class: "btn sm", bind: fix.bindings.as_deref().unwrap_or("{}"), params: fix.params.as_deref().unwrap_or_default(), then: Some("reload"), ..OpButton::default() })) }
         @else if let Some(href) = &fix.href { a.btn.sm href=(href) { (t(&fix.label)) } }
         @else if let Some(command) = &fix.command { button.btn.sm type="button" data-copy-text=(t(command)) title=(t(command)) { (icon("copy")) " " (t(&fix.label)) } }
         @else { span.lab { (t(&fix.label)) } }

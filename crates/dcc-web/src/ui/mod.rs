@@ -12,6 +12,7 @@ pub mod inbox;
 pub mod jobs;
 pub mod moves;
 pub mod packet;
+mod packet_drift;
 mod packet_forms;
 mod packet_side;
 pub mod pages;

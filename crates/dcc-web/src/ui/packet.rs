@@ -11,6 +11,7 @@ use super::components::forms::OpButton;
 use super::components::path::query;
 use super::components::state::words;
 use super::components::{Pip, ago, bind, icon, job_link, not_built, op_button, params, segs, short, st, st_quiet, until, why_not};
+use super::packet_drift as drift;
 use super::packet_forms as forms;
 use super::packet_side as side;
 use super::shell::{Place, page};
@@ -24,6 +25,7 @@ pub fn packet(shell: &Shell, view: &PacketView, now_ms: i64) -> Markup {
         (forms::panels(shell, view))
         div.cols.c-packet {
             div.scroll {
+                (drift::sections(view))
                 (micro_tasks(view, now_ms))
                 (acceptance(view))
                 @if let Some(description) = &view.description {

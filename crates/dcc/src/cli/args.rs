@@ -127,6 +127,9 @@ pub enum WpCommand {
         /// Only what could be started now
         #[arg(long)]
         ready: bool,
+        /// Deleted packets too
+        #[arg(long)]
+        all: bool,
     },
     Show { wp: String },
     /// Set fields: title=.. priority=1 labels=a,b
@@ -143,6 +146,12 @@ pub enum WpCommand {
     Cancel(WpReason),
     Reopen { #[command(flatten)] which: WpReason, #[arg(long, default_value = "ready")] to: String },
     Note { wp: String, text: String },
+    /// Take a file that was edited by hand in as the next version
+    Accept { wp: String, mt: Option<String> },
+    /// Write the last accepted version back over an edited file
+    Restore { wp: String, mt: Option<String> },
+    /// Leave a tombstone; its id is never given again
+    Delete(WpReason),
     #[command(subcommand)]
     Dep(DepCommand),
 }

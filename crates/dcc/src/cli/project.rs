@@ -48,7 +48,7 @@ pub fn status(cli: &Cli) -> Outcome<u8> {
     let approvals = link.query(&Query::Approvals { status: Some(ApprovalStatus::Pending), paging: dcc_api::door::Paging::default() })?;
     let sessions = link.query(&Query::Sessions { paging: dcc_api::door::Paging::default() })?;
     let open: Vec<&Value> = items(&sessions).filter(|s| !matches!(s["state"].as_str(), Some("COMPLETED" | "FAILED" | "CANCELLED"))).collect();
-    let wps = link.query(&Query::Wps { status: None, ready: false, paging: dcc_api::door::Paging::default() })?;
+    let wps = link.query(&Query::Wps { status: None, ready: false, all: false, paging: dcc_api::door::Paging::default() })?;
     let mut lanes = serde_json::Map::new();
     for wp in items(&wps) {
         let slot = lanes.entry(text(wp, "status")).or_insert(json!(0));

@@ -11,12 +11,15 @@ use dcc_core::{Code, Failure, Outcome};
 
 use super::Cli;
 use super::args::{BoardCommand, DepCommand, MtCommand, WpCommand, WpCreate, WpReason};
-use super::output::{short, table, unreadable};
+use super::output::{one_line, short, table, unreadable};
+
+/// Changed lines of one edited file shown on a terminal; the page shows all.
+const DRIFT_LINES: usize = 60;
 
 pub fn packet(cli: &Cli, command: WpCommand) -> Outcome<u8> {
     match command {
         WpCommand::Create(args) => create(cli, args),
-        WpCommand::List { status, ready } => list(cli, status.as_deref(), ready),
+        WpCommand::List { status, ready, all } => list(cli, status.as_deref(), ready, all),
         WpCommand::Show { wp } => {
             let value = cli.query(&Query::Wp { wp_id: wp_id(&wp)? })?;
             cli.out.show(&value, show);
@@ -36,6 +39,9 @@ pub fn packet(cli: &Cli, command: WpCommand) -> Outcome<u8> {
             cli.submit(Op::LocusReopenWp, json!({ "reason": which.reason.clone().unwrap_or_default(), "to": to }), about(&which.wp)?)
         }
         WpCommand::Note { wp, text } => cli.submit(Op::LocusAddNote, json!({ "body": text }), about(&wp)?),
+        WpCommand::Accept { wp, mt } => settle(cli, &wp, mt.as_deref(), "accept"),
+        WpCommand::Restore { wp, mt } => settle(cli, &wp, mt.as_deref(), "restore"),
+        WpCommand::Delete(a) => with_reason(cli, Op::LocusDeleteWp, &a),
         WpCommand::Dep(DepCommand::Add { wp, kind, to }) => cli.submit(Op::LocusAddDependency, json!({ "kind": kind, "to_wp_id": to }), about(&wp)?),
         WpCommand::Dep(DepCommand::Rm { wp, kind, to }) => cli.submit(Op::LocusRemoveDependency, json!({ "kind": kind, "to_wp_id": to }), about(&wp)?),
     }
@@ -68,6 +74,14 @@ fn with_reason(cli: &Cli, op: Op, args: &WpReason) -> Outcome<u8> {
     cli.submit(op, clean(json!({ "reason": args.reason })), about(&args.wp)?)
 }
 
+/// Settles a file that was edited by hand.
+fn settle(cli: &Cli, wp: &str, mt: Option<&str>, action: &str) -> Outcome<u8> {
+    let wp_id = wp_id(wp)?;
+    let mt_id = mt.map(MtId::parse).transpose()?;
+    let record = clean(json!({ "wp_id": wp_id, "mt_id": mt_id }));
+    cli.submit(Op::LocusAcceptEdit, json!({ "record": record, "action": action }), Bindings { wp_id: Some(wp_id), mt_id, ..Bindings::default() })
+}
+
 fn create(cli: &Cli, args: WpCreate) -> Outcome<u8> {
     let description = match (&args.description, &args.file) {
         (Some(text), _) => text.clone(),
@@ -95,14 +109,15 @@ fn fields_of(fields: &[String]) -> Outcome<Map<String, Value>> {
     Ok(set)
 }
 
-fn list(cli: &Cli, status: Option<&str>, ready: bool) -> Outcome<u8> {
+fn list(cli: &Cli, status: Option<&str>, ready: bool, all: bool) -> Outcome<u8> {
     let status = status.map(|s| WpStatus::parse(s).ok_or_else(|| Failure::invalid(format!("{s:?} is not a status")))).transpose()?;
-    let value = cli.query(&Query::Wps { status, ready, paging: Paging::default() })?;
+    let value = cli.query(&Query::Wps { status, ready, all, paging: Paging::default() })?;
     cli.out.show(&value, |value| {
         let rows: Vec<Vec<String>> = items(value)
             .map(|p| {
                 let count = format!("{}/{}", p["micro_tasks_done"], p["micro_tasks_total"]);
-                vec![text(p, "wp_id"), text(p, "status"), format!("P{}", p["priority"]), count, text(p, "title"), text(p, "why")]
+                let status = if p["tombstone"].is_null() { text(p, "status") } else { "deleted".to_owned() };
+                vec![text(p, "wp_id"), status, format!("P{}", p["priority"]), count, text(p, "title"), text(p, "why")]
             })
             .collect();
         if rows.is_empty() { "no packets; dcc wp create --title T makes one".to_owned() } else { table(&["packet", "status", "prio", "tasks", "title", "why"], rows) }
@@ -124,6 +139,31 @@ fn show(value: &Value) -> String {
     if let Some(ws) = value["workspace_id"].as_str() {
         out.push_str(&format!("  workspace {}\n", short(ws)));
     }
+    for drift in value["drifted"].as_array().into_iter().flatten() {
+        out.push_str(&show_drift(drift));
+    }
+    out
+}
+
+/// Both sides of an edited file, and the commands that settle it.
+fn show_drift(drift: &Value) -> String {
+    let record = [text(drift, "wp_id"), text(drift, "mt_id")].join(" ");
+    let record = record.trim_end();
+    let mut out = format!("  drift: {}\n", text(drift, "message"));
+    let lines = drift["diff"]["hunks"].as_array().into_iter().flatten().flat_map(|hunk| hunk["lines"].as_array().into_iter().flatten());
+    for line in lines.take(DRIFT_LINES) {
+        let sign = match line["kind"].as_str() {
+            Some("add") => '+',
+            Some("del") => '-',
+            _ => ' ',
+        };
+        out.push_str(&format!("    {sign}{}\n", one_line(&text(line, "text"))));
+    }
+    match drift["refusal"]["message"].as_str() {
+        Some(why) => out.push_str(&format!("  the edit cannot be accepted: {why}\n")),
+        None => out.push_str(&format!("  dcc wp accept {record}   takes the edit in as the next version\n")),
+    }
+    out.push_str(&format!("  dcc wp restore {record}   writes the accepted version back\n"));
     out
 }
 

@@ -39,6 +39,12 @@ fn packets(world: &World) {
     world.ok(&["wp", "close", &wp]);
     world.ok(&["wp", "reopen", &wp, "--reason", "once more"]);
     world.ok(&["wp", "cancel", &other, "--reason", "not needed"]);
+    let file = world.state_dir().join(format!("gov/work_packets/{wp}/packet.json"));
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text.replace("Greet people", "Greet everybody")).unwrap();
+    world.ok(&["wp", "accept", &wp]);
+    let parked = world.json(&["wp", "delete", &other, "--reason", "made by mistake"]).json();
+    world.ok(&["approvals", "approve", parked["approval_id"].as_str().unwrap()]);
     world.ok(&["board", "sync"]);
     world.ok(&["rebuild"]);
 }

@@ -6,7 +6,9 @@ mod bad_input;
 mod browser;
 mod contract;
 mod denied;
+mod pages;
 mod recovery;
+mod repairs;
 mod slice;
 
 /// The binary under test.

@@ -110,7 +110,7 @@ pub(super) fn file_diff(file: &Changed, row: FileRow) -> FileDiff {
     FileDiff { file: row, hunks, truncated, failure: None }
 }
 
-fn hunk_view(hunk: &Hunk, shown: usize) -> HunkView {
+pub(super) fn hunk_view(hunk: &Hunk, shown: usize) -> HunkView {
     let heading = if hunk.heading.is_empty() { String::new() } else { format!(" {}", hunk.heading) };
     HunkView {
         header: format!("@@ -{},{} +{},{} @@{heading}", hunk.old_start, hunk.old_lines, hunk.new_start, hunk.new_lines),

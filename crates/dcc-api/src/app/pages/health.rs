@@ -3,13 +3,18 @@
 //! Authority: derived. Invariant: a check that could not be made is unknown, never ok.
 
 use dcc_core::job::JobState;
-use dcc_core::ports::{JobFilter, MirrorState};
+use dcc_core::locus::RecordKey;
+use dcc_core::ports::{JobFilter, Locus, MirrorState};
 use dcc_core::session::StateReason;
-use dcc_core::limits;
+use dcc_core::{MtId, WpId, limits};
+use serde_json::json;
 
 use super::super::App;
 use super::rows::{counted, posture_word};
 use crate::view::{FixView, HealthGroup, HealthRow, HealthView, RecoveryRow};
+
+/// Drifted records shown by themselves; more have one cause, and the first ones tell it.
+const DRIFT_ROWS: usize = 20;
 
 impl App {
     pub(super) fn health_view(&self) -> HealthView {
@@ -61,16 +66,7 @@ impl App {
         let word = if health.status == "ok" { String::new() } else { format!("{} ", health.status) };
         let said = format!("{lag}{word}{}, applied to seq {}, {} KB, schema {}", health.message, health.cursor, health.bytes / 1024, health.schema_version);
         let mut rows = vec![row("Derived store", store, &said)];
-        rows.push(match ports.locus.packets() {
-            Ok(packets) => match packets.iter().find(|e| e.drift.is_some()) {
-                Some(entry) => HealthRow {
-                    fix: Some(FixView { label: "Open packet".to_owned(), href: Some(format!("/wp/{}", entry.record.wp_id)), ..FixView::default() }),
-                    ..row("Packet records", "drift", &format!("{}: {}", entry.record.wp_id, entry.drift.clone().unwrap_or_default()))
-                },
-                None => row("Packet records", "ok", &format!("{}, all as last accepted", counted(packets.len(), "packet"))),
-            },
-            Err(failure) => row("Packet records", "fault", &failure.message),
-        });
+        rows.extend(self.record_rows());
         rows.push(self.board_check());
         rows.push(match ports.version.identity() {
             Ok((name, mail)) => row("Commit author", "ok", &format!("{name} <{mail}>")),
@@ -78,6 +74,20 @@ impl App {
         });
         rows.extend(self.root_check());
         rows
+    }
+
+    /// One row for each record that differs, with both ways to settle it; a file that no event names is only shown.
+    fn record_rows(&self) -> Vec<HealthRow> {
+        let locus = &self.cx().ports.locus;
+        let drift = match locus.catch_up(&[]) {
+            Ok(drift) => drift,
+            Err(failure) => return vec![row("Packet records", "fault", &failure.message)],
+        };
+        if drift.is_empty() {
+            let packets = locus.packets().map_or(0, |p| p.len());
+            return vec![row("Packet records", "ok", &format!("{}, all as last accepted", counted(packets, "packet")))];
+        }
+        drift.iter().take(DRIFT_ROWS).map(|(key, sentence)| drift_row(locus.as_ref(), key, sentence)).collect()
     }
 
     fn board_check(&self) -> HealthRow {
@@ -155,6 +165,31 @@ impl App {
     }
 }
 
+fn drift_row(locus: &dyn Locus, key: &str, sentence: &str) -> HealthRow {
+    let base = row(&format!("Record {key}"), "drift", sentence);
+    let (wp, mt) = match key.split_once('/') {
+        Some((wp, mt)) => (wp, Some(mt)),
+        None => (key, None),
+    };
+    let (Ok(wp_id), Ok(mt_id)) = (WpId::parse(wp), mt.map(MtId::parse).transpose()) else { return base };
+    let named = match &mt_id {
+        Some(mt_id) => RecordKey::MicroTask { wp_id: wp_id.clone(), mt_id: mt_id.clone() },
+        None => RecordKey::Packet { wp_id: wp_id.clone() },
+    };
+    let Ok(Some(seen)) = locus.drifted(&named) else { return base };
+    let settle = |label: &str, action: &str| FixView {
+        label: label.to_owned(),
+        op: Some("locus.accept_edit".to_owned()),
+        params: Some(json!({ "record": { "wp_id": wp_id, "mt_id": mt_id }, "action": action, "found_sha256": seen.found_sha256() }).to_string()),
+        bindings: Some(json!({ "wp_id": wp_id, "mt_id": mt_id }).to_string()),
+        ..FixView::default()
+    };
+    let look = FixView { label: "See both".to_owned(), href: Some(format!("/wp/{wp_id}#drift")), ..FixView::default() };
+    let restore = settle("Restore", "restore");
+    // What cannot be read as a record can only be restored; whether an edit is legal, its job says.
+    if seen.edited.is_ok() { HealthRow { fix: Some(settle("Accept", "accept")), other: Some(restore), ..base } } else { HealthRow { fix: Some(restore), other: Some(look), ..base } }
+}
+
 fn group(title: &str, note: &str, rows: Vec<HealthRow>) -> HealthGroup {
     HealthGroup { title: title.to_owned(), note: note.to_owned(), rows }
 }
@@ -164,5 +199,5 @@ fn row(name: &str, status: &str, evidence: &str) -> HealthRow {
 }
 
 fn fixed(row: HealthRow, label: &str, op: Option<&str>, command: Option<&str>) -> HealthRow {
-    HealthRow { fix: Some(FixView { label: label.to_owned(), op: op.map(str::to_owned), href: None, command: command.map(str::to_owned) }), ..row }
+    HealthRow { fix: Some(FixView { label: label.to_owned(), op: op.map(str::to_owned), command: command.map(str::to_owned), ..FixView::default() }), ..row }
 }

@@ -9,6 +9,7 @@ mod card;
 mod card_parts;
 mod changes;
 mod checkout;
+mod drift;
 mod health;
 mod inbox;
 mod jobs;

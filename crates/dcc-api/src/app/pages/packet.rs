@@ -30,7 +30,7 @@ impl App {
         let (packet, micro_tasks, drift) = all
             .iter()
             .find(|(p, ..)| p.wp_id.folded() == wp_id.folded())
-            .ok_or_else(|| Failure::new(Code::NotFoundWp, format!("no packet {wp_id}")).hint("the board shows them all"))?;
+            .ok_or_else(|| self.no_packet(wp_id))?;
         let packets: Vec<WorkPacket> = all.iter().map(|(p, ..)| p.clone()).collect();
         let at_work = self.at_work()?;
         let names = self.names();
@@ -102,10 +102,10 @@ impl App {
         for mt in micro_tasks {
             actions.extend(rules::allowed_actions(packet, Some(&mt.mt_id), &context).into_iter().map(|a| parts::action(&format!("{}:{}", a.op, mt.mt_id), a.refused)));
         }
-        actions.push(parts::action("locus.delete_wp", Some(dcc_core::op::not_built(dcc_core::op::Op::LocusDeleteWp))));
         let has_worktree = view.workspaces.iter().any(|w| w.status == "active" && w.kind == "worktree");
         actions.push(parts::action("workspace.create", has_worktree.then(|| Failure::new(Code::WorktreeConflict, format!("{} has a worktree already", packet.wp_id)))));
         actions.push(parts::action("session.start", (!has_worktree).then(|| Failure::new(Code::Scope, "a session works in a worktree; create one first"))));
+        view.drift = self.drift_views(packet, &context);
         view.close_refusal = actions.iter().find(|a| a.op == "locus.close_wp").and_then(|a| a.failure.clone());
         view.actions = actions;
     }

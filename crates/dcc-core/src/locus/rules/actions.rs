@@ -60,6 +60,7 @@ fn packet_samples(packet: &WorkPacket, ctx: &Context<'_>) -> Vec<Sample> {
         ("cancel_wp", Op::LocusCancelWp, Some(LocusChange::CancelWp { reason: reason() })),
         ("reopen_wp", Op::LocusReopenWp, Some(LocusChange::ReopenWp { reason: reason(), to_in_progress: false })),
         ("reopen_wp_in_progress", Op::LocusReopenWp, Some(LocusChange::ReopenWp { reason: reason(), to_in_progress: true })),
+        ("delete_wp", Op::LocusDeleteWp, Some(LocusChange::DeleteWp { reason: reason() })),
         ("add_note", Op::LocusAddNote, Some(LocusChange::AddNote { note_type: NoteType::User, body: reason() })),
         ("add_dependency", Op::LocusAddDependency, add),
         ("remove_dependency", Op::LocusRemoveDependency, Some(remove.unwrap_or(missing))),

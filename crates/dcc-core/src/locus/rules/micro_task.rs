@@ -31,7 +31,7 @@ pub(super) fn register(new: &[NewMicroTask], packet: &WorkPacket, ctx: &Context<
     Ok(Applied { records, event: EventCode::MtRegistered, sentence })
 }
 
-fn of<'a>(packet: &'a WorkPacket, ctx: &Context<'a>) -> impl Iterator<Item = &'a MicroTask> {
+fn of<'a>(packet: &WorkPacket, ctx: &Context<'a>) -> impl Iterator<Item = &'a MicroTask> {
     ctx.micro_tasks.iter().filter(|m| m.wp_id == packet.wp_id)
 }
 
@@ -58,18 +58,7 @@ fn assigned(new: &[NewMicroTask], own: &[&MicroTask]) -> Outcome<Vec<MtId>> {
 }
 
 fn made(new: &NewMicroTask, id: &MtId, packet: &WorkPacket, edges: &HashMap<MtId, Vec<MtId>>, ctx: &Context<'_>) -> Outcome<Record> {
-    let mut seen = HashSet::new();
-    for on in &new.depends_on {
-        if on == id {
-            return Err(illegal(format!("{id} cannot depend on itself")));
-        }
-        if !edges.contains_key(on) {
-            return Err(Failure::new(Code::NotFoundMt, format!("{id} depends on {on}, which is not there")));
-        }
-        if !seen.insert(on) {
-            return Err(Failure::invalid(format!("{id} depends on {on} twice")));
-        }
-    }
+    require_targets(id, &new.depends_on, edges)?;
     Ok(Record::MicroTask(Box::new(MicroTask {
         schema_id: MT_SCHEMA_ID.into(),
         schema_version: "1".into(),
@@ -98,6 +87,33 @@ fn made(new: &NewMicroTask, id: &MtId, packet: &WorkPacket, edges: &HashMap<MtId
     })))
 }
 
+fn require_targets(id: &MtId, depends_on: &[MtId], edges: &HashMap<MtId, Vec<MtId>>) -> Outcome<()> {
+    let mut seen = HashSet::new();
+    for on in depends_on {
+        if on == id {
+            return Err(illegal(format!("{id} cannot depend on itself")));
+        }
+        if !edges.contains_key(on) {
+            return Err(Failure::new(Code::NotFoundMt, format!("{id} depends on {on}, which is not there")));
+        }
+        if !seen.insert(on) {
+            return Err(Failure::invalid(format!("{id} depends on {on} twice")));
+        }
+    }
+    Ok(())
+}
+
+/// The edges of one micro-task as they would be: no dangling end, no repetition, no circle.
+pub(super) fn require_edges(id: &MtId, depends_on: &[MtId], packet: &WorkPacket, ctx: &Context<'_>) -> Outcome<()> {
+    let mut edges: HashMap<MtId, Vec<MtId>> = of(packet, ctx).map(|m| (m.mt_id.clone(), m.depends_on.clone())).collect();
+    edges.insert(id.clone(), depends_on.to_vec());
+    require_targets(id, depends_on, &edges)?;
+    if closes_a_circle(id, &edges) {
+        return Err(illegal(format!("{id} would wait for itself")).hint("depends_on may not close a circle"));
+    }
+    Ok(())
+}
+
 fn closes_a_circle(id: &MtId, edges: &HashMap<MtId, Vec<MtId>>) -> bool {
     let mut open: Vec<&MtId> = edges.get(id).into_iter().flatten().collect();
     let mut seen = HashSet::new();
@@ -112,10 +128,15 @@ fn closes_a_circle(id: &MtId, edges: &HashMap<MtId, Vec<MtId>>) -> bool {
     false
 }
 
+/// The packet's own micro-task of that id.
+pub(super) fn find<'a>(mt_id: &MtId, packet: &WorkPacket, ctx: &Context<'a>) -> Outcome<&'a MicroTask> {
+    of(packet, ctx).find(|m| m.mt_id == *mt_id).ok_or_else(|| Failure::new(Code::NotFoundMt, format!("{} has no micro-task {mt_id}", packet.wp_id)))
+}
+
 /// One move of one micro-task.
 pub(super) fn step(change: &LocusChange, packet: &WorkPacket, mt_id: Option<&MtId>, ctx: &Context<'_>) -> Outcome<Applied> {
     let mt_id = mt_id.ok_or_else(|| Failure::invalid("the micro-task is not named"))?;
-    let task = of(packet, ctx).find(|m| m.mt_id == *mt_id).ok_or_else(|| Failure::new(Code::NotFoundMt, format!("{} has no micro-task {mt_id}", packet.wp_id)))?;
+    let task = find(mt_id, packet, ctx)?;
     require_open(packet, "worked on")?;
     let mut next = match change {
         LocusChange::StartMt => started(task, packet, ctx)?,
@@ -138,8 +159,14 @@ pub(super) fn step(change: &LocusChange, packet: &WorkPacket, mt_id: Option<&MtI
 
 /// The only place where a micro-task's status changes.
 fn moved(task: &MicroTask, to: MtStatus) -> Outcome<MicroTask> {
+    require_legal(task, to)?;
+    Ok(MicroTask { status: to, status_reason: None, ..task.clone() })
+}
+
+/// The pairs of DATA 1, or the refusal that names the legal ones.
+pub(super) fn require_legal(task: &MicroTask, to: MtStatus) -> Outcome<()> {
     if is_legal_mt_move(task.status, to) {
-        return Ok(MicroTask { status: to, status_reason: None, ..task.clone() });
+        return Ok(());
     }
     let ways: Vec<_> = MtStatus::ALL.iter().filter(|s| is_legal_mt_move(task.status, **s)).map(|s| s.as_str()).collect();
     Err(illegal(format!("{} is {} and cannot become {}", task.mt_id, task.status.as_str(), to.as_str()))

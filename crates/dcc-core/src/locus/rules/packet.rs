@@ -10,7 +10,8 @@ use crate::locus::rules::{Applied, Context, NOTES_MAX, illegal, is_legal_move, i
 
 pub(super) fn create(new: &NewPacket, packet: Option<&WorkPacket>, ctx: &Context<'_>) -> Outcome<Applied> {
     if let Some(taken) = packet.or_else(|| ctx.all_packets.iter().find(|p| p.wp_id.folded() == new.wp_id.folded())) {
-        return Err(Failure::new(Code::VersionConflict, format!("{} exists already", taken.wp_id)).hint("leave wp_id out and the next free one is taken"));
+        let how = if taken.tombstone.is_some() { "was deleted, and its id is never given again" } else { "exists already" };
+        return Err(Failure::new(Code::VersionConflict, format!("{} {how}", taken.wp_id)).hint("leave wp_id out and the next free one is taken"));
     }
     let record = WorkPacket {
         schema_id: WP_SCHEMA_ID.into(),
@@ -318,6 +319,23 @@ pub(super) fn cancel(reason: &str, packet: &WorkPacket, ctx: &Context<'_>) -> Ou
     Ok(done(next, EventCode::WpStatusChanged, sentence))
 }
 
+/// A tombstone: the id stays taken, the history stays where it is. Work under way is cancelled first.
+pub(super) fn delete(reason: &str, packet: &WorkPacket, ctx: &Context<'_>) -> Outcome<Applied> {
+    if matches!(packet.status, WpStatus::InProgress | WpStatus::Blocked | WpStatus::Gated) {
+        return Err(illegal(format!("{} is {} and cannot be deleted", packet.wp_id, packet.status.as_str())).hint("cancel it first: dcc wp cancel WP --reason R"));
+    }
+    let open: Vec<_> = ctx.micro_tasks.iter().filter(|m| m.wp_id == packet.wp_id && m.status == MtStatus::InProgress).map(|m| m.mt_id.to_string()).collect();
+    if !open.is_empty() {
+        return Err(illegal(format!("{} has micro-tasks in progress: {}", packet.wp_id, listed(&open))).hint("end them first"));
+    }
+    require_quiet(packet, ctx)?;
+    let reason = validate::reason("reason", reason)?;
+    let mut next = WorkPacket { tombstone: Some(ctx.now), ..raised(packet, ctx) };
+    let sentence = format!("{} deleted: {reason}", packet.wp_id);
+    note(&mut next, NoteType::Decision, format!("deleted: {reason}"), ctx)?;
+    Ok(done(next, EventCode::WpDeleted, sentence))
+}
+
 /// Reopening to in_progress is also a start, so it asks what a start asks: a stub cancelled and reopened must not get
 /// past the first gate.
 pub(super) fn reopen(reason: &str, to_in_progress: bool, packet: &WorkPacket, ctx: &Context<'_>) -> Outcome<Applied> {
@@ -384,7 +402,7 @@ fn moved(packet: &WorkPacket, to: WpStatus, ctx: &Context<'_>) -> Outcome<WorkPa
     Ok(WorkPacket { status: to, resume_status: None, status_reason: None, ..raised(packet, ctx) })
 }
 
-fn refused(packet: &WorkPacket, to: WpStatus) -> Failure {
+pub(super) fn refused(packet: &WorkPacket, to: WpStatus) -> Failure {
     let ways: Vec<_> = WpStatus::ALL.iter().filter(|s| is_legal_move(packet.status, **s)).map(|s| s.as_str()).collect();
     illegal(format!("{} is {} and cannot become {}", packet.wp_id, packet.status.as_str(), to.as_str()))
         .hint(format!("from {} it can become {}", packet.status.as_str(), ways.join(", ")))

@@ -12,7 +12,7 @@ use crate::server::params::{Id, Params};
 
 /// `GET /api/v1/wps`
 pub async fn list(State(app): State<App>, caller: Caller, params: Params) -> Answer {
-    let query = Query::Wps { status: params.word("status")?, ready: params.flag("ready")?, paging: params.paging()? };
+    let query = Query::Wps { status: params.word("status")?, ready: params.flag("ready")?, all: params.flag("all")?, paging: params.paging()? };
     answer(app, caller, query).await
 }
 

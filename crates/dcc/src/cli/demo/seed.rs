@@ -89,7 +89,7 @@ fn start(link: &Remote, wp: &str) -> Outcome<()> {
 
 /// Five packets in different lanes and a session that asks for something. Nothing is made twice.
 pub fn packets(link: &Remote, out: &Output) -> Outcome<()> {
-    let there = link.query(&dcc_api::door::Query::Wps { status: None, ready: false, paging: dcc_api::door::Paging::default() })?;
+    let there = link.query(&dcc_api::door::Query::Wps { status: None, ready: false, all: false, paging: dcc_api::door::Paging::default() })?;
     if there["items"].as_array().is_some_and(|items| !items.is_empty()) {
         return Ok(());
     }

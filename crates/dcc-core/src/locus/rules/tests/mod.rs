@@ -1,5 +1,6 @@
 //! The table of DATA 1, every condition, and random walks.
 
+mod accept;
 mod conditions;
 mod moves;
 

@@ -1,0 +1,180 @@
+//! What was changed outside DCC is settled by a job: records edited by hand, deletion, damaged derived files.
+
+use std::path::PathBuf;
+
+use dcc_testkit::World;
+use serde_json::{Value, json};
+
+use crate::{DCC, approved_worktree, started_packet};
+
+fn packet_file(world: &World, wp: &str) -> PathBuf {
+    world.state_dir().join(format!("gov/work_packets/{wp}/packet.json"))
+}
+
+fn edit(file: &PathBuf, from: &str, to: &str) -> String {
+    let text = std::fs::read_to_string(file).unwrap();
+    let edited = text.replace(from, to);
+    assert_ne!(text, edited, "{from} stands in {text}");
+    std::fs::write(file, &edited).unwrap();
+    edited
+}
+
+/// The artifact of these bytes, as the store keeps it.
+fn is_kept(world: &World, bytes: &str) -> bool {
+    let name = dcc_core::Sha256Hex::of(bytes.as_bytes()).to_string();
+    std::fs::read(world.state_dir().join(format!("artifacts/sha256/{}/{}", &name[..2], &name[2..]))).is_ok_and(|kept| kept == bytes.as_bytes())
+}
+
+fn codes(world: &World, job: &Value) -> Vec<String> {
+    let events = world.ok(&["timeline", "--job", job["job_id"].as_str().unwrap()]);
+    events["items"].as_array().unwrap().iter().map(|e| e["code"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn an_edit_by_hand_is_shown_accepted_or_restored() {
+    let world = World::new(DCC);
+    world.ok(&["init"]);
+    let wp = started_packet(&world);
+    let file = packet_file(&world, &wp);
+    let accepted = std::fs::read_to_string(&file).unwrap();
+    let version = world.ok(&["wp", "show", &wp])["version"].as_u64().unwrap();
+
+    let edited = edit(&file, "\"Greet people\"", "\"Greet everybody\"");
+    let shown = world.ok(&["wp", "show", &wp]);
+    assert_eq!(shown["title"], "Greet people", "the accepted version goes on: {shown}");
+    let drift = &shown["drifted"][0];
+    let lines: Vec<&str> = drift["diff"]["hunks"][0]["lines"].as_array().unwrap().iter().filter(|l| l["kind"] != "context").map(|l| l["text"].as_str().unwrap().trim()).collect();
+    assert_eq!(lines, ["\"title\": \"Greet people\",", "\"title\": \"Greet everybody\","]);
+    assert!(drift["refusal"].is_null(), "{drift}");
+
+    // Put back: the accepted bytes stand there, the edited ones are kept.
+    let done = world.ok(&["wp", "restore", &wp]);
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), accepted);
+    assert!(is_kept(&world, &edited) && codes(&world, &done).contains(&"FR-EVT-DRIFT-002".to_owned()));
+    assert_eq!(world.ok(&["wp", "show", &wp])["drifted"].as_array().unwrap().len(), 0);
+
+    // Made again and taken in: the next version, through the record path.
+    edit(&file, "\"Greet people\"", "\"Greet everybody\"");
+    let done = world.ok(&["wp", "accept", &wp]);
+    let shown = world.ok(&["wp", "show", &wp]);
+    assert_eq!((shown["title"].as_str(), shown["version"].as_u64()), (Some("Greet everybody"), Some(version + 1)));
+    assert!(shown["drift"].is_null(), "{shown}");
+    let codes = codes(&world, &done);
+    assert!(codes.contains(&"FR-EVT-WP-008".to_owned()) && codes.contains(&"FR-EVT-DRIFT-002".to_owned()), "{codes:?}");
+    assert!(std::fs::read_to_string(world.state_dir().join("gov/TASK_BOARD.md")).unwrap().contains("Greet everybody"), "the board follows");
+    let ran = world.json(&["wp", "accept", &wp]);
+    assert_eq!((ran.code, ran.code_text().as_str()), (5, "HSK-409-ILLEGAL-TRANSITION"), "nothing is left to settle: {ran:?}");
+    assert_eq!(world.ok(&["recorder", "verify"])["ok"], true);
+}
+
+#[test]
+fn an_illegal_edit_is_refused_by_name_and_gates_go_on_with_the_accepted_version() {
+    let world = World::new(DCC);
+    world.ok(&["init"]);
+    let wp = started_packet(&world);
+    let file = packet_file(&world, &wp);
+    let cases = [
+        ("\"status\": \"in_progress\"", "\"status\": \"done\"", "HSK-409-ILLEGAL-TRANSITION", "only by closing"),
+        ("\"reporter\": \"operator\"", "\"reporter\": \"nobody\"", "HSK-409-ILLEGAL-TRANSITION", "reporter"),
+        ("\"priority\": 2", "\"priority\": 9", "HSK-400-INVALID-INPUT", "priority 9"),
+    ];
+    for (from, to, code, says) in cases {
+        edit(&file, from, to);
+        let ran = world.json(&["wp", "accept", &wp]);
+        assert_eq!(ran.code_text(), code, "{to}: {ran:?}");
+        assert!(ran.stdout.contains(says), "{says}: {ran:?}");
+        assert!(world.ok(&["wp", "show", &wp])["drifted"][0]["refusal"]["message"].as_str().unwrap().contains(says));
+        world.ok(&["wp", "restore", &wp]);
+    }
+    // An edit that claims the gate passed moves no gate.
+    edit(&file, "\"post_work\": {\n      \"status\": \"pending\"", "\"post_work\": {\n      \"status\": \"pass\"");
+    world.ok(&["mt", "skip", &wp, "MT-001", "--reason", "not needed"]);
+    let ran = world.json(&["wp", "close", &wp]);
+    assert_eq!((ran.code, ran.code_text().as_str()), (5, "HSK-409-GATE-NOT-PASSED"), "{ran:?}");
+}
+
+#[test]
+fn a_broken_file_is_refused_with_its_place_and_can_be_restored() {
+    let world = World::new(DCC);
+    world.ok(&["init"]);
+    let wp = started_packet(&world);
+    let file = packet_file(&world, &wp);
+    let accepted = std::fs::read_to_string(&file).unwrap();
+    let doubled = accepted.replacen("\"title\": ", "\"title\": \"twice\",\n  \"title\": ", 1);
+    let cases = [("{\n  \"schema_id\": ,", "line 2 column 16"), (&accepted[..accepted.len() / 2], "cut off"), (doubled.as_str(), "duplicate field `title` at line"), ("", "cut off")];
+    for (text, says) in cases {
+        std::fs::write(&file, text).unwrap();
+        let ran = world.json(&["wp", "accept", &wp]);
+        assert_eq!((ran.code, ran.code_text().as_str()), (5, "HSK-409-DRIFT"), "{ran:?}");
+        assert!(ran.stdout.contains(says), "{says}: {ran:?}");
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), text, "a refusal changes nothing");
+        world.ok(&["wp", "restore", &wp]);
+        assert!(is_kept(&world, text), "{text:?}");
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), accepted);
+    }
+    // A file that changes between the look and the click is left alone.
+    edit(&file, "Greet people", "Greet all");
+    let server = world.serve();
+    let params = json!({ "record": wp, "action": "restore", "found_sha256": dcc_core::Sha256Hex::of(b"seen") });
+    let refused = server.http.submit("locus.accept_edit", json!({}), params);
+    assert_eq!(refused.code_text(), "HSK-409-STALE-PREVIEW", "{refused:?}");
+    // Both sides and both buttons stand on the packet's page and on Health.
+    let reader = crate::pages::Reader::sign_in(&server.http);
+    for page in [format!("/wp/{wp}"), "/health".to_owned()] {
+        let html = reader.page(&page);
+        assert!(html.matches("locus.accept_edit").count() >= 2, "{page}: {html}");
+    }
+}
+
+#[test]
+fn a_micro_task_edited_by_hand_is_shown_and_settled_too() {
+    let world = World::new(DCC);
+    world.ok(&["init"]);
+    let wp = started_packet(&world);
+    let file = world.state_dir().join(format!("gov/micro_tasks/{wp}/MT-001/packet.json"));
+    edit(&file, "\"status\": \"pending\"", "\"status\": \"in_progress\"");
+    let shown = world.ok(&["wp", "show", &wp]);
+    assert_eq!((shown["drifted"][0]["mt_id"].as_str(), shown["micro_tasks"][0]["status"].as_str()), (Some("MT-001"), Some("pending")));
+    let people = world.dcc(&["wp", "show", &wp]).stdout;
+    assert!(people.contains(&format!("dcc wp accept {wp} MT-001")) && people.contains("+  \"status\": \"in_progress\""), "{people}");
+    world.ok(&["wp", "accept", &wp, "MT-001"]);
+    let task = world.ok(&["mt", "show", &wp, "MT-001"]);
+    assert!(task["status"] == "in_progress" && task["started_at"].is_string(), "the move sets its time: {task}");
+    edit(&file, "\"status\": \"in_progress\"", "\"status\": \"completed\"");
+    let ran = world.json(&["wp", "accept", &wp, "MT-001"]);
+    assert_eq!((ran.code, ran.code_text().as_str()), (5, "HSK-409-GATE-NOT-PASSED"), "{ran:?}");
+    world.ok(&["wp", "restore", &wp, "MT-001"]);
+}
+
+#[test]
+fn a_deleted_packet_is_listed_on_request_and_its_id_is_never_given_again() {
+    let world = World::new(DCC);
+    world.ok(&["init"]);
+    let wp = started_packet(&world);
+    let (ws, _) = approved_worktree(&world, &wp);
+    let ran = world.json(&["wp", "delete", &wp, "--reason", "x"]);
+    assert_eq!((ran.code, ran.code_text().as_str()), (5, "HSK-409-ILLEGAL-TRANSITION"), "{ran:?}");
+    world.ok(&["wp", "cancel", &wp, "--reason", "not needed"]);
+    let ran = world.json(&["wp", "delete", &wp, "--reason", "x"]);
+    assert!(ran.code == 5 && ran.stdout.contains("bound to the workspace"), "{ran:?}");
+    world.ok(&["ws", "archive", &ws]);
+    let parked = world.json(&["wp", "delete", &wp, "--reason", "made by mistake"]);
+    assert_eq!(parked.code, 4, "deleting asks: {parked:?}");
+    world.ok(&["approvals", "approve", parked.json()["approval_id"].as_str().unwrap()]);
+    let ran = world.json(&["wp", "show", &wp]);
+    assert!(ran.code == 6 && ran.code_text() == "HSK-404-WP" && ran.stdout.contains("was deleted at"), "{ran:?}");
+    assert_eq!(world.ok(&["wp", "list"])["items"].as_array().unwrap().len(), 0);
+    let all = world.ok(&["wp", "list", "--all"]);
+    assert!(all["items"][0]["wp_id"] == wp.as_str() && all["items"][0]["tombstone"].is_string(), "{all}");
+    assert!(!std::fs::read_to_string(world.state_dir().join("gov/TASK_BOARD.md")).unwrap().contains(&wp));
+    assert!(packet_file(&world, &wp).exists(), "the record stays");
+    let ran = world.json(&["wp", "create", "--title", "Again", "--id", &wp]);
+    assert!(ran.code == 5 && ran.stdout.contains("never given again"), "{ran:?}");
+    std::fs::remove_file(packet_file(&world, &wp)).unwrap();
+    assert_eq!(world.ok(&["wp", "create", "--title", "Next"])["wp_id"], "WP-0002");
+    // The projection knows it too, and a rebuild makes the same of it.
+    let hits = |world: &World| world.ok(&["search", "Greet people", "--scope", "objects"])["items"].as_array().unwrap().len();
+    assert_eq!(hits(&world), 0);
+    world.ok(&["rebuild"]);
+    assert_eq!(hits(&world), 0);
+}
