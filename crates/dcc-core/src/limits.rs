@@ -138,3 +138,9 @@ pub const WATCH_PATHS_MAX: usize = 1_000;
 pub const WATCH_GATHER_MS: u64 = 50;
 /// While changes go on without a pause the time doubles up to this; a page is never further behind.
 pub const WATCH_GATHER_MS_MAX: u64 = 800;
+/// Changed files that a comparison of a worktree looks at; a turn that changes more is said to be seen in part.
+pub const OBSERVED_FILES_MAX: usize = 10_000;
+/// A larger file is compared by inode, size and times instead of its bytes: it would be read at each decision of a turn.
+pub const OBSERVED_FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// Paths that an event about ungated or outside changes lists; the others are counted.
+pub const OBSERVED_PATHS_LISTED: usize = 200;

@@ -1,10 +1,12 @@
 //! Git, behind one port (GOVERNANCE 4). Reads take no optional locks and change nothing; effects take a clearance.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::failure::Outcome;
 use crate::gate::Cleared;
-use crate::ids::{JobId, MtId, Oid, SessionId, WorkspaceId, WpId};
+use crate::ids::{JobId, MtId, Oid, SessionId, Sha256Hex, WorkspaceId, WpId};
 use crate::path::RepoPath;
 use crate::plans::{CommitPlan, WorktreePlan};
 use crate::time::Timestamp;
@@ -227,6 +229,44 @@ pub struct WorktreeProbe {
     pub head: Option<HeadState>,
 }
 
+/// The state of a worktree as evidence: what differs from HEAD, by its bytes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Observation {
+    pub head: HeadState,
+    /// Over what the index holds besides HEAD.
+    pub index_sha256: Sha256Hex,
+    /// Every path that differs from HEAD, or did when it was looked at before.
+    pub files: BTreeMap<RepoPath, FileSeen>,
+    /// True when more differs than is looked at.
+    pub cut: bool,
+}
+
+/// One file of an observation.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FileSeen {
+    /// Over mode and bytes; none when nothing stands there.
+    pub content: Option<Sha256Hex>,
+    /// Inode, size, and times of change in nanoseconds: while they stay, the bytes are not read again.
+    pub stamp: Option<(u64, u64, i128, i128)>,
+}
+
+/// What an observation finds changed since an earlier one.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Difference {
+    /// Files with other bytes or another mode, made and removed ones included.
+    pub paths: Vec<RepoPath>,
+    pub head_moved: bool,
+    pub index_changed: bool,
+    /// True when more may have changed than `paths` holds.
+    pub cut: bool,
+}
+
+impl Difference {
+    pub fn is_empty(&self) -> bool {
+        self.paths.is_empty() && !self.head_moved && !self.index_changed
+    }
+}
+
 pub trait VersionEngine: Send + Sync {
     /// VCS_REPO_INVALID when the path is not inside a repository, or the git found is too old.
     fn inspect(&self, path: &std::path::Path) -> Outcome<RepoFacts>;
@@ -235,6 +275,8 @@ pub trait VersionEngine: Send + Sync {
     fn probe(&self, worktree: &WorktreeBinding) -> Outcome<WorktreeProbe>;
     fn worktrees(&self, common_dir: &str) -> Outcome<Vec<WorktreeFacts>>;
     fn status(&self, worktree: &WorktreeBinding) -> Outcome<Status>;
+    /// Looks at the worktree and compares with what was seen before; without a `before` nothing is changed.
+    fn observe(&self, worktree: &WorktreeBinding, before: Option<&Observation>) -> Outcome<(Observation, Difference)>;
     /// A present index.lock that is not our own left-over: its path and age in seconds.
     fn index_lock(&self, worktree: &WorktreeBinding) -> Outcome<Option<(String, u64)>> {
         Ok(self.status(worktree)?.index_lock)

@@ -13,6 +13,7 @@ mod commit;
 mod config;
 mod diff;
 mod files;
+mod observe;
 mod operator;
 mod patch;
 mod quote;
@@ -33,7 +34,7 @@ use dcc_core::ids::Oid;
 use dcc_core::path::RepoPath;
 use dcc_core::plans::{CommitPlan, WorktreePlan};
 use dcc_core::ports::version::{
-    AheadBehind, CommitFacts, CommitIntent, CommitStamp, DiffSource, FileDiff, PreparedCommit, RepoFacts, Status, VersionEngine, WorktreeFacts, WorktreeProbe,
+    AheadBehind, CommitFacts, CommitIntent, CommitStamp, DiffSource, Difference, FileDiff, Observation, PreparedCommit, RepoFacts, Status, VersionEngine, WorktreeFacts, WorktreeProbe,
 };
 use dcc_core::workspace::{WorktreeBinding, unescape_path};
 
@@ -121,6 +122,9 @@ impl VersionEngine for GitCli {
     }
     fn status(&self, worktree: &WorktreeBinding) -> Outcome<Status> {
         self.status_of(worktree)
+    }
+    fn observe(&self, worktree: &WorktreeBinding, before: Option<&Observation>) -> Outcome<(Observation, Difference)> {
+        self.observe_worktree(worktree, before)
     }
     fn operation_in_progress(&self, worktree: &WorktreeBinding) -> Outcome<Option<String>> {
         self.operation(&self.open(worktree, Access::Read)?)

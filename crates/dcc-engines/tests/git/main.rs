@@ -4,6 +4,7 @@
 mod commits;
 mod files;
 mod hostile;
+mod observing;
 mod odd_paths;
 mod publishing;
 mod reads;
