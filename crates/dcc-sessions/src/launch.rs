@@ -7,6 +7,7 @@ use std::io::{Read, Write};
 use dcc_core::failure::Outcome;
 use dcc_core::ids::SessionId;
 use dcc_core::plans::SessionStartPlan;
+use dcc_core::ports::sessions::{SessionPlace, StartExtras};
 use dcc_core::session::{Posture, ProcessIdentity};
 
 /// How the main process of an agent ended.
@@ -23,8 +24,14 @@ pub trait AgentProcess: Send + Sync {
     /// Blocks until the main process is gone. Called by one thread, once.
     fn wait(&self) -> AgentExit;
     /// Ends the main process and everything it started: end of input, TERM, KILL. Returns when the tree is empty; may be
-    /// called more than once and after the main process has gone.
+    /// called more than once and after the main process has gone. A frozen tree is thawed first.
     fn kill_tree(&self) -> Outcome<()>;
+    /// Stops every process of the tree where it stands; returns when none of them runs.
+    fn freeze(&self) -> Outcome<()>;
+    /// Lets a stopped tree go on; does nothing to one that runs.
+    fn thaw(&self) -> Outcome<()>;
+    /// Where it lives, for commands that run beside it in the same profile; none when it is not confined.
+    fn place(&self) -> Option<SessionPlace>;
 }
 
 /// An agent just started, with its standard streams.
@@ -38,7 +45,8 @@ pub struct Launched {
 /// Starts agents and ends those that another instance left behind.
 pub trait Launcher: Send + Sync {
     /// HSK-404-AGENT when the program is missing, HSK-503-SANDBOX-UNAVAILABLE when it could not be confined.
-    fn launch(&self, plan: &SessionStartPlan, session_id: SessionId) -> Outcome<Launched>;
+    /// The extras open what they name beside what the plan opens.
+    fn launch(&self, plan: &SessionStartPlan, extras: &StartExtras, session_id: SessionId) -> Outcome<Launched>;
     /// Ends the process and its tree if pid and start time still name it; true when something was ended.
     fn reap(&self, process: &ProcessIdentity) -> bool;
 }

@@ -283,6 +283,7 @@ fn traits_of(name: &str, config: Option<&AgentConfig>) -> AgentTraits {
         ask_mode: own_mode.or_else(|| entry.and_then(|e| e.ask_mode).map(str::to_owned)),
         read_files: offers(FileCap::Read),
         write_files: offers(FileCap::Write),
+        ..AgentTraits::default()
     }
 }
 

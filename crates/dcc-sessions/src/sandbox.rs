@@ -5,7 +5,7 @@
 
 use std::ffi::OsString;
 use std::fs::DirBuilder;
-use std::os::unix::ffi::OsStringExt as _;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,8 +13,9 @@ use std::sync::Arc;
 use dcc_core::failure::{Code, Failure, Outcome};
 use dcc_core::ids::SessionId;
 use dcc_core::plans::SessionStartPlan;
+use dcc_core::ports::sessions::{SessionPlace, StartExtras};
 use dcc_core::session::{Posture, ProcessIdentity};
-use dcc_core::workspace::unescape_path;
+use dcc_core::workspace::{escape_path, unescape_path};
 use dcc_engines::sandbox::{LandlockSandbox, SandboxedChild, Spec, reap, spawn};
 
 use crate::launch::{AgentExit, AgentProcess, Launched, Launcher};
@@ -51,7 +52,7 @@ fn make_private(path: &Path) -> Outcome<()> {
 }
 
 impl Launcher for SandboxLauncher {
-    fn launch(&self, plan: &SessionStartPlan, session_id: SessionId) -> Outcome<Launched> {
+    fn launch(&self, plan: &SessionStartPlan, extras: &StartExtras, session_id: SessionId) -> Outcome<Launched> {
         let executable = PathBuf::from(OsString::from_vec(unescape_path(&plan.executable)));
         if !executable.is_file() {
             return Err(Failure::new(Code::NotFoundAgent, format!("the program {} of the agent {} is not there", executable.display(), plan.agent))
@@ -62,19 +63,33 @@ impl Launcher for SandboxLauncher {
         let temporary = Temporary(self.run_dir.join(format!("session-{session_id}")));
         make_private(&home)?;
         make_private(&temporary.0)?;
-        let spec = Spec::for_agent(plan, &temporary.0, &home, &format!("session-{session_id}"))?;
+        let opened = opened(plan, extras);
+        let spec = Spec::for_agent(&opened, &temporary.0, &home, &format!("session-{session_id}"))?;
         posture.notes.extend(spec.profile.notes.iter().cloned());
         let mut child = spawn(self.sandbox.host_command(), spec)?;
         let (Some(stdin), Some(stdout), Some(stderr)) = (child.stdin.take(), child.stdout.take(), child.stderr.take()) else {
             return Err(Failure::engine("the sandbox gave an agent without its standard streams"));
         };
-        let process = Box::new(SandboxedAgent { child, posture, _temporary: temporary });
+        let place = SessionPlace { home: escaped(&home), tmp: escaped(&temporary.0), read_paths: opened.read_paths };
+        let process = Box::new(SandboxedAgent { child, posture, place, _temporary: temporary });
         Ok(Launched { process, stdin: Box::new(stdin), stdout: Box::new(stdout), stderr: Box::new(stderr) })
     }
 
     fn reap(&self, process: &ProcessIdentity) -> bool {
         is_live(process) && reap(process)
     }
+}
+
+/// What the sandbox has to know: the plan, opened by what DCC itself adds.
+fn opened(plan: &SessionStartPlan, extras: &StartExtras) -> SessionStartPlan {
+    let mut opened = plan.clone();
+    opened.connect_ports.extend(extras.connect_ports.iter().filter(|port| !plan.connect_ports.contains(port)));
+    opened.read_paths.extend(extras.read_paths.iter().filter(|path| !plan.read_paths.contains(path)).cloned());
+    opened
+}
+
+fn escaped(path: &Path) -> String {
+    escape_path(path.as_os_str().as_bytes())
 }
 
 /// True while the pid names the process that was recorded.
@@ -99,6 +114,7 @@ struct SandboxedAgent {
     /// Dropped first: the tree is gone before its directory goes.
     child: SandboxedChild,
     posture: Posture,
+    place: SessionPlace,
     _temporary: Temporary,
 }
 
@@ -120,6 +136,15 @@ impl AgentProcess for SandboxedAgent {
             return Err(Failure::engine(format!("{} processes of the agent could not be ended", report.left)).hint("they hang in the kernel; look for them with ps"));
         }
         Ok(())
+    }
+    fn freeze(&self) -> Outcome<()> {
+        self.child.freeze()
+    }
+    fn thaw(&self) -> Outcome<()> {
+        self.child.thaw()
+    }
+    fn place(&self) -> Option<SessionPlace> {
+        Some(self.place.clone())
     }
 }
 

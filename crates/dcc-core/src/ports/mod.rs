@@ -5,6 +5,7 @@
 
 pub mod locus;
 pub mod recorder;
+pub mod reports;
 pub mod sandbox;
 pub mod search;
 pub mod sessions;
@@ -21,7 +22,7 @@ pub use recorder::{Appended, ArtifactStore, ChainHead, Checkpoint, EventFilter, 
 pub use sandbox::{RunReport, Sandbox};
 pub use search::{CodeHit, CodeQuery, CodeResults, CodeSearch};
 pub use sessions::{
-    AgentCatalogue, AgentReport, AgentSpec, BackendCapabilities, Driver, McpHandout, PermissionAnswer, PermissionAsk, SessionBackend, SessionHost, StartExtras, Steer, TerminalExit,
+    AgentCatalogue, AgentDoor, AgentReport, AgentSpec, BackendCapabilities, Driver, McpHandout, PermissionAnswer, PermissionAsk, SessionBackend, SessionHost, StartExtras, Steer, TerminalExit,
     TerminalOutput, TerminalSpec, ToolReport, WorktreeFiles,
 };
 pub use store::{JobFilter, Store, StoreHealth};

@@ -10,6 +10,10 @@ use crate::path::RepoPath;
 use crate::plans::{SessionStartPlan, TurnPlan};
 use crate::session::{Posture, ProcessIdentity};
 
+pub use super::reports::{
+    AgentCommand, AgentOption, AgentReport, Attachment, AttachmentSort, Observed, SideEffect, TokenUsage, ToolContent, ToolReport, ToolStatus,
+};
+
 /// How a message is to be delivered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -109,6 +113,17 @@ pub struct StartExtras {
     pub read_paths: Vec<String>,
 }
 
+/// How a session's processes are confined, for commands that run beside them in the same profile.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct SessionPlace {
+    /// HOME, escaped like every path of a plan.
+    pub home: String,
+    /// The session's own temporary directory.
+    pub tmp: String,
+    /// What it may read and run besides the system.
+    pub read_paths: Vec<String>,
+}
+
 /// A command that an agent asks to run in a terminal (ACP terminal/create).
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct TerminalSpec {
@@ -151,77 +166,6 @@ pub struct StartedAgent {
     pub resumed: bool,
 }
 
-/// How a tool call was known (SESSIONS 5).
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Observed {
-    Gated,
-    Reported,
-    Inferred,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum SideEffect {
-    Read,
-    Write,
-    Execute,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ToolStatus {
-    Requested,
-    Held,
-    Running,
-    Ok,
-    Error,
-    Denied,
-    Cancelled,
-    TimedOut,
-    Unknown,
-}
-
-/// A tool call as the agent reports it; started, progress or finished by status.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct ToolReport {
-    pub tool_call_id: String,
-    pub title: String,
-    /// ACP tool kind: read, edit, delete, move, search, execute, think, fetch, other.
-    pub kind: String,
-    pub side_effect: SideEffect,
-    pub status: ToolStatus,
-    /// Locations as given.
-    pub locations: Vec<String>,
-    /// Raw input and output as JSON, cut by the host.
-    pub raw_input: Option<serde_json::Value>,
-    pub raw_output: Option<serde_json::Value>,
-}
-
-/// What an agent says or does, in order. The host journals each before it returns.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-#[serde(tag = "report", rename_all = "snake_case")]
-pub enum AgentReport {
-    /// A whole message; chunks are joined by the backend at the next boundary.
-    Message { text: String },
-    /// The agent's reasoning, when it shows any.
-    Thought { text: String },
-    Plan { entries: Vec<(String, String)> },
-    Tool(ToolReport),
-    /// Context fill in tokens; never summed (fact 8).
-    Usage { used: u64, size: u64, cost: Option<String> },
-    /// Anything else, counted and kept: its kind.
-    Other { kind: String },
-    /// A line that is not the protocol; the session goes on.
-    Noise { sample: String },
-    /// The turn ended: ACP stop reason.
-    TurnEnded { turn: JobId, stop_reason: String },
-    /// The turn failed: the agent answered with an error.
-    TurnFailed { turn: JobId, failure: Failure },
-    /// The process is gone and its tree is empty.
-    Exited { exit_code: Option<i32>, stderr_head: String },
-}
-
 /// A permission request, before DCC judges it.
 #[derive(Clone, PartialEq, Debug)]
 pub struct PermissionAsk {
@@ -233,6 +177,10 @@ pub struct PermissionAsk {
     pub command: Option<String>,
     /// (path, old text, new text) of the diffs it shows.
     pub diffs: Vec<(String, Option<String>, String)>,
+    /// The input as the agent gave it, as JSON.
+    pub input: Option<String>,
+    /// Text that it shows: a claim.
+    pub texts: Vec<String>,
     pub raw_sha256: Sha256Hex,
     /// False when the request offers no allow_once.
     pub can_allow: bool,
@@ -300,6 +248,16 @@ fn no_terminals() -> Failure {
     Failure::new(crate::failure::Code::NotBuilt, "terminals are not offered here")
 }
 
+/// The way back to DCC that a server gives to the agents of its sessions. Without a server there is none, and agents
+/// start without it.
+pub trait AgentDoor: Send + Sync {
+    /// A fresh token for this session, in the environment of an MCP server that the agent starts; an earlier token of the
+    /// session is void from here on.
+    fn hand_out(&self, session_id: SessionId) -> Outcome<StartExtras>;
+    /// The session's token is void; nothing happens when it has none.
+    fn revoke(&self, session_id: SessionId);
+}
+
 /// Drives agent processes. One backend for each protocol; ACP version 1 is the first.
 pub trait SessionBackend: Send + Sync {
     /// Starts the process in its sandbox, initialises, opens a session, sets the asking mode. Returns when it can take a
@@ -313,6 +271,10 @@ pub trait SessionBackend: Send + Sync {
     /// Ends the turn only: pending requests answered `cancelled`, then session/cancel.
     fn cancel_turn(&self, session_id: SessionId) -> Outcome<()>;
     fn live(&self) -> Vec<SessionId>;
+    /// How the processes of a live session are confined; none when it has none.
+    fn place(&self, _session_id: SessionId) -> Option<SessionPlace> {
+        None
+    }
     /// Stops every process of the session's tree where it stands (at most `limits::FREEZE_MS_MAX`; the caller thaws).
     fn freeze(&self, session_id: SessionId) -> Outcome<()>;
     /// Lets a frozen tree run again.

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use dcc_core::plain_diff::plain_diff;
 use dcc_core::plans::{AGENT_DIFF_BYTES_MAX, AskKind};
 use dcc_core::ports::PermissionAsk;
 use dcc_core::ports::sessions::SideEffect;
@@ -49,20 +50,4 @@ pub(super) fn judge(workspace: &Workspace, ask: &PermissionAsk) -> Value {
         "tool_call_id": cut_text(&ask.tool_call_id, 200), "kind": kind, "paths": paths.iter().take(100).collect::<Vec<_>>(), "foreign_paths": foreign.iter().take(20).collect::<Vec<_>>(),
         "command": ask.command.as_ref().map(|c| cut_text(c, 4000)), "diffs": diffs, "raw_sha256": ask.raw_sha256, "claim": cut_text(&ask.title, limits::LINE_BYTES_MAX),
     })
-}
-
-/// Lines taken away and added, without the common head and tail; enough for a preview, exact in what it shows.
-fn plain_diff(old: Option<&str>, new: &str) -> String {
-    let old: Vec<&str> = old.unwrap_or("").lines().collect();
-    let new: Vec<&str> = new.lines().collect();
-    let head = old.iter().zip(&new).take_while(|(a, b)| a == b).count();
-    let tail = old[head..].iter().rev().zip(new[head..].iter().rev()).take_while(|(a, b)| a == b).count();
-    let mut out = format!("@@ -{},{} +{},{} @@\n", head + 1, old.len() - head - tail, head + 1, new.len() - head - tail);
-    for line in &old[head..old.len() - tail] {
-        out.push_str(&format!("-{line}\n"));
-    }
-    for line in &new[head..new.len() - tail] {
-        out.push_str(&format!("+{line}\n"));
-    }
-    out
 }

@@ -4,9 +4,12 @@
 //!
 //! Threads of a session: reader, writer, standard error, supervisor, waiter, and one for each request that waits.
 
+mod content;
 mod live;
 mod modes;
+mod offers;
 mod pump;
+mod serve;
 mod start;
 mod tools;
 mod updates;
@@ -21,11 +24,12 @@ use dcc_core::gate::Cleared;
 use dcc_core::ids::{JobId, SessionId};
 use dcc_core::limits;
 use dcc_core::plans::{SessionStartPlan, TurnPlan};
-use dcc_core::ports::sessions::{SessionBackend, SessionHost, StartExtras, StartedAgent};
+use dcc_core::ports::sessions::{SessionBackend, SessionHost, SessionPlace, StartExtras, StartedAgent};
 use dcc_core::session::ProcessIdentity;
 
 use crate::launch::{Launched, Launcher};
 use live::Live;
+use start::Wanted;
 
 /// What DCC has to know of one agent beyond its command.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -37,11 +41,15 @@ pub struct AgentTraits {
     /// Offer fs/read_text_file and fs/write_text_file (fact 10: one agent cannot create files when reads are offered).
     pub read_files: bool,
     pub write_files: bool,
+    /// Offer terminals: its commands then run as governed jobs in the session's own profile.
+    pub terminals: bool,
+    /// The tokens in its answers to prompts count the whole conversation, not the turn.
+    pub tokens_over_conversation: bool,
 }
 
 impl Default for AgentTraits {
     fn default() -> Self {
-        Self { ask_mode: None, ask_mode_required: false, read_files: true, write_files: true }
+        Self { ask_mode: None, ask_mode_required: false, read_files: true, write_files: true, terminals: true, tokens_over_conversation: false }
     }
 }
 
@@ -92,9 +100,11 @@ impl AcpBackend {
     }
 
     /// Puts the agent on the list and starts its threads.
-    fn take_up(&self, session_id: SessionId, agent: &str, launched: Launched, host: Arc<dyn SessionHost>) -> Outcome<Arc<Live>> {
+    fn take_up(&self, session_id: SessionId, plan: &SessionStartPlan, extras: &StartExtras, launched: Launched, host: Arc<dyn SessionHost>) -> Outcome<Arc<Live>> {
         let Launched { process, stdin, stdout, stderr } = launched;
-        let live = Arc::new(Live::new(session_id, agent, host, process, self.options.cancel_grace));
+        let traits = self.options.agents.get(&plan.agent).cloned().unwrap_or_default();
+        let secrets = extras.mcp.iter().flat_map(|handout| handout.env.iter().map(|(_, value)| value.clone())).collect();
+        let live = Arc::new(Live::new(session_id, &plan.agent, traits, host, process, self.options.cancel_grace, secrets));
         if self.sessions().insert(session_id, Arc::clone(&live)).is_some() {
             // Two starts of one session at once are the runner's error; end both rather than lose one.
             live.process.kill_tree()?;
@@ -130,16 +140,16 @@ fn thread(name: &str, work: impl FnOnce() + Send + 'static) -> Outcome<()> {
 }
 
 impl SessionBackend for AcpBackend {
-    fn start(&self, session_id: SessionId, cleared: Cleared<SessionStartPlan>, _extras: StartExtras, host: Arc<dyn SessionHost>) -> Outcome<StartedAgent> {
+    fn start(&self, session_id: SessionId, cleared: Cleared<SessionStartPlan>, extras: StartExtras, host: Arc<dyn SessionHost>) -> Outcome<StartedAgent> {
         let plan = cleared.body();
         let cwd = start::cwd_of(&plan.cwd)?;
         if self.find(session_id).is_some() {
             return Err(Failure::new(Code::IllegalTransition, format!("an agent already runs for session {session_id}")));
         }
-        let launched = self.launcher.launch(plan, session_id)?;
-        let live = self.take_up(session_id, &plan.agent, launched, host)?;
-        let traits = self.options.agents.get(&plan.agent).cloned().unwrap_or_default();
-        start::open(&live, &cwd, &traits, self.options.start_timeout).map_err(|stopped| {
+        let launched = self.launcher.launch(plan, &extras, session_id)?;
+        let live = self.take_up(session_id, plan, &extras, launched, host)?;
+        let wanted = Wanted { cwd: &cwd, resume: plan.resume.as_deref(), mcp: extras.mcp.as_ref(), timeout: self.options.start_timeout };
+        start::open(&live, &wanted).map_err(|stopped| {
             live.want_end(None);
             live.wait_finished();
             stopped.told(&live)
@@ -148,7 +158,7 @@ impl SessionBackend for AcpBackend {
 
     fn prompt(&self, turn: JobId, cleared: Cleared<TurnPlan>) -> Outcome<()> {
         let plan = cleared.body();
-        self.require(plan.session_id)?.begin_turn(turn, &plan.prompt)
+        self.require(plan.session_id)?.begin_turn(turn, &plan.texts())
     }
 
     fn stop(&self, session_id: SessionId) -> Outcome<()> {
@@ -157,22 +167,23 @@ impl SessionBackend for AcpBackend {
     }
 
     fn cancel_turn(&self, session_id: SessionId) -> Outcome<()> {
-        self.require(session_id)?.cancel_turn();
-        Ok(())
+        self.require(session_id)?.cancel_turn()
     }
 
     fn live(&self) -> Vec<SessionId> {
         self.sessions().keys().copied().collect()
     }
 
+    fn place(&self, session_id: SessionId) -> Option<SessionPlace> {
+        self.find(session_id)?.process.place()
+    }
+
     fn freeze(&self, session_id: SessionId) -> Outcome<()> {
-        self.require(session_id)?;
-        Err(Failure::new(Code::NotBuilt, "freezing an agent is not built yet"))
+        self.require(session_id)?.freeze()
     }
 
     fn thaw(&self, session_id: SessionId) -> Outcome<()> {
-        self.require(session_id)?;
-        Err(Failure::new(Code::NotBuilt, "freezing an agent is not built yet"))
+        self.require(session_id)?.thaw()
     }
 
     fn reap(&self, process: &ProcessIdentity) -> bool {

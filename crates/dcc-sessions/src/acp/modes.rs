@@ -29,21 +29,24 @@ pub struct Offered {
     pub modes: Vec<(String, String)>,
 }
 
-/// Modes in the answer to session/new: the older `modes`, else the configuration option of category `mode`.
-pub fn offered(new_session: &Value) -> Option<Offered> {
-    let modes = &new_session["modes"];
-    let listed = pairs(&modes["availableModes"], "id");
-    if let Some(current) = modes["currentModeId"].as_str()
-        && !listed.is_empty()
-    {
-        return Some(Offered { via: Via::SetMode, current: current.to_owned(), modes: listed });
-    }
-    mode_option(&new_session["configOptions"])
+/// The modes in the answer to session/new, load or resume, once for each way to set them. The newer spelling, a
+/// configuration option, comes first: an agent that gives both keeps the older one for clients that know no other.
+pub fn offered(session: &Value) -> Vec<Offered> {
+    mode_option(&session["configOptions"]).into_iter().chain(mode_list(&session["modes"])).collect()
 }
 
-/// The configuration option that stands for the mode.
+/// The older spelling: a list of modes.
+fn mode_list(modes: &Value) -> Option<Offered> {
+    let listed = pairs(&modes["availableModes"], "id");
+    let current = modes["currentModeId"].as_str()?;
+    (!listed.is_empty()).then(|| Offered { via: Via::SetMode, current: current.to_owned(), modes: listed })
+}
+
+/// The configuration option that stands for the mode: by its category, else by its id.
 pub fn mode_option(options: &Value) -> Option<Offered> {
-    let option = options.as_array()?.iter().find(|o| o["category"].as_str() == Some("mode") && o["type"].as_str() == Some("select"))?;
+    let selects = || options.as_array().into_iter().flatten().filter(|option| option["type"].as_str().is_none_or(|kind| kind == "select"));
+    let by = |key: &str| selects().find(|option| option[key].as_str() == Some("mode") && option["options"].is_array());
+    let option = by("category").or_else(|| by("id").filter(|option| option["category"].is_null()))?;
     let flat = pairs(&option["options"], "value");
     let grouped = option["options"].as_array()?.iter().flat_map(|group| pairs(&group["options"], "value"));
     Some(Offered {
@@ -84,27 +87,37 @@ mod tests {
     #[test]
     fn the_asking_mode_is_found() {
         let new = json!({"modes": {"currentModeId": "auto", "availableModes": [{"id": "auto", "name": "Auto"}, {"id": "m2", "name": "Ask"}]}});
-        let offered = offered(&new).unwrap();
-        assert_eq!(asking("a", &offered, None).unwrap(), "m2");
-        assert_eq!(asking("a", &offered, Some("auto")).unwrap(), "auto");
-        let failure = asking("a", &offered, Some("plan")).unwrap_err();
+        let offered = &offered(&new)[0];
+        assert_eq!(asking("a", offered, None).unwrap(), "m2");
+        assert_eq!(asking("a", offered, Some("auto")).unwrap(), "auto");
+        let failure = asking("a", offered, Some("plan")).unwrap_err();
         assert!(failure.code == Code::AgentFailed && failure.message.contains("auto, m2"));
     }
 
     #[test]
     fn no_asking_mode_is_a_refusal_and_no_modes_are_none() {
         let new = json!({"modes": {"currentModeId": "yolo", "availableModes": [{"id": "yolo", "name": "Yolo"}]}});
-        assert!(asking("a", &offered(&new).unwrap(), None).is_err());
-        assert_eq!(offered(&json!({"sessionId": "s"})), None);
-        assert_eq!(offered(&json!({"modes": null})), None);
+        assert!(asking("a", &offered(&new)[0], None).is_err());
+        assert!(offered(&json!({"sessionId": "s"})).is_empty() && offered(&json!({"modes": null, "configOptions": null})).is_empty());
     }
 
     #[test]
     fn a_configuration_option_can_be_the_mode() {
         let new = json!({"configOptions": [{"id": "model", "category": "model", "type": "select", "currentValue": "x", "options": []},
             {"id": "mode", "category": "mode", "type": "select", "currentValue": "auto", "options": [{"group": "g", "name": "G", "options": [{"value": "default", "name": "Default"}]}]}]});
-        let offered = offered(&new).unwrap();
+        let offered = &offered(&new)[0];
         assert_eq!(offered.via, Via::ConfigOption("mode".into()));
-        assert_eq!(asking("a", &offered, None).unwrap(), "default");
+        assert_eq!(asking("a", offered, None).unwrap(), "default");
+        let bare = json!([{"id": "mode", "currentValue": "a", "options": [{"value": "a", "name": "A"}]}]);
+        assert_eq!(mode_option(&bare).unwrap().current, "a");
+        assert_eq!(mode_option(&json!([{"id": "mode", "category": "other", "currentValue": "a", "options": []}])), None);
+    }
+
+    #[test]
+    fn both_spellings_are_both_ways() {
+        let new = json!({"modes": {"currentModeId": "a", "availableModes": [{"id": "a", "name": "A"}]},
+            "configOptions": [{"id": "mode", "category": "mode", "type": "select", "currentValue": "a", "options": [{"value": "a", "name": "A"}]}]});
+        let ways: Vec<Via> = offered(&new).into_iter().map(|offered| offered.via).collect();
+        assert_eq!(ways, [Via::ConfigOption("mode".into()), Via::SetMode]);
     }
 }

@@ -4,22 +4,22 @@
 //! the reader never waits for the agent to read; a request that may take long runs on a thread of its own, at most
 //! `SESSION_PENDING_MAX` permissions and as many file requests at once.
 
-use agent_client_protocol_schema::v1::{ReadTextFileRequest, WriteTextFileRequest};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::io::Read;
 use std::sync::Arc;
 
 use dcc_core::failure::{Code, Failure};
-use dcc_core::limits::AGENT_LINE_BYTES_MAX;
-use dcc_core::ports::sessions::{AgentReport, PermissionAnswer};
+use dcc_core::ports::sessions::{AgentReport, UsageStyle, Withdrawn};
 
-use super::live::{Admission, Live, Reply, RequestKind, cancelled};
-use super::tools::{self, Permission};
-use super::updates::{Meaning, Updates};
-use super::wire::{
-    Envelope, INTERNAL_ERROR, INVALID_PARAMS, INVALID_REQUEST, Line, LineReader, METHOD_NOT_FOUND, REQUEST_CANCELLED, answer, answer_error, answer_failure, shown,
-};
+use super::live::{Admission, Live, Reply, RequestKind, cancelled, not_taken};
+use super::serve::{self, Call};
+use super::tools;
+use super::updates::{self, Updates};
+use super::wire::{Envelope, INTERNAL_ERROR, INVALID_PARAMS, Line, LineReader, METHOD_NOT_FOUND, REQUEST_CANCELLED, answer, answer_error, shown};
+
+/// Updates that say how things stand: an agent that tells an earlier conversation again says the present with them.
+const OF_NOW: [&str; 5] = ["available_commands_update", "current_mode_update", "config_option_update", "session_info_update", "usage_update"];
 
 /// Reads until the agent's output ends.
 pub fn pump(live: &Arc<Live>, stdout: impl Read, line_bytes_max: usize) {
@@ -31,7 +31,7 @@ pub fn pump(live: &Arc<Live>, stdout: impl Read, line_bytes_max: usize) {
             Line::Text(bytes) => pump.line(bytes),
             Line::TooLong { bytes, head } => {
                 let sample = format!("a line of {bytes} bytes was skipped: {}", String::from_utf8_lossy(head));
-                pump.updates.noise(&sample, &mut pump.out);
+                pump.noise(&sample);
             }
         }
         pump.deliver();
@@ -69,14 +69,16 @@ impl Pump<'_> {
     }
 
     fn noise(&mut self, sample: &str) {
-        self.updates.noise(sample, &mut self.out);
+        self.updates.noise(&self.live.scrub(sample), &mut self.out);
     }
 
     fn line(&mut self, bytes: &[u8]) {
         let Ok(text) = std::str::from_utf8(bytes) else {
             return self.noise(&format!("not UTF-8: {}", String::from_utf8_lossy(&bytes[..bytes.len().min(200)])));
         };
-        let text = text.trim();
+        // Before anything of it is read: what was handed over in confidence comes back in no report.
+        let text = self.live.scrub(text.trim());
+        let text = text.as_ref();
         if text.is_empty() {
             return;
         }
@@ -105,6 +107,10 @@ impl Pump<'_> {
             Err(()) => self.updates.other("answer_nobody_waits_for", &mut self.out),
             Ok(Some((turn, reply))) => {
                 self.updates.boundary(&mut self.out);
+                if let Some(tokens) = reply.as_ref().ok().and_then(|result| updates::tokens(&result["usage"], self.live.traits.tokens_over_conversation)) {
+                    self.learn(UsageStyle::Tokens);
+                    self.out.push(AgentReport::Tokens { turn, tokens });
+                }
                 self.out.push(match reply {
                     Ok(result) => AgentReport::TurnEnded { turn, stop_reason: shown(result["stopReason"].as_str().unwrap_or("unknown"), 64) },
                     Err(error) => {
@@ -119,11 +125,7 @@ impl Pump<'_> {
     fn notification(&mut self, method: &str, params: &str, bytes: usize) {
         match method {
             "session/update" => match serde_json::from_str::<UpdateParams>(params) {
-                Ok(params) if self.live.own_session().is_none_or(|own| own == params.session_id) => {
-                    if let Meaning::Mode(mode) = self.updates.read(params.update, bytes, &mut self.out) {
-                        self.live.mode_changed(mode);
-                    }
-                }
+                Ok(params) if self.live.own_session().is_none_or(|own| own == params.session_id) => self.update(params.update, bytes),
                 Ok(_) => self.updates.other("session/update:other_session", &mut self.out),
                 Err(_) => self.updates.other("session/update:unreadable", &mut self.out),
             },
@@ -131,73 +133,75 @@ impl Pump<'_> {
                 Ok(params) => self.live.withdraw(params.request_id.get()),
                 Err(_) => self.updates.other("$/cancel_request:unreadable", &mut self.out),
             },
-            _ => self.updates.other(method, &mut self.out),
+            _ => match serde_json::from_str(params) {
+                Ok(value) => self.updates.kept(method, &value, &mut self.out),
+                Err(_) => self.updates.other(method, &mut self.out),
+            },
         }
+    }
+
+    fn update(&mut self, update: Value, bytes: usize) {
+        let is_of_now = update["sessionUpdate"].as_str().is_some_and(|sort| OF_NOW.contains(&sort));
+        if !is_of_now && self.live.is_replayed() {
+            return;
+        }
+        let meaning = self.updates.read(update, bytes, &mut self.out);
+        if let Some(mode) = &meaning.mode {
+            self.live.mode_changed(mode);
+        }
+        if let Some(model_id) = meaning.model
+            && self.live.model_changed(&model_id)
+        {
+            self.out.push(AgentReport::Model { model_id });
+        }
+        if meaning.tells_cost {
+            self.learn(UsageStyle::Cost);
+        }
+    }
+
+    /// What an agent tells of its consumption shows only when it tells it; cost says more than tokens.
+    fn learn(&mut self, usage: UsageStyle) {
+        let learned = self.live.learn(|known| {
+            if known.usage != UsageStyle::Cost {
+                known.usage = usage;
+            }
+        });
+        self.out.extend(learned.map(AgentReport::Capabilities));
     }
 
     fn request(&mut self, method: &str, id: &str, params: &str) {
         self.updates.boundary(&mut self.out);
-        match method {
-            "session/request_permission" => self.permission(id, params),
-            "fs/read_text_file" | "fs/write_text_file" => self.file(method, id, params),
-            _ => {
-                self.updates.other(&format!("request:{method}"), &mut self.out);
-                self.live.refuse(answer_error(id, METHOD_NOT_FOUND, &format!("{} is not offered", shown(method, 64))));
-            }
-        }
-    }
-
-    fn permission(&mut self, id: &str, params: &str) {
-        let withdrawn = match self.live.admit(id, RequestKind::Permission) {
+        let Some(kind) = serve::sort_of(method, &self.live.traits) else {
+            self.updates.other(&format!("request:{method}"), &mut self.out);
+            return self.live.refuse(answer_error(id, METHOD_NOT_FOUND, &format!("{} is not offered", shown(method, 64))));
+        };
+        let withdrawn = match self.live.admit(id, kind) {
             Admission::Taken(withdrawn) => withdrawn,
             Admission::Duplicate => return self.updates.other("request_id_used_twice", &mut self.out),
             Admission::TooMany => {
-                self.updates.other("permission:too_many_waiting", &mut self.out);
-                return self.live.refuse(answer(id, &cancelled()));
+                self.updates.other(&format!("{}:too_many_waiting", kind.word()), &mut self.out);
+                return self.live.refuse(not_taken(kind, id, INTERNAL_ERROR, "too many requests wait"));
             }
             Admission::NotNow => {
-                self.updates.other("permission:not_now", &mut self.out);
-                return self.live.refuse(answer(id, &cancelled()));
+                self.updates.other(&format!("{}:not_now", kind.word()), &mut self.out);
+                return self.live.refuse(not_taken(kind, id, REQUEST_CANCELLED, "the session is starting, being cancelled or ending"));
             }
         };
-        match tools::permission(params, self.live.own_session().as_deref(), &self.updates.tools, withdrawn) {
-            Ok(permission) => {
-                // Everything said before the question is recorded before it.
-                self.deliver();
-                self.work(id, answer(id, &cancelled()), move |live, id| answer(id, &decide(live, permission)));
-            }
-            Err(sentence) => {
-                self.noise(&sentence);
-                self.live.settle(id, answer_error(id, INVALID_PARAMS, &sentence));
-            }
+        // Everything said before the question is recorded before it.
+        self.deliver();
+        if kind == RequestKind::Permission {
+            return self.permission(id, params, withdrawn);
+        }
+        match Call::read(method, params) {
+            Ok(call) => self.work(id, answer_error(id, INTERNAL_ERROR, "no thread could be started"), move |live, id| call.answer(live, id)),
+            Err(sentence) => self.unreadable(id, &sentence),
         }
     }
 
-    fn file(&mut self, method: &str, id: &str, params: &str) {
-        match self.live.admit(id, RequestKind::File) {
-            Admission::Taken(_) => {}
-            Admission::Duplicate => return self.updates.other("request_id_used_twice", &mut self.out),
-            Admission::TooMany => {
-                self.updates.other("file:too_many_waiting", &mut self.out);
-                return self.live.refuse(answer_error(id, INTERNAL_ERROR, "too many file requests wait"));
-            }
-            Admission::NotNow => {
-                self.updates.other("file:not_now", &mut self.out);
-                return self.live.refuse(answer_error(id, REQUEST_CANCELLED, "the session is starting, being cancelled or ending"));
-            }
-        }
-        self.deliver();
-        let too_late = answer_error(id, INTERNAL_ERROR, "no thread could be started");
-        if method == "fs/read_text_file" {
-            match serde_json::from_str::<ReadTextFileRequest>(params) {
-                Ok(request) => self.work(id, too_late, move |live, id| read_file(live, id, &request)),
-                Err(e) => self.unreadable(id, &format!("{method}: {e}")),
-            }
-        } else {
-            match serde_json::from_str::<WriteTextFileRequest>(params) {
-                Ok(request) => self.work(id, too_late, move |live, id| write_file(live, id, &request)),
-                Err(e) => self.unreadable(id, &format!("{method}: {e}")),
-            }
+    fn permission(&mut self, id: &str, params: &str, withdrawn: Withdrawn) {
+        match tools::permission(params, self.live.own_session().as_deref(), &self.updates.tools, withdrawn) {
+            Ok(permission) => self.work(id, answer(id, &cancelled()), move |live, id| answer(id, &serve::decide(live, permission))),
+            Err(sentence) => self.unreadable(id, &sentence),
         }
     }
 
@@ -233,41 +237,5 @@ impl Drop for Worker {
         // A reply after withdrawal is dropped: the agent has had its answer.
         self.live.settle(&self.id, std::mem::take(&mut self.line));
         self.live.worker_ends();
-    }
-}
-
-/// Asks the host and puts its decision into the agent's words: the option of that kind, else `cancelled`.
-fn decide(live: &Live, permission: Permission) -> Value {
-    let answer = live.host.ask(live.session_id, permission.ask);
-    let option = match answer {
-        PermissionAnswer::AllowOnce => permission.allow,
-        PermissionAnswer::RejectOnce => permission.reject,
-        PermissionAnswer::Cancelled => None,
-    };
-    option.map_or_else(cancelled, |id| json!({"outcome": {"outcome": "selected", "optionId": id}}))
-}
-
-fn own(live: &Live, session_id: &str) -> Result<(), Failure> {
-    if live.own_session().as_deref() == Some(session_id) { Ok(()) } else { Err(Failure::invalid("the request names another session")) }
-}
-
-fn read_file(live: &Live, id: &str, request: &ReadTextFileRequest) -> Vec<u8> {
-    let Some(path) = request.path.to_str() else {
-        return answer_error(id, INVALID_REQUEST, "the path is not UTF-8");
-    };
-    match own(live, &request.session_id.0).and_then(|()| live.host.read_file(live.session_id, path, request.line, request.limit)) {
-        Ok(content) if content.len() > AGENT_LINE_BYTES_MAX => answer_error(id, INTERNAL_ERROR, "the file is too large: ask for a part of it with line and limit"),
-        Ok(content) => answer(id, &json!({"content": content})),
-        Err(failure) => answer_failure(id, &failure),
-    }
-}
-
-fn write_file(live: &Live, id: &str, request: &WriteTextFileRequest) -> Vec<u8> {
-    let Some(path) = request.path.to_str() else {
-        return answer_error(id, INVALID_REQUEST, "the path is not UTF-8");
-    };
-    match own(live, &request.session_id.0).and_then(|()| live.host.write_file(live.session_id, path, &request.content)) {
-        Ok(()) => answer(id, &json!({})),
-        Err(failure) => answer_failure(id, &failure),
     }
 }

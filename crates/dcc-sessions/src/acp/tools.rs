@@ -15,6 +15,7 @@ use dcc_core::ids::Sha256Hex;
 use dcc_core::limits::LINE_BYTES_MAX;
 use dcc_core::ports::sessions::{PermissionAsk, SideEffect, ToolReport, ToolStatus, Withdrawn};
 
+use super::content;
 use super::wire::shown;
 
 /// Open tool calls an agent can have; real ones have a few.
@@ -24,7 +25,10 @@ const KNOWN_BYTES_MAX: usize = 32 * 1024 * 1024;
 const NAMED_PATHS_MAX: usize = 200;
 /// Fields of a raw input in which agents name a path.
 const PATH_FIELDS: [&str; 8] = ["path", "file_path", "filePath", "abs_path", "absolute_path", "target_file", "notebook_path", "filepath"];
-const COMMAND_FIELDS: [&str; 3] = ["command", "cmd", "argv"];
+const COMMAND_FIELDS: [&str; 4] = ["command", "cmd", "argv", "shell_command"];
+/// An input and a text that a request shows.
+const SHOWN_CHARS_MAX: usize = 4_000;
+const SHOWN_TEXTS_MAX: usize = 8;
 
 struct Known {
     fields: ToolCallUpdateFields,
@@ -45,8 +49,9 @@ impl Tools {
         let id = update.tool_call_id.0.to_string();
         let known = self.forget(&id);
         let size = bytes + known.as_ref().map_or(0, |k| k.bytes);
+        let fresh = serde_json::to_value(&update.fields.content).unwrap_or_default();
         let fields = joined(known.map(|k| k.fields), update.fields);
-        let report = report(&id, &fields);
+        let report = ToolReport { content: content::parts(&fresh, fields.raw_output.is_some()), ..report(&id, &fields) };
         if !matches!(fields.status, Some(ToolCallStatus::Completed | ToolCallStatus::Failed)) {
             self.keep(id, fields, size);
         }
@@ -102,6 +107,7 @@ fn report(id: &str, fields: &ToolCallUpdateFields) -> ToolReport {
         locations: locations(fields),
         raw_input: fields.raw_input.clone(),
         raw_output: fields.raw_output.clone().or_else(|| text_output(fields)),
+        content: Vec::new(),
     }
 }
 
@@ -111,14 +117,12 @@ fn title(fields: &ToolCallUpdateFields) -> String {
 
 /// Agents that give no raw output show it as content.
 fn text_output(fields: &ToolCallUpdateFields) -> Option<Value> {
-    let texts: Vec<Value> = fields
-        .content
-        .iter()
-        .flatten()
-        .filter_map(|content| serde_json::to_value(content).ok())
-        .filter_map(|content| content["content"]["text"].as_str().map(|text| Value::String(text.to_owned())))
-        .collect();
-    (!texts.is_empty()).then_some(Value::Array(texts))
+    let texts = texts(fields);
+    (!texts.is_empty()).then(|| Value::Array(texts.into_iter().map(Value::String).collect()))
+}
+
+fn texts(fields: &ToolCallUpdateFields) -> Vec<String> {
+    content::texts(&serde_json::to_value(&fields.content).unwrap_or_default())
 }
 
 /// The protocol's word for a kind.
@@ -160,13 +164,17 @@ fn locations(fields: &ToolCallUpdateFields) -> Vec<String> {
     paths
 }
 
-/// The command a raw input shows, as given; a list is shown word by word, quoted where a word needs it.
+/// The command a raw input shows, as given; words are shown one by one, quoted where a word needs it.
 fn command(fields: &ToolCallUpdateFields) -> Option<String> {
     let input = fields.raw_input.as_ref()?;
     let found = COMMAND_FIELDS.iter().map(|field| &input[*field]).find(|value| value.is_string() || value.is_array())?;
+    let words = |list: &[Value]| -> Vec<String> { list.iter().map(|word| word.as_str().map_or_else(|| word.to_string(), quoted)).collect() };
     match found {
-        Value::String(text) => Some(text.clone()),
-        Value::Array(words) => Some(words.iter().map(|word| word.as_str().map_or_else(|| word.to_string(), quoted)).collect::<Vec<_>>().join(" ")),
+        Value::String(text) => match input["args"].as_array() {
+            Some(args) if !args.is_empty() => Some(std::iter::once(quoted(text)).chain(words(args)).collect::<Vec<_>>().join(" ")),
+            _ => Some(text.clone()),
+        },
+        Value::Array(list) => Some(words(list).join(" ")),
         _ => None,
     }
 }
@@ -226,6 +234,8 @@ pub fn permission(raw: &str, own_session: Option<&str>, tools: &Tools, withdrawn
         locations: locations(&fields),
         command: command(&fields),
         diffs: diffs(&fields),
+        input: fields.raw_input.as_ref().map(|input| shown(&input.to_string(), SHOWN_CHARS_MAX)),
+        texts: texts(&fields).iter().take(SHOWN_TEXTS_MAX).map(|text| shown(text, SHOWN_CHARS_MAX)).collect(),
         raw_sha256: Sha256Hex::of(raw.as_bytes()),
         can_allow: allow.is_some(),
         withdrawn,
@@ -284,6 +294,7 @@ mod tests {
         let known = permission(&request(&options), Some("s"), &tools, Withdrawn::default()).unwrap();
         assert_eq!(known.ask.kind.as_deref(), Some("execute"));
         assert_eq!(known.ask.command.as_deref(), Some("bash -lc 'a b'"));
+        assert_eq!(known.ask.input.as_deref(), Some(r#"{"command":["bash","-lc","a b"]}"#));
         assert_eq!(known.ask.raw_sha256, Sha256Hex::of(request(&options).as_bytes()));
     }
 
@@ -300,6 +311,28 @@ mod tests {
         let double = take(json!([{"optionId": "a", "name": "Once", "kind": "allow_once"}, {"optionId": "a", "name": "Always", "kind": "allow_always"}]));
         assert!(!double.ask.can_allow);
         assert!(permission(&request(&json!([])), Some("other"), &tools, Withdrawn::default()).is_err());
+    }
+
+    #[test]
+    fn a_request_shows_what_the_agent_shows() {
+        let tools = Tools::default();
+        let asked = |call: Value| permission(&json!({"sessionId": "s", "toolCall": call}).to_string(), Some("s"), &tools, Withdrawn::default()).unwrap().ask;
+        let fetch = asked(json!({"toolCallId": "t", "kind": "fetch", "rawInput": {"url": "https://a.invalid"}, "content": [{"type": "content", "content": {"type": "text", "text": "why"}}]}));
+        assert_eq!((fetch.input.as_deref(), fetch.texts), (Some(r#"{"url":"https://a.invalid"}"#), vec!["why".to_owned()]));
+        let split = asked(json!({"toolCallId": "t", "kind": "execute", "rawInput": {"command": "git", "args": ["log", "-n 1"]}}));
+        assert_eq!(split.command.as_deref(), Some("git log '-n 1'"));
+    }
+
+    #[test]
+    fn only_the_content_of_this_update_is_told() {
+        let mut tools = Tools::default();
+        let diff = json!([{"type": "diff", "path": "/w/a", "newText": "x"}, {"type": "content", "content": {"type": "text", "text": "seen"}}]);
+        let first = tools.update(update(&json!({"toolCallId": "t", "kind": "edit", "content": diff})), 1);
+        assert_eq!((first.content.len(), first.raw_output), (1, Some(json!(["seen"]))));
+        let second = tools.update(update(&json!({"toolCallId": "t", "status": "in_progress"})), 1);
+        assert!(second.content.is_empty());
+        let last = tools.update(update(&json!({"toolCallId": "t", "status": "completed", "rawOutput": {"ok": 1}, "content": diff})), 1);
+        assert_eq!((last.content.len(), last.raw_output), (2, Some(json!({"ok": 1}))));
     }
 
     #[test]

@@ -2,14 +2,18 @@
 //!
 //! Authority: ephemeral. Invariants: reports keep the order of the lines; a message is held for at most
 //! [`MESSAGE_CHARS_MAX`] characters; noise and unknown updates are reported at first one by one, later at each doubling,
-//! so that a flood cannot fill the record.
+//! so that a flood cannot fill the record; what says how things stand (plan, commands, mode, settings, usage, title) is
+//! reported when it changes.
 
-use agent_client_protocol_schema::v1::{ContentBlock, ContentChunk, CurrentModeUpdate, Plan, ToolCallUpdate, UsageUpdate};
+use agent_client_protocol_schema::v1::{AvailableCommand, AvailableCommandsUpdate, CurrentModeUpdate, Plan, ToolCallUpdate};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use std::collections::HashMap;
 
-use dcc_core::ports::sessions::AgentReport;
+use dcc_core::ports::sessions::{AgentCommand, AgentReport, TokenUsage};
 
+use super::content::{self, Block};
+use super::offers;
 use super::tools::Tools;
 use super::wire::shown;
 
@@ -18,6 +22,11 @@ pub const MESSAGE_CHARS_MAX: usize = 4_096;
 /// Reports of one sort that pass before only doublings are told.
 const PLAIN_REPORTS_MAX: u64 = 32;
 const PLAN_ENTRIES_MAX: usize = 200;
+const COMMANDS_MAX: usize = 200;
+/// Attachments of one session: each is an artifact on the disk.
+const ATTACHMENTS_MAX: usize = 1_000;
+/// The text of something that is not understood.
+const RAW_BYTES_MAX: usize = 16 * 1024;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Voice {
@@ -94,23 +103,30 @@ pub struct Updates {
     pub tools: Tools,
     noise: Limiter,
     other: Limiter,
+    attachments: usize,
+    /// The last report of each sort that says how things stand: told again only when it differs.
+    told: HashMap<&'static str, AgentReport>,
 }
 
 /// What an update means beside its reports.
-#[derive(PartialEq, Eq, Debug)]
-pub enum Meaning {
-    Plain,
+#[derive(PartialEq, Eq, Debug, Default)]
+pub struct Meaning {
     /// The agent is in this mode now.
-    Mode(String),
+    pub mode: Option<String>,
+    /// It uses this model now.
+    pub model: Option<String>,
+    /// It tells what it costs.
+    pub tells_cost: bool,
 }
 
 impl Updates {
     /// Reads one update of the own session; `bytes` is the size of its line.
     pub fn read(&mut self, update: Value, bytes: usize, out: &mut Vec<AgentReport>) -> Meaning {
         let tag = update["sessionUpdate"].as_str().unwrap_or("without_name").to_owned();
+        let mut meaning = Meaning::default();
         match tag.as_str() {
-            "agent_message_chunk" => self.chunk(Voice::Message, update, &tag, out),
-            "agent_thought_chunk" => self.chunk(Voice::Thought, update, &tag, out),
+            "agent_message_chunk" => self.chunk(Voice::Message, &update, &tag, out),
+            "agent_thought_chunk" => self.chunk(Voice::Thought, &update, &tag, out),
             "tool_call" | "tool_call_update" => {
                 // A tool_call is a tool_call_update with more fields present; read so, a missing kind stays missing.
                 if let Some(update) = self.typed::<ToolCallUpdate>(update, &tag, out) {
@@ -120,29 +136,65 @@ impl Updates {
             }
             "plan" => {
                 if let Some(plan) = self.typed::<Plan>(update, &tag, out) {
-                    out.push(AgentReport::Plan { entries: entries(&plan) });
+                    self.standing("plan", AgentReport::Plan { entries: entries(&plan) }, out);
                 }
             }
-            "usage_update" => {
-                if let Some(usage) = self.typed::<UsageUpdate>(update, &tag, out) {
-                    let cost = usage.cost.as_ref().map(|c| format!("{} {}", c.amount, shown(&c.currency, 16)));
-                    out.push(AgentReport::Usage { used: usage.used, size: usage.size, cost });
+            "usage_update" => self.usage(&update, &tag, &mut meaning, out),
+            "available_commands_update" => {
+                if let Some(list) = self.typed::<AvailableCommandsUpdate>(update, &tag, out) {
+                    self.standing("commands", AgentReport::Commands { commands: commands(&list) }, out);
                 }
             }
             "current_mode_update" => {
                 if let Some(mode) = self.typed::<CurrentModeUpdate>(update, &tag, out) {
-                    self.other(&tag, out);
-                    return Meaning::Mode(mode.current_mode_id.0.to_string());
+                    let mode_id = mode.current_mode_id.0.to_string();
+                    self.standing("mode", AgentReport::Mode { mode_id: shown(&mode_id, 120) }, out);
+                    meaning.mode = Some(mode_id);
                 }
             }
-            "config_option_update" => {
-                let mode = super::modes::mode_option(&update["configOptions"]).map(|option| option.current);
-                self.other(&tag, out);
-                return mode.map_or(Meaning::Plain, Meaning::Mode);
+            "config_option_update" => self.settings(&update["configOptions"], &mut meaning, out),
+            "session_info_update" => {
+                self.joiner.flush(out);
+                if let Some(title) = update["title"].as_str() {
+                    self.standing("title", AgentReport::Title { title: shown(title, 300) }, out);
+                }
             }
-            _ => self.other(&tag, out),
+            _ => self.kept(&tag, &update, out),
         }
-        Meaning::Plain
+        meaning
+    }
+
+    /// Context fill and cost. Agents leave out the size, or the cost, or give either as another sort of number.
+    fn usage(&mut self, update: &Value, tag: &str, meaning: &mut Meaning, out: &mut Vec<AgentReport>) {
+        self.joiner.flush(out);
+        let Some(used) = whole(&update["used"]) else {
+            return self.kept(&format!("{tag}:unreadable"), update, out);
+        };
+        let cost = &update["cost"];
+        let amount = cost["amount"].as_f64().filter(|amount| amount.is_finite() && *amount >= 0.0);
+        let cost = amount.map(|amount| format!("{} {}", decimal(amount), shown(cost["currency"].as_str().unwrap_or("USD"), 16)));
+        meaning.tells_cost = cost.is_some();
+        self.standing("usage", AgentReport::Usage { used, size: whole(&update["size"]).unwrap_or_default(), cost }, out);
+    }
+
+    fn settings(&mut self, list: &Value, meaning: &mut Meaning, out: &mut Vec<AgentReport>) {
+        self.joiner.flush(out);
+        let options = offers::options(list);
+        meaning.mode = super::modes::mode_option(list).map(|option| option.current);
+        meaning.model = offers::model_of(&options);
+        if let Some(mode_id) = meaning.mode.clone() {
+            self.standing("mode", AgentReport::Mode { mode_id: shown(&mode_id, 120) }, out);
+        }
+        self.standing("options", AgentReport::Options { options }, out);
+    }
+
+    /// Tells how things stand, when they stand differently.
+    fn standing(&mut self, sort: &'static str, report: AgentReport, out: &mut Vec<AgentReport>) {
+        self.joiner.flush(out);
+        if self.told.get(sort) != Some(&report) {
+            self.told.insert(sort, report.clone());
+            out.push(report);
+        }
     }
 
     /// Ends the message that is being joined.
@@ -150,12 +202,22 @@ impl Updates {
         self.joiner.flush(out);
     }
 
-    /// Something kept by its kind only.
+    /// Something counted by its kind only.
     pub fn other(&mut self, kind: &str, out: &mut Vec<AgentReport>) {
+        self.note(kind, || None, out);
+    }
+
+    /// Something that is not understood: counted by its kind, its text kept where it is small.
+    pub fn kept(&mut self, kind: &str, value: &Value, out: &mut Vec<AgentReport>) {
+        self.note(kind, || Some(value.to_string()), out);
+    }
+
+    fn note(&mut self, kind: &str, raw: impl FnOnce() -> Option<String>, out: &mut Vec<AgentReport>) {
         self.joiner.flush(out);
         if let Some(seen) = self.other.admit() {
             let kind = word(kind);
-            out.push(AgentReport::Other { kind: if seen > PLAIN_REPORTS_MAX { format!("{kind} ({seen} such so far)") } else { kind } });
+            let raw = raw().filter(|raw| raw.len() <= RAW_BYTES_MAX);
+            out.push(AgentReport::Other { kind: if seen > PLAIN_REPORTS_MAX { format!("{kind} ({seen} such so far)") } else { kind }, raw });
         }
     }
 
@@ -167,25 +229,68 @@ impl Updates {
         }
     }
 
-    fn chunk(&mut self, voice: Voice, update: Value, tag: &str, out: &mut Vec<AgentReport>) {
+    fn chunk(&mut self, voice: Voice, update: &Value, tag: &str, out: &mut Vec<AgentReport>) {
         // The other voice, or no text, ends the message; so does an update that cannot be read.
-        let Ok(chunk) = serde_json::from_value::<ContentChunk>(update) else {
-            return self.other(&format!("{tag}:unreadable"), out);
-        };
-        match &chunk.content {
-            ContentBlock::Text(text) => self.joiner.push(voice, chunk.message_id.map(|id| id.0.to_string()), &text.text, out),
-            _ => self.other(&format!("{tag}:not_text"), out),
+        match content::block(&update["content"]) {
+            Block::Text(text) => self.joiner.push(voice, update["messageId"].as_str().map(str::to_owned), &text, out),
+            Block::Attachment(attachment) if self.attachments < ATTACHMENTS_MAX => {
+                self.attachments += 1;
+                self.joiner.flush(out);
+                out.push(AgentReport::Attachment(attachment));
+            }
+            Block::Attachment(_) => self.other(&format!("{tag}:too_many_attachments"), out),
+            Block::Unknown(kind) => self.kept(&format!("{tag}:{kind}"), update, out),
         }
     }
 
     fn typed<T: DeserializeOwned>(&mut self, update: Value, tag: &str, out: &mut Vec<AgentReport>) -> Option<T> {
         self.joiner.flush(out);
-        let read = serde_json::from_value(update).ok();
-        if read.is_none() {
-            self.other(&format!("{tag}:unreadable"), out);
+        match T::deserialize(&update) {
+            Ok(read) => Some(read),
+            Err(_) => {
+                self.kept(&format!("{tag}:unreadable"), &update, out);
+                None
+            }
         }
-        read
     }
+}
+
+/// A count that may have been written as a fraction.
+fn whole(value: &Value) -> Option<u64> {
+    value.as_u64().or_else(|| value.as_f64().filter(|number| *number >= 0.0 && *number < 1e15).map(|number| number as u64))
+}
+
+/// An amount without the noise of its last digits.
+fn decimal(amount: f64) -> String {
+    let text = format!("{amount:.6}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+/// The tokens that an answer to a prompt names, in the spelling of the protocol's draft, which leaves open whether the turn
+/// or the conversation is counted.
+pub fn tokens(usage: &Value, over_conversation: bool) -> Option<TokenUsage> {
+    let count = |key: &str| whole(&usage[key]);
+    let (input, output) = (count("inputTokens"), count("outputTokens"));
+    if input.is_none() && output.is_none() {
+        return None;
+    }
+    let (input, output) = (input.unwrap_or_default(), output.unwrap_or_default());
+    let optional = |key: &str| count(key).unwrap_or_default();
+    Some(TokenUsage {
+        total: count("totalTokens").unwrap_or(input + output),
+        input,
+        output,
+        thought: optional("thoughtTokens"),
+        cached_read: optional("cachedReadTokens"),
+        cached_write: optional("cachedWriteTokens"),
+        over_conversation,
+    })
+}
+
+fn commands(list: &AvailableCommandsUpdate) -> Vec<AgentCommand> {
+    let hint = |command: &AvailableCommand| serde_json::to_value(&command.input).ok()?["hint"].as_str().map(|hint| shown(hint, 120));
+    let one = |command: &AvailableCommand| AgentCommand { name: shown(&command.name, 64), description: shown(&command.description, 300), hint: hint(command) };
+    list.available_commands.iter().take(COMMANDS_MAX).map(one).collect()
 }
 
 fn entries(plan: &Plan) -> Vec<(String, String)> {
@@ -256,20 +361,60 @@ mod tests {
     #[test]
     fn unknown_and_broken_updates_are_counted_not_fatal() {
         let mut updates = Updates::default();
-        assert_eq!(read(&mut updates, json!({"sessionUpdate": "new <thing>"})), [AgentReport::Other { kind: "newthing".into() }]);
+        let novelty = json!({"sessionUpdate": "new <thing>", "x": [1]});
+        assert_eq!(read(&mut updates, novelty.clone()), [AgentReport::Other { kind: "newthing".into(), raw: Some(novelty.to_string()) }]);
+        let large = json!({"sessionUpdate": "large", "x": "x".repeat(RAW_BYTES_MAX)});
+        assert_eq!(read(&mut updates, large), [AgentReport::Other { kind: "large".into(), raw: None }]);
         assert_eq!(read(&mut updates, json!({"sessionUpdate": "plan", "entries": 3})).len(), 1);
-        assert_eq!(read(&mut updates, json!([1])), [AgentReport::Other { kind: "without_name".into() }]);
+        assert!(matches!(&read(&mut updates, json!([1]))[..], [AgentReport::Other { kind, .. }] if kind == "without_name"));
         let told: usize = (0..100_000).map(|_| read(&mut updates, json!({"sessionUpdate": "x"})).len()).sum();
         assert!(told < 60, "{told}");
     }
 
     #[test]
-    fn modes_and_usage_are_read() {
+    fn modes_settings_and_models_are_read() {
         let mut updates = Updates::default();
         let mut out = Vec::new();
         let meaning = updates.read(json!({"sessionUpdate": "current_mode_update", "currentModeId": "yolo"}), 1, &mut out);
-        assert_eq!(meaning, Meaning::Mode("yolo".into()));
-        let usage = json!({"sessionUpdate": "usage_update", "used": 5, "size": 10, "cost": {"amount": 0.25, "currency": "USD"}});
-        assert_eq!(read(&mut updates, usage), [AgentReport::Usage { used: 5, size: 10, cost: Some("0.25 USD".into()) }]);
+        assert_eq!((meaning.mode.as_deref(), out.pop()), (Some("yolo"), Some(AgentReport::Mode { mode_id: "yolo".into() })));
+        let options = json!([
+            {"id": "mode", "name": "Mode", "category": "mode", "type": "select", "currentValue": "ask", "options": [{"value": "ask", "name": "Ask"}]},
+            {"id": "model", "name": "Model", "category": "model", "type": "select", "currentValue": "m-1", "options": [{"value": "m-1", "name": "One"}]}]);
+        let meaning = updates.read(json!({"sessionUpdate": "config_option_update", "configOptions": options}), 1, &mut out);
+        assert_eq!((meaning.mode.as_deref(), meaning.model.as_deref()), (Some("ask"), Some("m-1")));
+        assert!(matches!(&out[..], [AgentReport::Mode { .. }, AgentReport::Options { options }] if options.len() == 2), "{out:?}");
+    }
+
+    #[test]
+    fn usage_of_every_spelling_is_read() {
+        let mut updates = Updates::default();
+        let usage = |used: Value, size: Value, cost: Value| json!({"sessionUpdate": "usage_update", "used": used, "size": size, "cost": cost});
+        let told = |used, size, cost: Option<&str>| vec![AgentReport::Usage { used, size, cost: cost.map(str::to_owned) }];
+        assert_eq!(read(&mut updates, usage(json!(5), json!(10), json!({"amount": 0.25, "currency": "USD"}))), told(5, 10, Some("0.25 USD")));
+        assert_eq!(read(&mut updates, usage(json!(3), json!(10), Value::Null)), told(3, 10, None), "the fill may fall");
+        assert_eq!(read(&mut updates, usage(json!(4.0), Value::Null, json!({"amount": 1, "currency": "EUR"}))), told(4, 0, Some("1 EUR")));
+        assert_eq!(read(&mut updates, usage(json!(4), json!(9), json!({"amount": 0.1 + 0.2, "currency": "USD"}))), told(4, 9, Some("0.3 USD")));
+        assert_eq!(read(&mut updates, usage(json!(5), json!(9), json!({"amount": -1, "currency": "USD"}))), told(5, 9, None));
+        assert!(matches!(&read(&mut updates, usage(json!("many"), json!(1), Value::Null))[..], [AgentReport::Other { raw: Some(_), .. }]));
+        let turn = tokens(&json!({"totalTokens": 9, "inputTokens": 5, "outputTokens": 4, "thoughtTokens": null, "cachedReadTokens": 2}), false).unwrap();
+        assert_eq!((turn.total, turn.input, turn.output, turn.thought, turn.cached_read), (9, 5, 4, 0, 2));
+        assert!(tokens(&Value::Null, false).is_none() && tokens(&json!({"inputTokens": "x"}), false).is_none());
+    }
+
+    #[test]
+    fn commands_titles_and_pictures_are_told() {
+        let mut updates = Updates::default();
+        let list = json!({"sessionUpdate": "available_commands_update", "availableCommands": [
+            {"name": "plan", "description": "Makes a plan", "input": {"hint": "what for"}}, {"name": "bad"}, {"name": "go", "description": "Goes", "input": null}]});
+        let [AgentReport::Commands { commands }] = &read(&mut updates, list.clone())[..] else { panic!() };
+        assert_eq!((commands.len(), commands[0].hint.as_deref(), commands[1].hint.as_deref()), (2, Some("what for"), None));
+        assert!(read(&mut updates, list).is_empty(), "the same again is no news");
+        assert_eq!(read(&mut updates, json!({"sessionUpdate": "session_info_update", "title": "T"})), [AgentReport::Title { title: "T".into() }]);
+        assert!(read(&mut updates, chunk("agent_message_chunk", "see ")).is_empty());
+        let picture = json!({"sessionUpdate": "agent_message_chunk", "content": {"type": "image", "data": "AQID", "mimeType": "image/png"}});
+        let out = read(&mut updates, picture);
+        assert!(matches!(&out[..], [AgentReport::Message { text }, AgentReport::Attachment(_)] if text == "see "), "{out:?}");
+        let odd = read(&mut updates, json!({"sessionUpdate": "agent_message_chunk", "content": {"type": "hologram"}}));
+        assert!(matches!(&odd[..], [AgentReport::Other { kind, .. }] if kind == "agent_message_chunk:hologram"));
     }
 }

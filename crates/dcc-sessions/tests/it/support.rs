@@ -2,7 +2,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests start the scripted agent without a sandbox and write its script")]
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,7 +16,7 @@ use dcc_core::op::Op;
 use dcc_core::plan::{Frozen, PlanBody};
 use dcc_core::plans::{SessionStartPlan, TurnPlan};
 use dcc_core::policy::Policy;
-use dcc_core::ports::sessions::{AgentReport, PermissionAnswer, PermissionAsk, SessionBackend, SessionHost, StartedAgent};
+use dcc_core::ports::sessions::{AgentReport, PermissionAnswer, PermissionAsk, SessionBackend, SessionHost, SessionPlace, StartExtras, StartedAgent};
 use dcc_core::principal::{Actor, Role, Surface};
 use dcc_core::session::{Posture, ProcessIdentity};
 use dcc_core::time::Timestamp;
@@ -108,7 +108,7 @@ impl FakeHost {
 
     pub fn others(&self) -> Vec<String> {
         let heard = self.heard();
-        heard.reports.iter().filter_map(|r| if let AgentReport::Other { kind } = r { Some(kind.clone()) } else { None }).collect()
+        heard.reports.iter().filter_map(|r| if let AgentReport::Other { kind, .. } = r { Some(kind.clone()) } else { None }).collect()
     }
 
     fn inside(&self, path: &str) -> Outcome<PathBuf> {
@@ -209,7 +209,7 @@ pub fn scripted_agent() -> PathBuf {
 }
 
 impl Launcher for Direct {
-    fn launch(&self, plan: &SessionStartPlan, _: SessionId) -> Outcome<Launched> {
+    fn launch(&self, plan: &SessionStartPlan, _: &StartExtras, _: SessionId) -> Outcome<Launched> {
         let mut command = Command::new(&plan.executable);
         command.args(&plan.command[1..]).current_dir(&plan.cwd).env_clear().env(MARKER, &self.marker).env("PATH", "/usr/bin:/bin");
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -247,6 +247,7 @@ impl AgentProcess for DirectProcess {
         // End of input has been given; one that heeds it is left the time.
         let heeded = self.changed.wait_timeout_while(lock(&self.exit), Duration::from_millis(500), |exit| exit.is_none());
         drop(heeded);
+        self.thaw()?;
         let deadline = Instant::now() + PATIENCE;
         while let pids = marked(&self.marker)
             && !pids.is_empty()
@@ -259,6 +260,24 @@ impl AgentProcess for DirectProcess {
             std::thread::yield_now();
         }
         Ok(())
+    }
+    fn freeze(&self) -> Outcome<()> {
+        signal_all(&self.marker, Signal::STOP);
+        Ok(())
+    }
+    fn thaw(&self) -> Outcome<()> {
+        signal_all(&self.marker, Signal::CONT);
+        Ok(())
+    }
+    fn place(&self) -> Option<SessionPlace> {
+        None
+    }
+}
+
+fn signal_all(marker: &str, signal: Signal) {
+    for pid in marked(marker) {
+        // It may have ended since it was listed.
+        let _ = kill_process(Pid::from_raw(pid.cast_signed()).unwrap(), signal);
     }
 }
 
@@ -364,24 +383,13 @@ impl Drop for Rig {
     }
 }
 
+/// Only what matters here; the rest as a stored plan without it would be read.
 pub fn start_plan(root: &Path, command: Vec<String>) -> SessionStartPlan {
-    let root = root.to_string_lossy().into_owned();
-    SessionStartPlan {
-        workspace_id: workspace(),
-        agent: "scripted".into(),
-        executable: command[0].clone(),
-        command,
-        env: BTreeMap::new(),
-        cwd: root.clone(),
-        git_dir: root.clone(),
-        common_dir: root,
-        read_paths: Vec::new(),
-        connect_ports: Vec::new(),
-        role: Role::Coder,
-        prompt: None,
-        driver: dcc_core::ports::Driver::Acp,
-        resume: None,
-    }
+    let body = serde_json::json!({
+        "workspace_id": workspace(), "agent": "scripted", "command": command, "executable": command[0], "env": {}, "cwd": root, "git_dir": root,
+        "common_dir": root, "read_paths": [], "connect_ports": [], "role": "coder", "prompt": null,
+    });
+    serde_json::from_value(body).unwrap()
 }
 
 fn workspace() -> WorkspaceId {
@@ -389,7 +397,8 @@ fn workspace() -> WorkspaceId {
 }
 
 pub fn turn_plan(session_id: SessionId, text: &str) -> Cleared<TurnPlan> {
-    cleared(Op::SessionRun, TurnPlan { session_id, workspace_id: workspace(), prompt: text.to_owned() })
+    let body = serde_json::json!({"session_id": session_id, "workspace_id": workspace(), "prompt": text});
+    cleared(Op::SessionRun, serde_json::from_value::<TurnPlan>(body).unwrap())
 }
 
 /// A clearance as the runner gets it, for the operator.
@@ -408,6 +417,8 @@ pub fn cleared<P: PlanBody>(op: Op, body: P) -> Cleared<P> {
         own_workspace_id: None,
         wp_id: None,
         model: None,
+        foreign_packet: None,
+        over_budget: None,
         protected_branches: &[],
         out_of_scope: &[],
         policy: &policy,
