@@ -127,17 +127,6 @@ pub const SESSION_REQUESTS_PER_MINUTE: usize = 300;
 /// A handoff is read by a person: so many points, so many bytes, and it fits an event.
 pub const HANDOFF_POINTS_MAX: usize = 200;
 pub const HANDOFF_BYTES_MAX: usize = 16 * 1024;
-/// Directories that the file watcher follows over all worktrees: a watch costs the kernel about a kilobyte, so this is
-/// 64 MiB at most. Worktrees beyond it are looked at when somebody asks.
-pub const WATCH_DIRECTORIES_MAX: usize = 65_536;
-/// Changes that wait to be sorted; as long as the kernel's own queue is by default. One more is a missed change.
-pub const WATCH_QUEUE_MAX: usize = 16_384;
-/// Paths told of one worktree at once; beyond it the whole worktree counts as changed.
-pub const WATCH_PATHS_MAX: usize = 1_000;
-/// Changes are gathered this long before they are told: an editor writes a file in several steps.
-pub const WATCH_GATHER_MS: u64 = 50;
-/// While changes go on without a pause the time doubles up to this; a page is never further behind.
-pub const WATCH_GATHER_MS_MAX: u64 = 800;
 /// Changed files that a comparison of a worktree looks at; a turn that changes more is said to be seen in part.
 pub const OBSERVED_FILES_MAX: usize = 10_000;
 /// A larger file is compared by inode, size and times instead of its bytes: it would be read at each decision of a turn.
