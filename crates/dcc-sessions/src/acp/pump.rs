@@ -82,7 +82,8 @@ impl Pump<'_> {
         if text.is_empty() {
             return;
         }
-        let Ok(envelope) = serde_json::from_str::<Envelope>(text) else {
+        // A list would be read as an envelope by position.
+        let Some(envelope) = text.starts_with('{').then(|| serde_json::from_str::<Envelope>(text).ok()).flatten() else {
             return self.noise(&text.chars().take(200).collect::<String>());
         };
         let params = envelope.params.map_or("{}", |params| params.get());

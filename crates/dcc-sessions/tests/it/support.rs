@@ -16,7 +16,10 @@ use dcc_core::op::Op;
 use dcc_core::plan::{Frozen, PlanBody};
 use dcc_core::plans::{SessionStartPlan, TurnPlan};
 use dcc_core::policy::Policy;
-use dcc_core::ports::sessions::{AgentReport, PermissionAnswer, PermissionAsk, SessionBackend, SessionHost, SessionPlace, StartExtras, StartedAgent};
+use dcc_core::ports::sessions::{
+    AgentReport, PermissionAnswer, PermissionAsk, SessionBackend, SessionHost, SessionPlace, StartExtras, StartedAgent, TerminalExit,
+    TerminalOutput, TerminalSpec,
+};
 use dcc_core::principal::{Actor, Role, Surface};
 use dcc_core::session::{Posture, ProcessIdentity};
 use dcc_core::time::Timestamp;
@@ -64,6 +67,8 @@ pub struct Heard {
     /// Answered asks, by tool call id.
     pub answered: Vec<String>,
     pub written: Vec<(String, String)>,
+    /// What was asked of terminals, in order.
+    pub terminals: Vec<String>,
     released: HashMap<String, PermissionAnswer>,
 }
 
@@ -167,6 +172,37 @@ impl SessionHost for FakeHost {
         self.heard().written.push((path.strip_prefix(&self.root).unwrap().to_string_lossy().into_owned(), content.to_owned()));
         self.changed.notify_all();
         Ok(())
+    }
+
+    fn terminal_create(&self, _: SessionId, spec: TerminalSpec) -> Outcome<String> {
+        self.terminal(format!("create {spec:?}"));
+        if spec.command == "forbidden" {
+            return Err(Failure::new(Code::ApprovalDenied, "a person said no"));
+        }
+        Ok("term-1".to_owned())
+    }
+    fn terminal_output(&self, _: SessionId, terminal_id: &str) -> Outcome<TerminalOutput> {
+        self.terminal(format!("output {terminal_id}"));
+        Ok(TerminalOutput { output: "so far\n".into(), truncated: true, exit: None })
+    }
+    fn terminal_wait(&self, _: SessionId, terminal_id: &str) -> Outcome<TerminalExit> {
+        self.terminal(format!("wait {terminal_id}"));
+        Ok(TerminalExit { exit_code: Some(3), signal: None })
+    }
+    fn terminal_kill(&self, _: SessionId, terminal_id: &str) -> Outcome<()> {
+        self.terminal(format!("kill {terminal_id}"));
+        Ok(())
+    }
+    fn terminal_release(&self, _: SessionId, terminal_id: &str) -> Outcome<()> {
+        self.terminal(format!("release {terminal_id}"));
+        if terminal_id == "term-1" { Ok(()) } else { Err(Failure::new(Code::NotFound, "no such terminal")) }
+    }
+}
+
+impl FakeHost {
+    fn terminal(&self, call: String) {
+        self.heard().terminals.push(call);
+        self.changed.notify_all();
     }
 }
 
