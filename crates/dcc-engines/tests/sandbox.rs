@@ -11,5 +11,7 @@ mod freezing;
 mod lifetime;
 #[path = "sandbox/profile.rs"]
 mod profile;
+#[path = "sandbox/terminal.rs"]
+mod terminal;
 #[path = "sandbox/world.rs"]
 mod world;

@@ -1,7 +1,7 @@
 //! The restrictions a child takes on between fork and exec.
 //!
 //! Authority: ephemeral. Prepared in the host (which has one thread, so that allocation after the fork is sound) and
-//! applied in the child in this order: own session, death with the host, limits, capabilities, no new privileges,
+//! applied in the child in this order: own session and terminal, death with the host, limits, capabilities, no new privileges,
 //! Landlock, seccomp. The first that fails ends the child before exec.
 
 use std::io;
@@ -43,6 +43,8 @@ pub struct Confinement {
     abi_min: u32,
     /// None for root, whom the kernel does not hold to it.
     tasks_max: Option<u64>,
+    /// Standard input is a terminal that becomes the child's own.
+    terminal: bool,
 }
 
 /// What went on; the number goes into the posture.
@@ -57,16 +59,19 @@ pub struct Refusal {
 }
 
 impl Confinement {
-    pub fn prepare(profile: &Profile) -> Outcome<Self> {
+    pub fn prepare(profile: &Profile, terminal: bool) -> Outcome<Self> {
         let abi_min = if profile.network == Network::None { ABI_MIN } else { ABI_NETWORK };
         let tasks_max = (!rustix::process::getuid().is_root()).then(|| tasks_of_user() + USER_TASKS_MORE);
-        Ok(Self { ruleset: Some(ruleset(profile)?), filters: filter::filters(&profile.network)?, host: rustix::process::getpid(), abi_min, tasks_max })
+        Ok(Self { ruleset: Some(ruleset(profile)?), filters: filter::filters(&profile.network)?, host: rustix::process::getpid(), abi_min, tasks_max, terminal })
     }
 
     /// In the child.
     pub fn apply(&mut self) -> Result<Confined, Refusal> {
         let step = |layer: &'static str| move |error: rustix::io::Errno| Refusal { layer, error: io::Error::from(error).to_string() };
         setsid().map_err(step("session"))?;
+        if self.terminal {
+            rustix::process::ioctl_tiocsctty(rustix::stdio::stdin()).map_err(step("terminal"))?;
+        }
         rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).map_err(step("death signal"))?;
         // The host may have ended before the line above; then nobody would tell us.
         if getppid() != Some(self.host) {

@@ -22,6 +22,7 @@ mod probe;
 mod profile;
 mod spawn;
 mod spec;
+mod terminal;
 mod tree;
 
 pub use engine::LandlockSandbox;
@@ -30,4 +31,5 @@ pub use posture::self_test;
 pub use profile::{Network, Profile};
 pub use spawn::{SandboxedChild, reap, spawn};
 pub use spec::{EndReason, Ending, ExitReport, Spec, Stdin};
+pub use terminal::Terminal;
 pub use tree::sweep_marker;

@@ -12,6 +12,7 @@
 use std::path::{Path, PathBuf};
 
 use dcc_core::failure::{Code, Failure, Outcome};
+use dcc_core::ports::sessions::Driver;
 use dcc_core::plans::{RecipePlan, SessionStartPlan};
 use serde::{Deserialize, Serialize};
 
@@ -196,6 +197,10 @@ impl Profile {
         let mut profile = Self::system(tmp, home);
         profile.writable.push(place.worktree.clone());
         profile.writable.push(home.to_path_buf());
+        if plan.driver == Driver::Pty {
+            // Always the opener's own terminal, whoever opens it.
+            profile.devices.push("/dev/tty".into());
+        }
         if !plan.connect_ports.is_empty() {
             profile.network = Network::Ports(plan.connect_ports.clone());
         }

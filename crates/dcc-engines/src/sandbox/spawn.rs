@@ -26,6 +26,7 @@ use rustix::io::FdFlags;
 use rustix::process::Signal;
 
 use super::posture::unavailable;
+use super::terminal::Terminal;
 use super::spec::{Ending, ExitReport, Message, Order, Spec, Stdin};
 use super::tree::{descendants, is_still, process, signal, sweep_marker};
 
@@ -48,6 +49,8 @@ pub struct SandboxedChild {
     pub stdin: Option<ChildStdin>,
     pub stdout: Option<ChildStdout>,
     pub stderr: Option<ChildStderr>,
+    /// Our end of the command's terminal, in place of the three pipes.
+    pub terminal: Option<Terminal>,
     /// The host, which lives exactly as long as the tree; what [`reap`] takes.
     pub identity: ProcessIdentity,
     /// The command's own process.
@@ -69,7 +72,11 @@ struct Heard {
 /// command was executed.
 pub fn spawn(host_command: &[OsString], spec: Spec) -> Outcome<SandboxedChild> {
     let (control, inner) = UnixStream::pair().map_err(|error| unavailable("socket", &error.to_string()))?;
-    let mut host = start_host(host_command, spec.stdin, inner.into())?;
+    let (terminal, theirs) = match spec.stdin {
+        Stdin::Terminal => Terminal::open().map(|(ours, theirs)| (Some(ours), Some(theirs)))?,
+        Stdin::Pipe | Stdin::Null => (None, None),
+    };
+    let mut host = start_host(host_command, stdio(spec.stdin, theirs)?, inner.into())?;
     let identity = process(host.id()).map(|own| ProcessIdentity { pid: own.pid, start_time: own.start_time });
     let mut bytes = Vec::new();
     let first = send(&control, &spec).and_then(|()| next_message(&control, &mut bytes, Some(Instant::now() + START_TIMEOUT)));
@@ -79,6 +86,7 @@ pub fn spawn(host_command: &[OsString], spec: Spec) -> Outcome<SandboxedChild> {
                 stdin: host.stdin.take(),
                 stdout: host.stdout.take(),
                 stderr: host.stderr.take(),
+                terminal,
                 identity,
                 pid,
                 landlock_abi,
@@ -101,8 +109,18 @@ pub fn spawn(host_command: &[OsString], spec: Spec) -> Outcome<SandboxedChild> {
     Err(refusal)
 }
 
+/// Standard input, output and error of the host, which its command takes over.
+fn stdio(stdin: Stdin, terminal: Option<OwnedFd>) -> Outcome<[Stdio; 3]> {
+    let Some(terminal) = terminal else {
+        let input = if stdin == Stdin::Pipe { Stdio::piped() } else { Stdio::null() };
+        return Ok([input, Stdio::piped(), Stdio::piped()]);
+    };
+    let again = || terminal.try_clone().map_err(|error| unavailable("terminal", &error.to_string()));
+    Ok([again()?.into(), again()?.into(), terminal.into()])
+}
+
 #[allow(clippy::disallowed_methods, reason = "exec's limits of time and output do not fit a session, and the host needs an inherited descriptor")]
-fn start_host(host_command: &[OsString], stdin: Stdin, inner: OwnedFd) -> Outcome<Child> {
+fn start_host(host_command: &[OsString], [stdin, stdout, stderr]: [Stdio; 3], inner: OwnedFd) -> Outcome<Child> {
     let Some((program, arguments)) = host_command.split_first() else {
         return Err(unavailable("host", "no host command is configured"));
     };
@@ -111,7 +129,7 @@ fn start_host(host_command: &[OsString], stdin: Stdin, inner: OwnedFd) -> Outcom
     let number = inner.as_raw_fd();
     let mut command = Command::new(program);
     command.args(arguments).arg("--fd").arg(number.to_string()).env_clear().current_dir("/");
-    command.stdin(if stdin == Stdin::Pipe { Stdio::piped() } else { Stdio::null() }).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.stdin(stdin).stdout(stdout).stderr(stderr);
     // SAFETY: one fcntl, which is safe after a fork of a process with threads; `inner` outlives the spawn.
     unsafe {
         command.pre_exec(move || {

@@ -7,6 +7,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use dcc_core::failure::Outcome;
+use dcc_core::ports::sessions::Driver;
 use dcc_core::plans::{RecipePlan, SessionStartPlan};
 use dcc_core::workspace::{escape_path, unescape_path};
 use serde::{Deserialize, Serialize};
@@ -31,6 +32,8 @@ pub const MARKER_VARIABLE: &str = "DCC_SESSION";
 pub enum Stdin {
     Pipe,
     Null,
+    /// A pseudo-terminal of the command's own is its standard input, output and error, and its controlling terminal.
+    Terminal,
 }
 
 /// One command to run confined.
@@ -78,7 +81,12 @@ impl Spec {
     /// `tmp` and `home` must exist; the caller removes `tmp` after the session.
     pub fn for_agent(plan: &SessionStartPlan, tmp: &Path, home: &Path, marker: &str) -> Outcome<Self> {
         let profile = Profile::for_agent(plan, tmp, home)?;
-        Ok(Self::new(plan.command.clone(), &path_of(&plan.executable), &path_of(&plan.cwd), &plan.env, profile, Stdin::Pipe, marker))
+        let stdin = if plan.driver == Driver::Pty { Stdin::Terminal } else { Stdin::Pipe };
+        let mut spec = Self::new(plan.command.clone(), &path_of(&plan.executable), &path_of(&plan.cwd), &plan.env, profile, stdin, marker);
+        if stdin == Stdin::Terminal {
+            spec.env.entry("TERM".into()).or_insert_with(|| "xterm-256color".into());
+        }
+        Ok(spec)
     }
 
     /// Nothing is inherited: what was declared, a PATH, a language, and what DCC decides (home, temporary directory,

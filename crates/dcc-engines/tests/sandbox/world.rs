@@ -145,6 +145,11 @@ impl World {
             prompt: None,
             driver: dcc_core::ports::Driver::Acp,
             resume: None,
+            origin: dcc_core::plans::Origin::Fresh,
+            lane: dcc_core::session::Lane::default(),
+            purpose: None,
+            paths: Vec::new(),
+            budget: None,
         }
     }
 
@@ -174,6 +179,8 @@ pub fn cleared(plan: RecipePlan) -> Cleared<RecipePlan> {
         own_workspace_id: None,
         model: None,
         wp_id: None,
+        foreign_packet: None,
+        over_budget: None,
         protected_branches: &[],
         out_of_scope: &[],
         policy: &Policy::built_in(),
