@@ -80,6 +80,7 @@ events! {
     Merged "FR-EVT-VCS-003" "merged" Audit;
     Restored "FR-EVT-VCS-004" "restored" Audit;
     BackupRef "FR-EVT-VCS-005" "backup_ref" Audit;
+    HeadMoved "FR-EVT-VCS-006" "head_moved" Audit;
     SessionCreated "FR-EVT-SESS-001" "session_created" Audit;
     SessionStateChange "FR-EVT-SESS-002" "session_state_change" Audit;
     SessionCompleted "FR-EVT-SESS-003" "session_completed" Audit;
@@ -116,6 +117,7 @@ events! {
     UngatedEffect "FR-EVT-SEC-004" "ungated_effect" Audit;
     ArtifactStored "FR-EVT-SEC-005" "artifact_stored" Telemetry;
     ProjectCreated "FR-EVT-SEC-006" "project_created" Audit;
+    ConfigAccepted "FR-EVT-SEC-007" "repository_config_accepted" Audit;
 }
 
 impl Serialize for EventCode {

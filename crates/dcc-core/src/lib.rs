@@ -17,6 +17,7 @@ pub mod job;
 pub mod limits;
 pub mod locus;
 pub mod op;
+pub mod outside;
 pub mod path;
 pub mod plain_diff;
 pub mod plan;

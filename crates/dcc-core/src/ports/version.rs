@@ -31,6 +31,26 @@ pub struct RepoFacts {
     pub head: HeadState,
 }
 
+/// The configuration that a repository's commands see, as far as it runs programs or changes behaviour.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ConfigFacts {
+    pub digest: Sha256Hex,
+    /// In git's order; a key may stand more than once.
+    pub keys: Vec<ConfigKey>,
+}
+
+/// One key with where it stands. Values are shown in part and without secrets; the digest is over the whole.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub struct ConfigKey {
+    pub key: String,
+    /// None for a key without a value, which means true.
+    pub value: Option<String>,
+    /// local or worktree.
+    pub scope: String,
+    /// `file:` and its path.
+    pub origin: String,
+}
+
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(tag = "head", rename_all = "snake_case")]
 pub enum HeadState {
@@ -270,10 +290,16 @@ impl Difference {
 pub trait VersionEngine: Send + Sync {
     /// VCS_REPO_INVALID when the path is not inside a repository, or the git found is too old.
     fn inspect(&self, path: &std::path::Path) -> Outcome<RepoFacts>;
+    /// What the repository's configuration would run or change, as commands in this worktree (or in the repository as a
+    /// whole) see it; includes and config.worktree are followed. Nothing of it is run.
+    fn config_facts(&self, common_dir: &str, worktree: Option<&WorktreeBinding>) -> Outcome<ConfigFacts>;
     /// Binds a listed worktree: its git directory, device and inode.
     fn bind(&self, common_dir: &str, worktree_path: &str) -> Outcome<WorktreeBinding>;
     fn probe(&self, worktree: &WorktreeBinding) -> Outcome<WorktreeProbe>;
     fn worktrees(&self, common_dir: &str) -> Outcome<Vec<WorktreeFacts>>;
+    /// HEAD of each of these worktrees of one repository, in their order, by one look; none where git lists no such
+    /// worktree.
+    fn heads(&self, common_dir: &str, worktrees: &[&WorktreeBinding]) -> Outcome<Vec<Option<HeadState>>>;
     fn status(&self, worktree: &WorktreeBinding) -> Outcome<Status>;
     /// Looks at the worktree and compares with what was seen before; without a `before` nothing is changed.
     fn observe(&self, worktree: &WorktreeBinding, before: Option<&Observation>) -> Outcome<(Observation, Difference)>;

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use dcc_core::failure::{Code, Failure, Outcome};
 use dcc_core::ids::Sha256Hex;
+use dcc_core::ports::version::{ConfigFacts, ConfigKey};
 
 use super::builder::{Access, Tool};
 
@@ -33,9 +34,29 @@ struct Entry {
     origin: String,
     key: Vec<u8>,
     value: Option<Vec<u8>>,
+    /// It executes or changes behaviour, and is part of the digest.
+    is_watched: bool,
 }
 
+/// A value longer than this is shown in part; the digest is over the whole.
+const VALUE_SHOWN: usize = 200;
+
 impl RepoConfig {
+    /// The digest and the keys it is over, as they may be shown and kept: secrets in values are taken out.
+    pub(super) fn facts(&self) -> ConfigFacts {
+        let shown = |bytes: &[u8]| -> String {
+            let (text, _) = dcc_core::redact::redact_text(&String::from_utf8_lossy(bytes));
+            text.chars().take(VALUE_SHOWN).collect()
+        };
+        let keys = self.entries.iter().filter(|entry| entry.is_watched).map(|entry| ConfigKey {
+            key: shown(&entry.key),
+            value: entry.value.as_deref().map(shown),
+            scope: entry.scope.clone(),
+            origin: entry.origin.clone(),
+        });
+        ConfigFacts { digest: self.digest.unwrap_or(Sha256Hex::ZERO), keys: keys.collect() }
+    }
+
     /// The last value of a key; keys are lower case except for their middle part.
     pub(super) fn value(&self, key: &str) -> Option<&[u8]> {
         self.entries.iter().rev().find(|e| e.key == key.as_bytes()).map(|e| e.value.as_deref().unwrap_or(b"true"))
@@ -83,23 +104,24 @@ fn parse(bytes: &[u8]) -> Outcome<Vec<Entry>> {
         };
         // Our own options come back under the scope `command`.
         if scope != b"command" {
-            entries.push(Entry { scope: String::from_utf8_lossy(scope).into_owned(), origin: String::from_utf8_lossy(origin).into_owned(), key, value });
+            entries.push(Entry { scope: String::from_utf8_lossy(scope).into_owned(), origin: String::from_utf8_lossy(origin).into_owned(), key, value, is_watched: false });
         }
     }
     Ok(entries)
 }
 
-fn judge(entries: Vec<Entry>) -> RepoConfig {
+fn judge(mut entries: Vec<Entry>) -> RepoConfig {
     let mut neutral = BTreeSet::new();
     let mut executable = BTreeSet::new();
     let mut digest_input = Vec::new();
-    for entry in &entries {
+    for entry in &mut entries {
         let (section, middle, name) = split_key(&entry.key);
         let runs = executes(&section, middle, &name, entry.value.as_deref());
         if runs {
             executable.insert(format!("{} ({}, {})", String::from_utf8_lossy(&entry.key), entry.scope, entry.origin));
         }
-        if runs || changes_behaviour(&section, &name) {
+        entry.is_watched = runs || changes_behaviour(&section, &name);
+        if entry.is_watched {
             for part in [entry.key.as_slice(), b"\0", entry.value.as_deref().unwrap_or(b"\0"), b"\0\n"] {
                 digest_input.extend_from_slice(part);
             }
@@ -201,6 +223,15 @@ mod tests {
         assert_eq!(config.executable_keys.len(), 2);
         assert_eq!(config.value("core.bare"), Some(&b"false"[..]));
         assert_eq!(config.value("gc.auto"), None);
+    }
+
+    #[test]
+    fn what_is_shown_are_the_keys_of_the_digest_without_secrets() {
+        let facts = judge(parse(b"local\0file:.git/config\0core.fsmonitor\n/tmp/x\0local\0file:.git/config\0branch.main.remote\norigin\0worktree\0file:w\0url.https://me:ghp_0123456789abcdefghijABCDEFGHIJ456789@h/.insteadof\nh:\0").unwrap()).facts();
+        let keys: Vec<(&str, &str)> = facts.keys.iter().map(|k| (k.scope.as_str(), k.origin.as_str())).collect();
+        assert_eq!(keys, [("local", "file:.git/config"), ("worktree", "file:w")]);
+        assert_eq!((facts.keys[0].key.as_str(), facts.keys[0].value.as_deref()), ("core.fsmonitor", Some("/tmp/x")));
+        assert!(!facts.keys[1].key.contains("ghp_"), "{}", facts.keys[1].key);
     }
 
     #[test]

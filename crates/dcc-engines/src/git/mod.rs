@@ -34,7 +34,7 @@ use dcc_core::ids::Oid;
 use dcc_core::path::RepoPath;
 use dcc_core::plans::{CommitPlan, WorktreePlan};
 use dcc_core::ports::version::{
-    AheadBehind, CommitFacts, CommitIntent, CommitStamp, DiffSource, Difference, FileDiff, Observation, PreparedCommit, RepoFacts, Status, VersionEngine, WorktreeFacts, WorktreeProbe,
+    AheadBehind, CommitFacts, CommitIntent, CommitStamp, ConfigFacts, DiffSource, Difference, FileDiff, HeadState, Observation, PreparedCommit, RepoFacts, Status, VersionEngine, WorktreeFacts, WorktreeProbe,
 };
 use dcc_core::workspace::{WorktreeBinding, unescape_path};
 
@@ -111,6 +111,13 @@ impl VersionEngine for GitCli {
     fn inspect(&self, path: &Path) -> Outcome<RepoFacts> {
         self.inspect_path(path)
     }
+    fn config_facts(&self, common_dir: &str, worktree: Option<&WorktreeBinding>) -> Outcome<ConfigFacts> {
+        let repo = match worktree {
+            Some(binding) => self.open(binding, Access::Read)?,
+            None => self.open_common(common_dir)?,
+        };
+        Ok(repo.config.facts())
+    }
     fn bind(&self, common_dir: &str, worktree_path: &str) -> Outcome<WorktreeBinding> {
         registry::bind(&path_of(&unescape_path(common_dir)), &path_of(&unescape_path(worktree_path)))
     }
@@ -119,6 +126,9 @@ impl VersionEngine for GitCli {
     }
     fn worktrees(&self, common_dir: &str) -> Outcome<Vec<WorktreeFacts>> {
         self.list_worktrees(common_dir)
+    }
+    fn heads(&self, common_dir: &str, worktrees: &[&WorktreeBinding]) -> Outcome<Vec<Option<HeadState>>> {
+        self.heads_of(common_dir, worktrees)
     }
     fn status(&self, worktree: &WorktreeBinding) -> Outcome<Status> {
         self.status_of(worktree)

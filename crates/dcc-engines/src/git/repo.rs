@@ -118,6 +118,11 @@ impl GitCli {
         parse_worktrees(&out)
     }
 
+    pub(super) fn heads_of(&self, common_dir: &str, worktrees: &[&WorktreeBinding]) -> Outcome<Vec<Option<HeadState>>> {
+        let listed = self.list_worktrees(common_dir)?;
+        Ok(worktrees.iter().map(|binding| listed_head(&listed, binding)).collect())
+    }
+
     /// What stands at a path, for registration.
     pub(super) fn inspect_path(&self, path: &Path) -> Outcome<RepoFacts> {
         self.require_version()?;
@@ -151,6 +156,22 @@ impl GitCli {
             executable_keys: repo.config.executable_keys,
             head,
         })
+    }
+}
+
+fn listed_head(listed: &[WorktreeFacts], binding: &WorktreeBinding) -> Option<HeadState> {
+    // Git lists the main worktree first; the others by the path they were added with, which may lead through links.
+    let facts = if binding.git_dir == binding.common_dir {
+        listed.first()?
+    } else {
+        let at = |facts: &&WorktreeFacts| facts.path == binding.worktree_path || registry::same_file(&path_of(&unescape_path(&facts.path)), &binding.worktree());
+        listed.iter().skip(1).find(at)?
+    };
+    match (facts.branch.clone(), facts.head.clone()) {
+        (Some(name), Some(oid)) => Some(HeadState::Branch { name, oid }),
+        (Some(name), None) => Some(HeadState::Unborn { name }),
+        (None, Some(oid)) => Some(HeadState::Detached { oid }),
+        (None, None) => None,
     }
 }
 

@@ -171,6 +171,52 @@ fn inspect_describes_what_it_finds() {
 }
 
 #[test]
+fn the_configuration_is_read_with_its_includes_and_each_worktrees_own() {
+    let lab = Lab::new();
+    let linked = lab.root().join("linked");
+    lab.git(&["worktree", "add", "-q", linked.to_str().unwrap()]);
+    let binding = lab.engine.bind(&lab.common(), linked.to_str().unwrap()).unwrap();
+    let common = || lab.engine.config_facts(&lab.common(), None).unwrap();
+    let own = || lab.engine.config_facts(&lab.common(), Some(&binding)).unwrap();
+    assert_eq!(common(), own());
+    let before = common();
+    std::fs::write(lab.root().join("more"), "[core]\n\thooksPath = hooks\n").unwrap();
+    lab.git(&["config", "include.path", lab.root().join("more").to_str().unwrap()]);
+    let included = common();
+    assert_ne!(included.digest, before.digest);
+    let hooks = included.keys.iter().find(|k| k.key == "core.hookspath").unwrap();
+    assert!(hooks.origin.ends_with("/more"), "{hooks:?}");
+    assert_eq!(hooks.value.as_deref(), Some("hooks"));
+    // What the included file says counts, not only that it is named.
+    std::fs::write(lab.root().join("more"), "[core]\n\thooksPath = other\n").unwrap();
+    assert_ne!(common().digest, included.digest);
+    lab.git(&["config", "extensions.worktreeConfig", "true"]);
+    let shared = common();
+    lab.git_in(&linked, &["config", "--worktree", "core.fsmonitor", "touch canary"]);
+    assert_eq!(common(), shared);
+    assert_ne!(own().digest, shared.digest);
+    assert!(own().keys.iter().any(|k| k.key == "core.fsmonitor" && k.scope == "worktree"));
+    assert!(!linked.join("canary").exists());
+}
+
+#[test]
+fn heads_of_all_worktrees_come_by_one_look() {
+    let lab = Lab::new();
+    let (one, two) = (lab.root().join("one"), lab.root().join("two"));
+    lab.git(&["worktree", "add", "-q", "-b", "one", one.to_str().unwrap()]);
+    lab.git(&["worktree", "add", "-q", "--detach", two.to_str().unwrap()]);
+    let bind = |path: &std::path::Path| lab.engine.bind(&lab.common(), path.to_str().unwrap()).unwrap();
+    let (main, one, mut two) = (lab.binding(), bind(&one), bind(&two));
+    let oid = lab.head();
+    let branch = |name: &str| Some(HeadState::Branch { name: name.into(), oid: oid.clone() });
+    let heads = lab.engine.heads(&lab.common(), &[&one, &main, &two]).unwrap();
+    assert_eq!(heads, [branch("one"), branch("work"), Some(HeadState::Detached { oid: oid.clone() })]);
+    two.worktree_path = lab.root().join("nothing").to_str().unwrap().to_owned();
+    assert_eq!(lab.engine.heads(&lab.common(), &[&two]).unwrap(), [None]);
+    assert_eq!(Lab::empty(&[]).engine.heads(&lab.common(), &[&main]).unwrap(), [branch("work")]);
+}
+
+#[test]
 fn bare_unborn_and_detached_repositories_are_named() {
     let bare = Lab::empty(&["--bare"]);
     let facts = bare.engine.inspect(&bare.repo).unwrap();
