@@ -133,3 +133,7 @@ pub const OBSERVED_FILES_MAX: usize = 10_000;
 pub const OBSERVED_FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// Paths that an event about ungated or outside changes lists; the others are counted.
 pub const OBSERVED_PATHS_LISTED: usize = 200;
+/// The last part of a terminal's output that is kept for lookers-on and becomes its transcript.
+pub const TERMINAL_KEPT_BYTES: usize = 4 * 1024 * 1024;
+/// The longest wait of one read of a terminal, milliseconds; the reader asks again.
+pub const TERMINAL_POLL_MS: u64 = 25_000;

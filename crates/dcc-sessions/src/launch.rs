@@ -4,7 +4,7 @@
 
 use std::io::{Read, Write};
 
-use dcc_core::failure::Outcome;
+use dcc_core::failure::{Code, Failure, Outcome};
 use dcc_core::ids::SessionId;
 use dcc_core::plans::SessionStartPlan;
 use dcc_core::ports::sessions::{SessionPlace, StartExtras};
@@ -30,11 +30,15 @@ pub trait AgentProcess: Send + Sync {
     fn freeze(&self) -> Outcome<()>;
     /// Lets a stopped tree go on; does nothing to one that runs.
     fn thaw(&self) -> Outcome<()>;
+    /// Tells a command in a terminal the size it is looked at in.
+    fn resize(&self, _rows: u16, _columns: u16) -> Outcome<()> {
+        Err(Failure::new(Code::IllegalTransition, "the agent has no terminal"))
+    }
     /// Where it lives, for commands that run beside it in the same profile; none when it is not confined.
     fn place(&self) -> Option<SessionPlace>;
 }
 
-/// An agent just started, with its standard streams.
+/// An agent just started, with its standard streams. In a terminal input and output are the terminal, and error is empty.
 pub struct Launched {
     pub process: Box<dyn AgentProcess>,
     pub stdin: Box<dyn Write + Send>,

@@ -8,10 +8,13 @@
 //! protocol costs its own session at most.
 
 pub mod acp;
+pub mod backends;
 pub mod launch;
 pub mod presets;
+pub mod pty;
 pub mod sandbox;
 pub mod scripted;
 
 pub use acp::{AcpBackend, AcpOptions, AgentTraits};
+pub use backends::Backends;
 pub use launch::{AgentExit, AgentProcess, Launched, Launcher};

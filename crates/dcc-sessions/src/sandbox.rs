@@ -5,6 +5,7 @@
 
 use std::ffi::OsString;
 use std::fs::DirBuilder;
+use std::io::{Read, Write};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
@@ -16,9 +17,10 @@ use dcc_core::plans::SessionStartPlan;
 use dcc_core::ports::sessions::{SessionPlace, StartExtras};
 use dcc_core::session::{Posture, ProcessIdentity};
 use dcc_core::workspace::{escape_path, unescape_path};
-use dcc_engines::sandbox::{LandlockSandbox, SandboxedChild, Spec, reap, spawn};
+use dcc_engines::sandbox::{LandlockSandbox, SandboxedChild, Spec, Terminal, reap, spawn};
 
 use crate::launch::{AgentExit, AgentProcess, Launched, Launcher};
+use crate::presets::home_files;
 
 /// Launches through [`LandlockSandbox`].
 pub struct SandboxLauncher {
@@ -51,6 +53,29 @@ fn make_private(path: &Path) -> Outcome<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)
 }
 
+/// Makes an agent's home when there is none, with the files it begins with. It is filled before it gets its name, and an
+/// old home is left alone: in one that an agent has written to, a link could lead the writing out of it.
+fn make_home(home: &Path, session: &Path, files: &[(&str, &str)]) -> Outcome<()> {
+    if home.symlink_metadata().is_ok_and(|found| found.is_dir()) {
+        return Ok(());
+    }
+    let failed = |error: std::io::Error| Failure::engine(format!("cannot make {}: {error}", home.display()));
+    let name = session.file_name().ok_or_else(|| Failure::engine("a session's temporary directory has no name"))?;
+    let new = home.with_file_name(format!(".new-{}", name.to_string_lossy()));
+    make_private(&new)?;
+    for (path, text) in files {
+        let path = new.join(path);
+        make_private(path.parent().unwrap_or(&new))?;
+        std::fs::write(&path, text).map_err(failed)?;
+    }
+    // Another session of this agent may have been faster: its home stands.
+    std::fs::rename(&new, home).or_else(|error| {
+        std::fs::remove_dir_all(&new)?;
+        if home.is_dir() { Ok(()) } else { Err(error) }
+    })
+    .map_err(failed)
+}
+
 impl Launcher for SandboxLauncher {
     fn launch(&self, plan: &SessionStartPlan, extras: &StartExtras, session_id: SessionId) -> Outcome<Launched> {
         let executable = PathBuf::from(OsString::from_vec(unescape_path(&plan.executable)));
@@ -61,22 +86,35 @@ impl Launcher for SandboxLauncher {
         let mut posture = self.sandbox.require_enforced()?.clone();
         let home = self.home_path(&plan.agent);
         let temporary = Temporary(self.run_dir.join(format!("session-{session_id}")));
-        make_private(&home)?;
         make_private(&temporary.0)?;
+        make_home(&home, &temporary.0, home_files(&plan.agent))?;
         let opened = opened(plan, extras);
         let spec = Spec::for_agent(&opened, &temporary.0, &home, &format!("session-{session_id}"))?;
         posture.notes.extend(spec.profile.notes.iter().cloned());
         let mut child = spawn(self.sandbox.host_command(), spec)?;
-        let (Some(stdin), Some(stdout), Some(stderr)) = (child.stdin.take(), child.stdout.take(), child.stderr.take()) else {
-            return Err(Failure::engine("the sandbox gave an agent without its standard streams"));
-        };
+        let terminal = child.terminal.take();
+        let (stdin, stdout, stderr) = streams(&mut child, terminal.as_ref())?;
         let place = SessionPlace { home: escaped(&home), tmp: escaped(&temporary.0), read_paths: opened.read_paths };
-        let process = Box::new(SandboxedAgent { child, posture, place, _temporary: temporary });
-        Ok(Launched { process, stdin: Box::new(stdin), stdout: Box::new(stdout), stderr: Box::new(stderr) })
+        let process = Box::new(SandboxedAgent { child, terminal, posture, place, _temporary: temporary });
+        Ok(Launched { process, stdin, stdout, stderr })
     }
 
     fn reap(&self, process: &ProcessIdentity) -> bool {
         is_live(process) && reap(process)
+    }
+}
+
+type Streams = (Box<dyn Write + Send>, Box<dyn Read + Send>, Box<dyn Read + Send>);
+
+/// Input, output and error of the command: its terminal, or its three pipes.
+fn streams(child: &mut SandboxedChild, terminal: Option<&Terminal>) -> Outcome<Streams> {
+    if let Some(terminal) = terminal {
+        let again = || terminal.try_clone().map_err(|error| Failure::engine(format!("the terminal cannot be shared: {error}")));
+        return Ok((Box::new(again()?), Box::new(again()?), Box::new(std::io::empty())));
+    }
+    match (child.stdin.take(), child.stdout.take(), child.stderr.take()) {
+        (Some(stdin), Some(stdout), Some(stderr)) => Ok((Box::new(stdin), Box::new(stdout), Box::new(stderr))),
+        _ => Err(Failure::engine("the sandbox gave an agent without its standard streams")),
     }
 }
 
@@ -113,6 +151,7 @@ impl Drop for Temporary {
 struct SandboxedAgent {
     /// Dropped first: the tree is gone before its directory goes.
     child: SandboxedChild,
+    terminal: Option<Terminal>,
     posture: Posture,
     place: SessionPlace,
     _temporary: Temporary,
@@ -124,6 +163,12 @@ impl AgentProcess for SandboxedAgent {
     }
     fn posture(&self) -> Posture {
         self.posture.clone()
+    }
+    fn resize(&self, rows: u16, columns: u16) -> Outcome<()> {
+        match &self.terminal {
+            Some(terminal) => terminal.resize(rows, columns),
+            None => Err(Failure::new(Code::IllegalTransition, "the agent has no terminal")),
+        }
     }
     fn wait(&self) -> AgentExit {
         // The host was killed: its tree has been swept by marker and no exit code is known.
@@ -151,12 +196,28 @@ impl AgentProcess for SandboxedAgent {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
 
     #[test]
     fn a_home_is_one_component() {
         assert_eq!(directory_name("../../etc"), "______etc");
         assert_eq!(directory_name("claude"), "claude");
         assert_eq!(directory_name(""), "_");
+    }
+
+    #[test]
+    fn a_new_home_begins_with_its_files_and_an_old_one_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let (home, session) = (dir.path().join("homes/gemini"), dir.path().join("run/session-1"));
+        make_home(&home, &session, &[(".gemini/settings.json", "{}\n")]).unwrap();
+        let settings = home.join(".gemini/settings.json");
+        assert_eq!(std::fs::read_to_string(&settings).unwrap(), "{}\n");
+        assert_eq!(std::fs::metadata(&home).unwrap().permissions().mode() & 0o777, 0o700);
+        std::fs::remove_file(&settings).unwrap();
+        std::os::unix::fs::symlink("/nowhere", &settings).unwrap();
+        make_home(&home, &session, &[(".gemini/settings.json", "{}\n")]).unwrap();
+        assert!(settings.symlink_metadata().unwrap().is_symlink());
+        assert_eq!(std::fs::read_dir(home.parent().unwrap()).unwrap().count(), 1);
     }
 
     #[test]

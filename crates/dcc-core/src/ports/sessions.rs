@@ -175,6 +175,8 @@ pub struct PermissionAsk {
     pub kind: Option<String>,
     pub locations: Vec<String>,
     pub command: Option<String>,
+    /// The command is the request's title: the agent shows it nowhere else.
+    pub command_is_title: bool,
     /// (path, old text, new text) of the diffs it shows.
     pub diffs: Vec<(String, Option<String>, String)>,
     /// The input as the agent gave it, as JSON.
@@ -258,6 +260,24 @@ pub trait AgentDoor: Send + Sync {
     fn revoke(&self, session_id: SessionId);
 }
 
+/// What a terminal showed from a place in its output on.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct TerminalChunk {
+    /// Place of the first byte, counted from the terminal's beginning; later than asked for when that is no longer kept.
+    pub from: u64,
+    pub bytes: Vec<u8>,
+    /// No more will come.
+    pub ended: bool,
+}
+
+/// A session's terminal, to look at and to type into.
+pub trait TerminalLink: Send + Sync {
+    /// Output from this place on; waits at most so long for more when there is none yet.
+    fn read(&self, from: u64, wait: std::time::Duration) -> TerminalChunk;
+    fn write(&self, bytes: &[u8]) -> Outcome<()>;
+    fn resize(&self, rows: u16, columns: u16) -> Outcome<()>;
+}
+
 /// Drives agent processes. One backend for each protocol; ACP version 1 is the first.
 pub trait SessionBackend: Send + Sync {
     /// Starts the process in its sandbox, initialises, opens a session, sets the asking mode. Returns when it can take a
@@ -271,6 +291,10 @@ pub trait SessionBackend: Send + Sync {
     /// Ends the turn only: pending requests answered `cancelled`, then session/cancel.
     fn cancel_turn(&self, session_id: SessionId) -> Outcome<()>;
     fn live(&self) -> Vec<SessionId>;
+    /// The terminal of a live session that has one.
+    fn terminal(&self, _session_id: SessionId) -> Option<Arc<dyn TerminalLink>> {
+        None
+    }
     /// How the processes of a live session are confined; none when it has none.
     fn place(&self, _session_id: SessionId) -> Option<SessionPlace> {
         None

@@ -112,3 +112,46 @@ fn a_missing_program_is_told_before_anything_runs() {
     let failure = confined.backend.start(confined.rig.session_id, cleared(Op::SessionStart, confined.plan.clone()), dcc_core::ports::StartExtras::default(), confined.rig.host.clone()).unwrap_err();
     assert_eq!(failure.code, Code::NotFoundAgent);
 }
+
+/// A plain command in a terminal, in the same sandbox.
+#[test]
+fn a_plain_command_has_a_terminal_that_is_watched_and_typed_into() {
+    use dcc_core::ports::sessions::{AgentReport, ApprovalStyle, Driver};
+    let confined = confined(&json!({}));
+    let backend = dcc_sessions::pty::PtyBackend::new(confined.launcher.clone());
+    let mut plan = confined.plan.clone();
+    plan.driver = Driver::Pty;
+    plan.executable = "/bin/sh".into();
+    plan.command = vec!["sh".into(), "-c".into(), "echo hello; read line; echo \"said $line\" > said.txt; trap '' INT; setsid sleep 300 & read line; echo \"then $line\"; exit 3".into()];
+    let id = confined.rig.session_id;
+    let started = backend.start(id, cleared(Op::SessionStart, plan), dcc_core::ports::StartExtras::default(), confined.rig.host.clone());
+    if !confined.enforced {
+        assert_eq!(started.unwrap_err().code, Code::SandboxUnavailable);
+        return;
+    }
+    let capabilities = started.unwrap().capabilities;
+    assert_eq!((capabilities.driver, capabilities.approvals), (Driver::Pty, ApprovalStyle::None), "nothing is pretended");
+    let terminal = backend.terminal(id).unwrap();
+    let mut seen = Vec::new();
+    while !String::from_utf8_lossy(&seen).contains("hello") {
+        seen.extend(terminal.read(seen.len() as u64, PATIENCE).bytes);
+    }
+    let turn = uuid_text().parse().unwrap();
+    backend.prompt(turn, turn_plan(id, "one")).unwrap();
+    assert_eq!(confined.rig.end_of(turn).unwrap(), "typed");
+    terminal.resize(40, 100).unwrap();
+    terminal.write(b"two\n").unwrap();
+    let (code, head) = confined.rig.wait_exit();
+    assert_eq!(code, Some(3));
+    assert!(head.contains("then two"), "{head}");
+    assert_eq!(confined.rig.read("said.txt").as_deref(), Some("said one\n"));
+    let transcript = confined.rig.host.wait_for("the transcript", |heard| {
+        heard.reports.iter().find_map(|r| match r {
+            AgentReport::Attachment(a) => a.data.clone(),
+            _ => None,
+        })
+    });
+    assert!(String::from_utf8_lossy(&transcript).contains("hello"));
+    assert!(terminal.read(0, PATIENCE).ended || !terminal.read(0, PATIENCE).bytes.is_empty());
+    assert!(backend.prompt(turn, turn_plan(id, "late")).is_err());
+}

@@ -22,6 +22,8 @@ use dcc_jobs::{Config, Context, Ports, Recipe, Runner, ledger};
 use dcc_locus::LocusStore;
 use dcc_recorder::{FileArtifacts, SqliteRecorder};
 use dcc_sessions::acp::AcpBackend;
+use dcc_sessions::pty::PtyBackend;
+use dcc_sessions::Backends;
 use dcc_store::{Opened, SqliteStore};
 
 use super::config::OperatorConfig;
@@ -78,6 +80,7 @@ pub fn open(found: &Found, options: &OpenOptions) -> Outcome<Project> {
     super::dirs::private_dir(&run_dir)?;
     let listing = Arc::clone(&found.git);
     let sandbox = Arc::new(LandlockSandbox::new(host_command, run_dir.clone()));
+    let launcher = crate::agents::launcher(Arc::clone(&sandbox), run_dir, &found.dirs)?;
     let ports = Ports {
         recorder: Arc::clone(&as_recorder),
         artifacts,
@@ -87,7 +90,7 @@ pub fn open(found: &Found, options: &OpenOptions) -> Outcome<Project> {
         sandbox: Arc::clone(&sandbox) as _,
         search: Arc::new(RipgrepSearch::new(Arc::new(move |worktree: &WorktreeBinding| listing.list_files(worktree)))),
         files: Arc::new(WorktreeFs),
-        sessions: Arc::new(AcpBackend::new(crate::agents::launcher(sandbox, run_dir, &found.dirs)?, agents.acp_options())),
+        sessions: Arc::new(Backends::new(AcpBackend::new(Arc::clone(&launcher), agents.acp_options()), PtyBackend::new(launcher))),
         agents: agents as Arc<dyn AgentCatalogue>,
         clock: Arc::clone(&found.clock),
     };
@@ -136,6 +139,13 @@ fn job_config(found: &Found, project_id: ProjectId, instance_id: InstanceId, con
         worktrees_path: worktrees_path(&found.root),
         protected_branches: protected,
         recipes,
+        limits: config.limits.of_jobs(),
+        budgets: dcc_jobs::budgets::BudgetConfig {
+            project: config.budgets.project.clone(),
+            packet: config.budgets.packet.clone(),
+            session: config.budgets.session.clone(),
+            prices: config.budgets.prices.clone(),
+        },
     }
 }
 
