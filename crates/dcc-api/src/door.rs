@@ -43,6 +43,8 @@ pub trait Door: Send + Sync {
     /// `limits::STREAM_READERS_MAX` readers.
     fn subscribe(&self, after_seq: Option<u64>) -> Outcome<Subscription>;
     fn project(&self) -> ProjectFacts;
+    /// Walks the whole hash chain now and keeps the result for the status line; the record itself is only read.
+    fn verify_record(&self, actor: Actor) -> Outcome<Value>;
 }
 
 /// The door of a process that also draws screens.

@@ -78,6 +78,13 @@ impl Door for App {
         )
     }
 
+    fn verify_record(&self, actor: Actor) -> Outcome<Value> {
+        if let Principal::Agent { .. } = actor.principal {
+            return Err(Failure::new(Code::Capability, "an agent reads through its session's own tools"));
+        }
+        Ok(serde_json::json!(self.verify()?))
+    }
+
     fn project(&self) -> ProjectFacts {
         let config = &self.cx().config;
         ProjectFacts {

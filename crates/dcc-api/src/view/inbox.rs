@@ -13,7 +13,7 @@ use super::{ApprovalRow, FailureView, FileDiff, GrantRow, JobRow, PathView, Tool
 pub struct InboxView {
     /// open, decided, grants.
     pub tab: String,
-    /// Oldest first, grouped: decision, batch, question, review.
+    /// Oldest first: those that stand alone, then one group for each kind that many ask for.
     pub groups: Vec<InboxGroup>,
     pub decided: Vec<ApprovalRow>,
     pub grants: Vec<GrantRow>,
@@ -32,8 +32,11 @@ pub struct InboxView {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct InboxGroup {
+    /// `decision`, or `batch:…` for requests of one kind that are shown as one row.
     pub key: String,
     pub title: String,
+    /// What a batch has in common, in words: `12 sessions, R1`.
+    pub note: String,
     pub items: Vec<ApprovalRow>,
 }
 
@@ -127,8 +130,10 @@ pub struct ScopeView {
     /// once, job, session, workspace.
     pub scope: String,
     pub offered: bool,
-    /// What it covers and until when: `These 3 paths in job 7d03, max 25 times, till 18:42.`
+    /// What it covers and how often: `These 3 paths in job 7d03, max 25 times`.
     pub covers: String,
+    /// When it ends; `None` for a yes to this request alone.
+    pub until_at_ms: Option<i64>,
     /// Waiting calls it would also release.
     pub releases: i64,
     /// Why it is not offered.

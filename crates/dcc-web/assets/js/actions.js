@@ -1,5 +1,5 @@
 // Forms and buttons that ask for an operation: one job each, what became of it in the same place.
-import { find, findAll, make, makeState, ask, problemNote, problemParts, announce, announceNow, emit, hear, shortId, copyText, ageWords } from "./core.js";
+import { find, findAll, make, makeState, ask, problemNote, problemParts, announce, announceNow, emit, hear, shortId, copyText, ageWords, localId } from "./core.js";
 import { navigate, refresh, fetchPage } from "./morph.js";
 import { isOffline, offlineReason } from "./live.js";
 
@@ -219,6 +219,8 @@ function onClick(event) {
   if (more) { addItem(more); return; }
   const cancel = at("[data-cancel-job]");
   if (cancel) { cancelJob(cancel); return; }
+  const verify = at("[data-verify-record]");
+  if (verify) { verifyRecord(verify); return; }
   const button = at("button[data-op]");
   if (button) { event.preventDefault(); request(button); }
 }
@@ -234,6 +236,7 @@ function addItem(button) {
     if ("value" in node && node.tagName !== "LABEL") node.value = "";
   }
   copy.setAttribute("data-local", "");
+  copy.id = localId();
   group.append(copy);
   copy.querySelector("input")?.focus();
 }
@@ -243,6 +246,21 @@ async function cancelJob(button) {
   slot.replaceChildren(make("p", { class: "lab" }, "stopping"));
   const answer = await ask("POST", `/api/v1/jobs/${button.dataset.cancelJob}/cancel`, {});
   if (answer.ok) { slot.replaceChildren(); refresh(); } else showProblem(slot, answer.data);
+}
+
+/** Walks the chain now; a read, so it leaves no job and no event, and the page is asked for anew. */
+async function verifyRecord(button) {
+  const slot = slotOf(button);
+  if (isOffline()) { slot.replaceChildren(problemNote({ code: "offline", message: offlineReason() })); return; }
+  slot.replaceChildren(make("p", { class: "lab" }, makeState("active", "walking the chain")));
+  const began = Date.now();
+  const answer = await ask("POST", "/api/v1/recorder/verify", {});
+  if (!answer.ok) { showProblem(slot, answer.data); return; }
+  const { ok, events, head, first_bad_seq, problem } = answer.data;
+  if (ok) slot.replaceChildren(make("p", { class: "lab" }, makeState("done", `verified to seq ${head?.seq ?? events}`), ` ${events} events in ${((Date.now() - began) / 1000).toFixed(1)} s`));
+  else slot.replaceChildren(problemNote({ code: "HSK-500-INTEGRITY", message: `The record does not hold from seq ${first_bad_seq}: ${problem ?? ""}` }));
+  announce(ok ? `The record is verified to seq ${head?.seq ?? events}.` : "The record does not hold.");
+  refresh();
 }
 
 export function startActions() {
@@ -261,6 +279,8 @@ export function startActions() {
   document.addEventListener("keydown", (event) => {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && event.target.form && event.target.tagName === "TEXTAREA") { event.preventDefault(); event.target.form.requestSubmit(); }
   });
+  hear("dcc:shown", () => { const said = find(".why-said"); if (said && said.previousElementSibling?.getAttribute("aria-disabled") !== "true" && !find("[aria-disabled=true]", said.previousElementSibling ?? document.createElement("i"))) said.remove(); });
+  hear("dcc:panel", ({ id }) => setPanel(id, true));
   hear("dcc:event", (event) => { if (event.job_id && watched.has(event.job_id)) look(event.job_id); });
   hear("dcc:decided", ({ job }) => { if (job?.job_id && watched.has(job.job_id)) follow(job, watched.get(job.job_id)); });
   // A draft of a message is kept until it is delivered, also over a change of the screen.

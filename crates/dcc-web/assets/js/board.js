@@ -1,6 +1,6 @@
 // Moving a packet: by drag, by the key m or by its menu; all three open the same preview or ask for
 // the same operation. A lane without a way refuses and the card goes back with the reason.
-import { find, findAll, make, makeState, announce, announceNow, root, hear } from "./core.js";
+import { find, findAll, make, makeState, announce, announceNow, root, hear, localId } from "./core.js";
 import { request } from "./actions.js";
 
 const START_PX = 6;
@@ -84,7 +84,7 @@ function onMove(event) {
     if (Math.hypot(dx, dy) < START_PX) return;
     const box = drag.card.getBoundingClientRect();
     drag.ghost = drag.card.cloneNode(true);
-    drag.ghost.removeAttribute("id");
+    drag.ghost.id = localId();
     drag.ghost.className = "wp ghost";
     drag.ghost.setAttribute("data-local", "");
     drag.ghost.style.width = `${box.width}px`;

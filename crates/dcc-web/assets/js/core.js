@@ -5,9 +5,16 @@ export const find = (selector, from = document) => from.querySelector(selector);
 export const findAll = (selector, from = document) => Array.from(from.querySelectorAll(selector));
 export const metaValue = (name) => find(`meta[name="${name}"]`)?.content ?? "";
 
+let madeLocal = 0;
+
+/** The id of something that the script made and a refresh leaves alone. */
+export const localId = () => `local-${(madeLocal += 1)}`;
+
 /** Makes an element; attributes that are null or false are left out, text is never parsed as HTML. */
 export function make(tag, attributes = {}, ...children) {
   const node = document.createElement(tag);
+  // A name of its own keeps a refresh from taking it for something else of its kind.
+  if ("data-local" in attributes) node.id = localId();
   for (const [name, value] of Object.entries(attributes)) {
     if (value === null || value === undefined || value === false) continue;
     node.setAttribute(name, value === true ? "" : value);

@@ -1,6 +1,7 @@
 // Starts everything and keeps clocks, focus of the feed and the connection's state drawn.
 import { find, showTimes, hear } from "./core.js";
-import { startWalking } from "./morph.js";
+import { startWalking, refresh } from "./morph.js";
+import { openChip, onListScroll } from "./places.js";
 import { startLive, showConnection, showNeeds } from "./live.js";
 import { startActions } from "./actions.js";
 import { startApprovals } from "./approvals.js";
@@ -30,7 +31,9 @@ if (document.getElementById("app")) {
   hear("dcc:shown", drawAll);
   hear("dcc:card", () => { showTimes(); showConnection(); });
   drawAll({ navigated: true });
+  document.addEventListener("click", (event) => { const chip = event.target.closest?.("[data-chip]"); if (chip) openChip(chip, refresh); });
   document.addEventListener("scroll", (event) => {
+    if (event.target instanceof Element) onListScroll(event.target);
     if (event.target.id !== "feed") return;
     const feed = event.target;
     const note = find("#following");

@@ -1,6 +1,7 @@
 // Showing a page without a reload: navigation swaps the frame's parts, a live refresh morphs them in
 // place. Focus, scroll, typed text, open details and what other modules own survive a refresh.
 import { find, findAll, emit, root, inTextField } from "./core.js";
+import { rememberPlaces, keepPlaces, mustWait } from "./places.js";
 
 const FRAME = ["rail", "top", "main", "end"];
 let walking = null;
@@ -10,8 +11,9 @@ let refreshAgain = false;
 let asked = 0;
 let typedAt = 0;
 
-export async function fetchPage(url, signal) {
-  const answer = await fetch(url, { headers: { "x-dcc-fragment": "main", accept: "text/html" }, credentials: "same-origin", signal });
+/** A page of ours; `part` is main for its live parts, peek for its short form. */
+export async function fetchPage(url, signal, part = "main") {
+  const answer = await fetch(url, { headers: { "x-dcc-fragment": part, accept: "text/html" }, credentials: "same-origin", signal });
   if (!(answer.headers.get("content-type") ?? "").includes("text/html")) throw new Error("not a page");
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
   return { page, url: answer.url || url };
@@ -36,7 +38,7 @@ const callbacks = {
     return true;
   },
   beforeNodeRemoved(node) {
-    return !(node instanceof Element && node.hasAttribute("data-local"));
+    return !(node instanceof Element && node.id.startsWith("local-"));
   },
   beforeAttributeUpdated(name, node) {
     if (name === "open" && node instanceof HTMLDetailsElement) return false;
@@ -47,29 +49,30 @@ const callbacks = {
   },
 };
 
-/** Keeps the row a person is on where it stands on the screen, whatever is inserted above it. */
-function holdRow(act) {
-  const row = document.activeElement?.closest?.("[data-row]") ?? find(".on-row[data-row]");
-  const before = row?.getBoundingClientRect().top;
-  const follow = find("[data-follow]");
-  const atEnd = follow && follow.scrollHeight - follow.scrollTop - follow.clientHeight < 40;
-  act();
-  if (atEnd && find("[data-follow]")) find("[data-follow]").scrollTop = find("[data-follow]").scrollHeight;
-  if (!row?.isConnected || before === undefined) return;
-  const moved = row.getBoundingClientRect().top - before;
-  let box = row.parentElement;
-  while (moved && box && box.scrollHeight <= box.clientHeight) box = box.parentElement;
-  if (moved && box) box.scrollTop += moved;
+/** What the script owns has a name in both pages, by its place: a refresh then never takes it for something else of its kind. */
+function nameLocals(place) {
+  const counts = new Map();
+  for (const node of findAll("[data-local]:not([id])", place)) {
+    const asks = node.closest("[data-op]")?.dataset.op ?? "";
+    const name = `own-${node.parentElement.closest("[id]")?.id ?? ""}-${asks}-${node.classList[0] ?? ""}`;
+    const number = (counts.get(name) ?? 0) + 1;
+    counts.set(name, number);
+    node.id = number > 1 ? `${name}-${number}` : name;
+  }
 }
 
 function morphFrame(page) {
-  holdRow(() => {
-    for (const id of FRAME) {
-      const before = document.getElementById(id);
-      const after = page.getElementById(id);
-      if (before && after) Idiomorph.morph(before, after, { morphStyle: "outerHTML", ignoreActiveValue: true, callbacks });
-    }
-  });
+  rememberPlaces();
+  nameLocals(document);
+  nameLocals(page);
+  const watch = { ...callbacks, beforeNodeAdded: (node) => !mustWait(node, page) };
+  for (const id of FRAME) {
+    const before = document.getElementById(id);
+    const after = page.getElementById(id);
+    // Only a field keeps its content while it is active: a focused container, such as the page after a step, is brought up to date.
+    if (before && after) Idiomorph.morph(before, after, { morphStyle: "outerHTML", ignoreActiveValue: inTextField(document.activeElement), callbacks: watch });
+  }
+  keepPlaces();
   if (page.title) document.title = page.title;
   emit("dcc:shown", { navigated: false });
 }
@@ -89,8 +92,9 @@ export async function refresh() {
     const { page } = await fetchPage(here);
     if (!page.getElementById("main")) { location.reload(); return; }
     if (here === location.href && root.dataset.dragging === undefined) morphFrame(page);
-  } catch {
-    emit("dcc:lost", {});
+  } catch (error) {
+    // No answer is the stream's to notice; anything else is our own fault and must be seen.
+    if (!(error instanceof TypeError && /fetch/i.test(error.message))) console.error(error);
   } finally {
     refreshing = false;
     if (refreshAgain) { refreshAgain = false; setTimeout(refresh, 50); }
@@ -116,7 +120,7 @@ export async function navigate(url, how = "push") {
   walking?.abort();
   walking = new AbortController();
   const target = new URL(url, location.href);
-  if (how === "push") history.replaceState({ scrolls: scrollKey() }, "");
+  if (how === "push") history.replaceState({ ...history.state, scrolls: scrollKey() }, "");
   let answer;
   try {
     answer = await fetchPage(target.href, walking.signal);
@@ -141,6 +145,7 @@ export async function navigate(url, how = "push") {
 
 function settleFocus(hash) {
   const named = hash ? document.getElementById(decodeURIComponent(hash.slice(1))) : null;
+  if (named?.hasAttribute("data-panel")) { emit("dcc:panel", { id: named.id }); return; }
   if (named) {
     named.scrollIntoView({ block: "center" });
     if (named.hidden !== undefined && named.hasAttribute("data-row")) emit("dcc:row", { row: named });

@@ -8,7 +8,7 @@ use dcc_api::view::{
 use super::{HOUR, MINUTE, NOW, approval, calls, event as event_row, events, failure, flow, some, strings};
 
 fn scope(name: &str, offered: bool, covers: &str, releases: i64) -> ScopeView {
-    ScopeView { scope: name.into(), offered, covers: covers.into(), releases, refusal: (!offered).then(|| "R2 is at most for this job".to_owned()) }
+    ScopeView { scope: name.into(), offered, covers: covers.into(), until_at_ms: (name != "once").then_some(NOW + 8 * HOUR), releases, refusal: (!offered).then(|| "R2 is at most for this job".to_owned()) }
 }
 
 fn path(path: &str, kind: &str, add: i64, del: i64) -> PathEffect {
@@ -102,12 +102,13 @@ pub fn grants() -> Vec<GrantRow> {
 }
 
 pub fn inbox(tab: &str, by_address: bool) -> InboxView {
-    let group = |key: &str, title: &str, items: Vec<ApprovalRow>| InboxGroup { key: key.into(), title: title.into(), items };
+    let group = |key: &str, title: &str, items: Vec<ApprovalRow>| InboxGroup { key: key.into(), title: title.into(), items, ..InboxGroup::default() };
     let decided = |id: &str, status: &str, title: &str| ApprovalRow { status: status.into(), decided_at_ms: Some(NOW - 38 * MINUTE), scope: (status == "consumed").then(|| "once".to_owned()), outcome: some("ran in 0.8 s"), reason: (status == "denied").then(|| "use the fixture".to_owned()), ..approval(id, "R1", title, "codex", HOUR) };
     InboxView {
         tab: tab.into(),
         groups: vec![
             group("decision", "Needs decision", vec![r3_card().approval, command_card().approval, commit_card().approval]),
+            InboxGroup { note: "6 requests of 3 sessions, R1 each".into(), ..group("batch:edit", "File edits in its own worktree", (0..6).map(|n| approval(&format!("ap-b{n}"), "R1", &format!("Edit src/part_{n}.rs"), "codex", 3 * MINUTE)).collect()) },
             group("question", "Questions and reviews", vec![approval("ap-7", "R0", "“Keep the old secret valid for 24 h or for 72 h?”", "gemini", 19 * MINUTE)]),
         ],
         decided: vec![decided("ap-8", "consumed", "Create worktree WP-048-openapi-drift"), decided("ap-9", "denied", "Read .env.staging")],
@@ -231,7 +232,7 @@ pub fn search() -> SearchView {
 }
 
 pub fn health() -> HealthView {
-    let row = |name: &str, status: &str, word: &str, evidence: &str, fix: Option<FixView>| HealthRow { name: name.into(), status: status.into(), word: word.into(), evidence: evidence.into(), since_at_ms: Some(NOW - 12_000), fix };
+    let row = |name: &str, status: &str, word: &str, evidence: &str, fix: Option<FixView>| HealthRow { name: name.into(), status: status.into(), word: word.into(), evidence: evidence.into(), since_at_ms: Some(NOW - 12_000), fix, ..HealthRow::default() };
     let op = |label: &str, op: &str| Some(FixView { label: label.into(), op: some(op), ..FixView::default() });
     let group = |title: &str, note: &str, rows: Vec<HealthRow>| HealthGroup { title: title.into(), note: note.into(), rows };
     HealthView {

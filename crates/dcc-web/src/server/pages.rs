@@ -21,11 +21,31 @@ use super::params::Params;
 use super::problem::Problem;
 use crate::{assets, ui};
 
+/// How much of a screen is asked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Whole,
+    /// The live parts, for a page that is there already.
+    Live,
+    /// The short form beside a list.
+    Peek,
+}
+
+impl Part {
+    fn of(headers: &HeaderMap) -> Self {
+        match headers.get(FRAGMENT_HEADER) {
+            None => Self::Whole,
+            Some(value) if value == "peek" => Self::Peek,
+            Some(_) => Self::Live,
+        }
+    }
+}
+
 /// One request for a screen.
 pub struct Visit {
     app: App,
     caller: Caller,
-    fragment: bool,
+    part: Part,
     /// The id in the path, empty where there is none.
     id: String,
     params: Outcome<Params>,
@@ -37,7 +57,7 @@ impl FromRequestParts<App> for Visit {
         Ok(Self {
             app: app.clone(),
             caller: Caller::from_request_parts(parts, app).await?,
-            fragment: parts.headers.contains_key(FRAGMENT_HEADER),
+            part: Part::of(&parts.headers),
             id: Path::<String>::from_request_parts(parts, app).await.map_or_else(|_| String::new(), |Path(id)| id),
             params: Params::parse(parts.uri.query().unwrap_or("")),
         })
@@ -47,8 +67,9 @@ impl FromRequestParts<App> for Visit {
 impl Visit {
     async fn show(self, ask: impl FnOnce(&Params, &str) -> Outcome<PageQuery>) -> Response {
         let query = self.params.and_then(|params| ask(&params, &self.id));
-        let (caller, fragment) = (self.caller, self.fragment);
-        draw(&self.app, caller, fragment, move |door, shell, actor, now_ms| match query.and_then(|query| door.page(actor, query)) {
+        let (caller, part) = (self.caller, self.part);
+        draw(&self.app, caller, part != Part::Whole, move |door, shell, actor, now_ms| match query.and_then(|query| door.page(actor, query)) {
+            Ok(page) if part == Part::Peek => (StatusCode::OK, peek(door, actor, &page, now_ms)),
             Ok(page) => (StatusCode::OK, render(shell, &page, now_ms)),
             Err(failure) => {
                 let view = problem_view(failure);
@@ -112,6 +133,19 @@ fn render(shell: &Shell, page: &Page, now_ms: i64) -> Markup {
         Page::Search(view) => ui::search(shell, view, now_ms),
         Page::Health(view) => ui::health(shell, view, now_ms),
     }
+}
+
+/// The short form; what waits for a decision is decided there, so its card comes along.
+fn peek(door: &dyn Screens, actor: dcc_core::principal::Actor, page: &Page, now_ms: i64) -> Markup {
+    let waiting = match page {
+        Page::Packet(view) => view.approvals.first(),
+        _ => None,
+    };
+    let card = waiting.and_then(|row| id(&row.approval_id).ok()).and_then(|approval_id| match door.page(actor, PageQuery::Approval { approval_id }) {
+        Ok(Page::Approval(card)) => Some(card),
+        _ => None,
+    });
+    ui::peek(page, card.as_deref(), now_ms)
 }
 
 /// An id of an address; what cannot be an id names nothing.

@@ -149,6 +149,7 @@ pub static ROUTES: &[Route] = &[
     Route::read("/api/v1/anchors", "Objective anchors (advisory)", PAGING, "List", || get(notes::anchors)),
     Route::read("/api/v1/handoffs", "Handoffs (advisory)", PAGING, "List", || get(notes::handoffs)),
     Route::read("/api/v1/health", "Checks with evidence", &[], "Thing", || get(health::health)),
+    Route::write("/api/v1/recorder/verify", "Walk the whole hash chain now; the answer says how far it holds", "Empty", (200, "Thing"), || post(health::verify)),
     Route::read("/api/v1/project", "Which project this server serves", &[], "Project", || get(project::project)),
     Route::read("/api/v1/resolve", "What a short id stands for", &[param("short", "Text")], "List", || get(search::resolve)),
     Route::read("/api/v1/openapi.json", "This description", &[], "Thing", || get(openapi::document)),

@@ -4,10 +4,10 @@
 
 use maud::{Markup, html};
 
-use dcc_api::view::{ApprovalCard, InboxView, Shell};
+use dcc_api::view::{ApprovalCard, InboxGroup, InboxView, Shell};
 
 use super::components::path::query;
-use super::components::{approval_card, approval_line, icon, not_built};
+use super::components::{ago, approval_card, approval_line, icon, not_built};
 use super::session_side::grant_rows;
 use super::shell::{Place, page};
 use crate::safe_text::t;
@@ -30,7 +30,7 @@ pub fn inbox(shell: &Shell, view: &InboxView, now_ms: i64) -> Markup {
                 div.scroll.fill { (queue(view, tab, now_ms)) }
                 footer.ph.lab.keys-line { kbd { "j" } kbd { "k" } " move " kbd { "a" } " once " kbd { "A" } " scopes " kbd { "d" } " deny " @if let Some(last) = &view.last_result { span.push.cut { (t(last)) } } }
             }
-            div.pane-card {
+            div.pane-card id="pane-card" {
                 @if view.selected_by_address { a.btn.flat.sm.back href="/inbox" { (icon("left")) " List" } }
                 @if let Some(card) = &view.selected { (approval_card(card, now_ms)) }
                 @else { (nothing(shell, view, tab)) }
@@ -55,9 +55,12 @@ fn queue(view: &InboxView, tab: &str, now_ms: i64) -> Markup {
             },
             _ => {
                 @for group in &view.groups {
-                    section {
-                        header.ph { h2 { (t(&group.title)) } @if group.key == "decision" { span.lab { "oldest first" } } span.m.mut.push { (group.items.len()) } }
-                        ol { @for row in &group.items { (approval_line(row, &href(&row.approval_id), selected == Some(&row.approval_id), now_ms)) } }
+                    @if group.key.starts_with("batch:") { (batch(group, selected, &href, now_ms)) }
+                    @else {
+                        section {
+                            header.ph { h2 { (t(&group.title)) } @if group.key == "decision" { span.lab { "oldest first" } } span.m.mut.push { (group.items.len()) } }
+                            ol { @for row in &group.items { (approval_line(row, &href(&row.approval_id), selected == Some(&row.approval_id), now_ms)) } }
+                        }
                     }
                 }
                 @if view.groups.iter().all(|group| group.items.is_empty()) { p.pad.mut { "Nothing waits for you." } }
@@ -65,11 +68,29 @@ fn queue(view: &InboxView, tab: &str, now_ms: i64) -> Markup {
                     section { header.ph { h2 { "Last decisions" } } ol { @for row in view.decided.iter().take(5) { (approval_line(row, &format!("/inbox?tab=decided&a={}", query(&row.approval_id)), false, now_ms)) } } }
                 }
                 (not_built(&[
-                    ("Batches", "The same request of several sessions is decided one by one; a wider scope releases the others."),
+                    ("One decision for a batch", "Each request of a batch is decided by itself; a wider scope releases others of its kind."),
                     ("Snooze and extend", "A request keeps until its expiry."),
                     ("Policy page", "The rule that asked stands on each card; rules are edited in the configuration."),
                 ]))
             },
+        }
+    }
+}
+
+/// Many requests of one kind as one row that opens; each is decided by itself.
+fn batch(group: &InboxGroup, selected: Option<&str>, href: &dyn Fn(&str) -> String, now_ms: i64) -> Markup {
+    let first = group.items.first();
+    let holds = group.items.iter().any(|row| selected == Some(&row.approval_id));
+    html! {
+        details.batch id={ "batch-" (first.map_or("", |row| row.approval_id.as_str())) } open[holds] {
+            summary.q data-row id={ "b-" (first.map_or("", |row| row.approval_id.as_str())) } {
+                span.gut { (icon("right")) }
+                span.cut title=(t(&group.title)) { b { (t(&group.title)) } " × " span.m { (group.items.len()) } }
+                span.age { @if let Some(row) = first { (ago(row.requested_at_ms, now_ms)) } }
+                span.lab.cut { (t(&group.note)) }
+                span.exp { "each decided by itself" }
+            }
+            ol { @for row in &group.items { (approval_line(row, &href(&row.approval_id), selected == Some(&row.approval_id), now_ms)) } }
         }
     }
 }

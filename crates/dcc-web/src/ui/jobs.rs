@@ -69,15 +69,15 @@ fn address(filter: &JobsFilter) -> String {
 fn line(row: &JobRow, now_ms: i64) -> Markup {
     html! {
         tr id={ "j-" (row.job_id) } data-row data-copy=(row.job_id) {
-            td.nw { (st(Pip::of_job(&row.state), &words(&row.state))) @if let (Some(approval), "awaiting_user") = (&row.approval_id, row.state.as_str()) { " " a.btn.sm href={ "/approval/" (query(approval)) } { "Decide" } } }
+            td.nw { span.row { (st(Pip::of_job(&row.state), &words(&row.state))) @if let (Some(approval), "awaiting_user") = (&row.approval_id, row.state.as_str()) { " " a.btn.sm href={ "/approval/" (query(approval)) } { "Decide" } } } }
             th scope="row" { a.link.m href={ "/job/" (query(&row.job_id)) } { (t(&row.op)) } }
             td.cut title=(t(&row.summary)) { @if let Some(failure) = &row.failure { (failure_line(failure)) " " span.lab { (t(&row.summary)) } } @else { (t(&row.summary)) } }
             td.nw.lab { (who(row)) }
             td.nw { @if let Some(wp) = &row.wp_id { (wp_link(wp, row.mt_id.as_deref())) } }
             td.nw { @if let Some(session) = &row.session_id { (session_link(session, None)) } }
             td.m.nw.mut title=(t(&row.job_id)) { (t(short(&row.job_id))) @if row.attempt > 1 { " attempt " (row.attempt) } }
-            td.n { @if let Some(end) = row.finished_at_ms { (super::components::duration(end - row.created_at_ms)) } }
-            td.n { (ago(row.created_at_ms, now_ms)) }
+            td.n data-label="took" { @if let Some(end) = row.finished_at_ms { (super::components::duration(end - row.created_at_ms)) } }
+            td.n data-label="age" { (ago(row.created_at_ms, now_ms)) }
         }
     }
 }

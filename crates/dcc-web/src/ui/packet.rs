@@ -56,7 +56,7 @@ fn head(view: &PacketView, now_ms: i64) -> Markup {
             h1.cut title=(t(&view.title)) { (t(&view.title)) }
             (st(pip, &words(&view.status)))
             @if let Some(why) = &view.why { span.lab.cut title=(t(why)) { (t(why)) @if let Some(at) = view.why_since_at_ms { ", " (ago(at, now_ms)) } } }
-            div.row.push.tools { (lead(view)) }
+            div.row.push.tools id="lead" { (lead(view)) }
         }
     }
 }
@@ -70,6 +70,7 @@ fn lead(view: &PacketView) -> Markup {
     };
     html! {
         @match view.status.as_str() {
+            _ if !view.approvals.is_empty() => a.btn.sm.go href={ "/approval/" (query(&view.approvals[0].approval_id)) } { "Decide: " span.cut { (t(&view.approvals[0].title)) } },
             "stub" => (op_button(OpButton { op: "locus.update_wp", label: "Make ready", class: "btn sm go", bind: &ids, params: &ready, then: Some("reload"), why_not: why_not(&view.actions, "locus.update_wp").as_deref(), ..OpButton::default() })),
             "ready" if view.pre_work.status == "pending" => button.btn.sm.go type="button" data-toggle="gate-pre_work" aria-controls="gate-pre_work" aria-expanded="false" { "Decide pre_work gate" },
             "ready" => (button("locus.start_wp", "Start", None, &why_not(&view.actions, "locus.start_wp"))),

@@ -66,13 +66,13 @@ fn head(view: &SessionView) -> Markup {
             h1.cut { (t(&row.agent)) } span.m.mut title=(t(&row.session_id)) { (t(short(&row.session_id))) }
             (session_state(row))
             @if !ended {
-                div.row.push.tools {
+                div.row.push.tools id="lead" {
                     @if row.state == "PAUSED" { (act("session.resume", "Resume", Some("p"))) } @else { (act("session.pause", "Pause", Some("p"))) }
                     (toggle(&view.actions, "session.close", "close-panel", "Close with handoff", "btn sm"))
                     (toggle(&view.actions, "session.cancel", "stop-panel", "Stop", "btn sm no"))
                 }
             } @else {
-                div.row.push.tools { @if let Some(wp) = &row.wp_id { a.btn.sm href={ "/wp/" (query(wp)) } { "Back to " (t(wp)) } } }
+                div.row.push.tools id="lead" { @if let Some(wp) = &row.wp_id { a.btn.sm href={ "/wp/" (query(wp)) } { "Back to " (t(wp)) } } }
             }
         }
     }

@@ -88,11 +88,11 @@ fn line(row: &SessionRow, now_ms: i64) -> Markup {
             td.nw { @if let Some(wp) = &row.wp_id { (wp_link(wp, row.mt_id.as_deref())) } }
             td.nw { @if let (Some(ws), Some(branch)) = (&row.workspace_id, &row.branch) { a.link.m href={ "/ws/" (query(ws)) } { (t(branch)) } } }
             td.nw.lab { (t(&row.role)) @if let Some(model) = &row.model_id { ", " (t(model)) } }
-            td.n { (row.tool_calls) }
-            td.n { @match (row.tokens_in, row.tokens_out) { (None, None) => span.mut { "?" }, (a, b) => { (tokens(a.unwrap_or(0))) " / " (tokens(b.unwrap_or(0))) } } }
-            td.n { @if let Some(cost) = &row.cost { (money(cost)) } @else { span.mut { "?" } } }
-            td.n { @if let Some(end) = row.ended_at_ms { (super::components::time::span(end - began)) } @else { (ago(began, now_ms)) } }
-            td.n { @if row.grants > 0 { a.link href="/inbox?tab=grants" { (row.grants) } } @else { span.mut { "0" } } }
+            td.n data-label="calls" { (row.tool_calls) }
+            td.n data-label="tokens" { @match (row.tokens_in, row.tokens_out) { (None, None) => span.mut { "?" }, (a, b) => { (tokens(a.unwrap_or(0))) " / " (tokens(b.unwrap_or(0))) } } }
+            td.n data-label="cost" { @if let Some(cost) = &row.cost { (money(cost)) } @else { span.mut { "?" } } }
+            td.n data-label="elapsed" { @if let Some(end) = row.ended_at_ms { (super::components::time::span(end - began)) } @else { (ago(began, now_ms)) } }
+            td.n data-label="grants" { @if row.grants > 0 { a.link href="/inbox?tab=grants" { (row.grants) } } @else { span.mut { "0" } } }
             td.nw { (event_slice("session", &row.session_id)) }
         }
     }

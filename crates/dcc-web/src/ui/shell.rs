@@ -164,7 +164,7 @@ fn end(shell: &Shell, now_ms: i64) -> Markup {
             span { "seq " span id="seq" data-seq=(shell.seq) { (thousands(shell.seq)) } }
             @if let Some(at) = shell.last_event_at_ms { span { "last event " (ago_words(at, now_ms)) } }
             @if let Some(seq) = shell.verified_seq {
-                span.end-more { "recorder verified to " (thousands(seq)) @if let Some(at) = shell.verified_at_ms { ", " (ago_words(at, now_ms)) } }
+                button.end-more type="button" data-verify-record title="Verify again" { "recorder verified to " (thousands(seq)) @if let Some(at) = shell.verified_at_ms { ", " (ago_words(at, now_ms)) } }
             }
             span.end-more { "db " (t(&shell.db_status)) }
             span.push {}

@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 
 use super::sample::{self, NOW, flow, packets, rest};
+use dcc_api::door::Page;
 use dcc_api::view::{BoardView, InboxView, SearchHit, SearchView, Shell};
 
 /// Start tags of a page, as written.
@@ -44,6 +45,11 @@ fn screens() -> Vec<(&'static str, String)> {
         ("login", super::login(&rest::login())),
         ("problem", super::problem(&shell, &rest::problem(), NOW)),
         ("not found", super::not_found(&shell, "/wp/<script>", NOW)),
+        ("peek packet", super::peek(&Page::Packet(Box::new(packets::packet())), Some(&rest::commit_card()), NOW)),
+        ("peek session", super::peek(&Page::Session(Box::new(flow::session())), None, NOW)),
+        ("peek workspace", super::peek(&Page::Review(Box::new(flow::review())), None, NOW)),
+        ("peek job", super::peek(&Page::Job(Box::new(rest::job())), None, NOW)),
+        ("peek event", super::peek(&Page::Event(Box::new(rest::event())), None, NOW)),
     ]
     .into_iter()
     .map(|(name, page)| (name, page.into_string()))

@@ -17,6 +17,7 @@ use crate::safe_text::t;
 /// The list.
 #[must_use]
 pub fn workspaces(shell: &Shell, view: &WorkspacesView, now_ms: i64) -> Markup {
+    let shows = Shows { disk: view.items.iter().any(|row| row.disk_bytes.is_some()), opened: view.items.iter().any(|row| row.last_opened_at_ms.is_some()) };
     let body = html! {
         div.head {
             h1 { "Workspaces" } span.lab { (view.items.len()) @if view.archived > 0 { " · " (view.archived) " archived" } }
@@ -33,8 +34,8 @@ pub fn workspaces(shell: &Shell, view: &WorkspacesView, now_ms: i64) -> Markup {
             div.solo.stack { h2.hero { "No workspace yet" } p.mut { "A workspace is a git worktree bound to a packet. Create one for a packet; it asks once, with the exact path and branch." } }
         } @else {
             div.scroll.fill { table.tbl.stackable {
-                thead { tr { th { "Health" } th { "Branch" } th { "Packet" } th { "Sessions" } th.n { "Changes" } th.n { "Ahead" } th.n { "Behind" } th { "Last commit" } th.n { "Disk" } th.n { "Opened" } th { span.sr { "Act" } } } }
-                tbody { @for row in &view.items { (line(row, now_ms)) } }
+                thead { tr { th { "Health" } th { "Branch" } th { "Packet" } th { "Sessions" } th.n { "Changes" } th.n { "Ahead" } th.n { "Behind" } th { "Last commit" } @if shows.disk { th.n { "Disk" } } @if shows.opened { th.n { "Opened" } } th { span.sr { "Act" } } } }
+                tbody { @for row in &view.items { (line(row, shows, now_ms)) } }
             } }
         }
         (not_built(&[
@@ -58,7 +59,14 @@ pub fn health(row: &WorkspaceRow) -> Markup {
     st(Pip::of_workspace(row), &word.replace('_', " "))
 }
 
-fn line(row: &WorkspaceRow, now_ms: i64) -> Markup {
+/// Columns that no row fills are left out.
+#[derive(Clone, Copy)]
+struct Shows {
+    disk: bool,
+    opened: bool,
+}
+
+fn line(row: &WorkspaceRow, shows: Shows, now_ms: i64) -> Markup {
     let ids = bind(&[("workspace_id", &row.workspace_id)]);
     html! {
         tr id={ "ws-" (row.workspace_id) } data-row data-copy=(row.workspace_id) {
@@ -67,12 +75,12 @@ fn line(row: &WorkspaceRow, now_ms: i64) -> Markup {
             td.cut { @if let Some(wp) = &row.wp_id { (wp_link(wp, row.mt_id.as_deref())) " " } @if let Some(title) = &row.wp_title { span.lab { (t(title)) } }
                 @if let Some(failure) = &row.health_failure { " " span.st-failed.lab { (t(&failure.message)) @if let Some(hint) = &failure.hint { " " (t(hint)) } } } }
             td.nw { @for session in &row.sessions { (session_pip(session)) " " } @if row.approvals > 0 { a.st.st-needs href="/inbox" { (icon("s-needs")) (row.approvals) " waits" } } }
-            td.n { @match row.dirty_files { Some(0) => span.mut { "clean" }, Some(n) => { "±" (n) }, None => span.mut { "?" } } }
-            td.n { @match row.ahead { Some(n) => (n), None => span.mut { "?" } } }
-            td.n { @match row.behind { Some(n) => (n), None => span.mut { "?" } } }
-            td.nw.lab { @if let Some(commit) = &row.last_commit { span.m { (t(short(&commit.commit_oid))) } " " (ago(commit.committed_at_ms, now_ms)) } }
-            td.n.mut { @if let Some(size) = row.disk_bytes { (bytes(size)) } }
-            td.n.mut { @if let Some(at) = row.last_opened_at_ms { (ago(at, now_ms)) } }
+            td.n data-label="changes" { @match row.dirty_files { Some(0) => span.mut { "clean" }, Some(n) => { "±" (n) }, None => span.mut { "?" } } }
+            td.n data-label="ahead" { @match row.ahead { Some(n) => (n), None => span.mut { "?" } } }
+            td.n data-label="behind" { @match row.behind { Some(n) => (n), None => span.mut { "?" } } }
+            td.nw.lab data-label="last commit" { @if let Some(commit) = &row.last_commit { span.m { (t(short(&commit.commit_oid))) } " " (ago(commit.committed_at_ms, now_ms)) } }
+            @if shows.disk { td.n.mut data-label="disk" { @if let Some(size) = row.disk_bytes { (bytes(size)) } } }
+            @if shows.opened { td.n.mut data-label="opened" { @if let Some(at) = row.last_opened_at_ms { (ago(at, now_ms)) } } }
             td.nw {
                 details.menu id={ "wsm-" (row.workspace_id) } {
                     summary.btn.flat.sm.ico aria-label={ "Actions, " (t(&row.name)) } { (icon("more")) }

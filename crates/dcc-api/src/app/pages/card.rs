@@ -19,7 +19,8 @@ use super::super::App;
 use super::card_parts as parts;
 use super::changes::{file_diff, file_row};
 use super::names::Names;
-use super::rows::{approval_row, failure_view, job_row};
+use super::rows::{approval_row, counted, failure_view, job_row};
+use super::write_diff::{BYTES_MAX, write_diff};
 use crate::view::{ApprovalCard, FailureView, JobRow, ScopeView};
 
 /// Lines of a diff on a card; the whole opens with the review.
@@ -37,7 +38,11 @@ impl App {
         let whole = self.runner.whole_preview(approval);
         let preview = whole.as_ref().unwrap_or(&approval.preview);
         parts::fill_preview(&mut card, preview);
-        self.fill_diff(&mut card, approval, preview);
+        if approval.op == Op::FsWrite {
+            self.fill_write(&mut card, approval, job.as_ref());
+        } else {
+            self.fill_diff(&mut card, approval, preview);
+        }
         card.diff_href = (approval.op == Op::VersionCommit).then_some(approval.workspace_id).flatten().map(|id| format!("/ws/{id}"));
         if card.workspace_path.is_none() {
             card.workspace_path = approval.workspace_id.and_then(|id| names.workspaces.get(&id)).map(|w| w.binding.worktree_path.clone());
@@ -96,6 +101,32 @@ impl App {
         card.diff = Some(diff);
     }
 
+    /// A write through us: the content that was handed in against the file that stands there now.
+    fn fill_write(&self, card: &mut ApprovalCard, approval: &Approval, job: Option<&Job>) {
+        let read = |key: &str| job.map(|j| j.params[key].clone()).unwrap_or_default();
+        let path: Option<RepoPath> = serde_json::from_value(read("path")).ok();
+        let content: Option<dcc_core::Sha256Hex> = serde_json::from_value(read("content_sha256")).ok();
+        let (Some(path), Some(content)) = (path, content) else { return };
+        let Ok(new) = self.cx().ports.artifacts.get(content) else { return };
+        // Once it is decided the file is no longer what it was; the content stands under its hash.
+        if approval.status != ApprovalStatus::Pending {
+            return;
+        }
+        let Some(workspace) = approval.workspace_id.and_then(|id| self.workspace(id).ok()) else { return };
+        let file = crate::view::FileRow { path: super::rows::path_view(&path), kind: "modified".to_owned(), group: "source".to_owned(), in_scope: true, ..crate::view::FileRow::default() };
+        let diff = match self.cx().ports.files.read(&workspace.binding, &path, BYTES_MAX as u64) {
+            Ok(old) => write_diff(file, old.as_deref(), &new, CARD_LINES),
+            Err(failure) => crate::view::FileDiff { file, failure: Some(failure_view(&failure)), ..crate::view::FileDiff::default() },
+        };
+        if let Some(effect) = card.paths.first_mut() {
+            effect.additions = diff.file.additions;
+            effect.deletions = diff.file.deletions;
+        }
+        card.facts.retain(|fact| fact.name != "bytes" && fact.name != "content sha256");
+        card.facts.push(crate::view::FactView { name: "content".to_owned(), value: format!("{}, sha256 {content}", counted(new.len(), "byte")) });
+        card.diff = Some(diff);
+    }
+
     fn git_file(&self, approval: &Approval, path: &RepoPath) -> Option<Changed> {
         let workspace = self.workspace(approval.workspace_id?).ok()?;
         let files = self.cx().ports.version.diff(&workspace.binding, &DiffSource::Uncommitted, std::slice::from_ref(path), true).ok()?;
@@ -125,7 +156,8 @@ fn scopes(approval: &Approval, names: &Names) -> Vec<ScopeView> {
             ScopeView {
                 scope: super::rows::word(&scope),
                 offered,
-                covers: parts::covers(approval, scope, names.now),
+                covers: parts::covers(approval, scope),
+                until_at_ms: parts::ends(scope, names.now),
                 releases: if offered { parts::releases(approval, scope, &names.pending) } else { 0 },
                 refusal: (!offered).then(|| parts::not_offered(approval, scope)),
             }

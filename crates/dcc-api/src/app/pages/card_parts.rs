@@ -147,8 +147,8 @@ pub(super) fn shorten(diff: &mut FileDiff, max: usize) {
     }
 }
 
-/// What a yes with this scope covers, until when and how often.
-pub(super) fn covers(approval: &Approval, scope: Scope, now: Timestamp) -> String {
+/// What a yes with this scope covers, and how often.
+pub(super) fn covers(approval: &Approval, scope: Scope) -> String {
     let phrase = approval.intent.phrase();
     let what = match scope {
         Scope::Once => return "Only this request, run now or not at all.".to_owned(),
@@ -159,20 +159,29 @@ pub(super) fn covers(approval: &Approval, scope: Scope, now: Timestamp) -> Strin
         Scope::Session => format!("{phrase}, asked by this session"),
         Scope::Workspace => format!("{phrase}, asked in this worktree by the same role for the same packet"),
     };
-    let (ttl, uses) = match scope {
-        Scope::Once | Scope::Job => (limits::JOB_GRANT_TTL_MS, Some(limits::JOB_GRANT_USES)),
-        Scope::Session => (limits::SESSION_GRANT_TTL_MS, Some(limits::SESSION_GRANT_USES)),
+    let uses = match scope {
+        Scope::Once | Scope::Job => Some(limits::JOB_GRANT_USES),
+        Scope::Session => Some(limits::SESSION_GRANT_USES),
         // Its use bound is there to keep the count finite, not to be reached.
-        Scope::Workspace => (limits::WORKSPACE_GRANT_TTL_MS, None),
+        Scope::Workspace => None,
     };
-    let until = now.plus_ms(ttl).to_string();
-    let until = until.get(..16).map_or(until.clone(), |t| t.replace('T', " "));
     let often = uses.map_or_else(String::new, |n| format!(", max {n} times"));
-    let mut text = format!("{what}{often}, till {until} UTC.");
+    let mut text = format!("{what}{often}");
     if let Some(first) = text.get(..1).map(str::to_uppercase) {
         text.replace_range(..1, &first);
     }
     text
+}
+
+/// When a grant of this scope would end, if it were given now.
+pub(super) fn ends(scope: Scope, now: Timestamp) -> Option<i64> {
+    let ttl = match scope {
+        Scope::Once => return None,
+        Scope::Job => limits::JOB_GRANT_TTL_MS,
+        Scope::Session => limits::SESSION_GRANT_TTL_MS,
+        Scope::Workspace => limits::WORKSPACE_GRANT_TTL_MS,
+    };
+    Some(now.plus_ms(ttl).as_ms())
 }
 
 /// Other waiting requests of the same intent that the grant would cover; the gate decides each.

@@ -43,12 +43,16 @@ impl App {
             Err(failure) => row("Recorder", "fault", &failure.message),
         };
         let chain = match self.last_verified() {
-            Some((report, at)) if report.ok => HealthRow { since_at_ms: Some(at.as_ms()), ..row("Hash chain", "ok", &format!("{} verified", counted(report.events as usize, "event"))) },
+            Some((report, at)) if report.ok => HealthRow {
+                since_at_ms: Some(at.as_ms()),
+                word: "verified".to_owned(),
+                ..fixed(row("Hash chain", "ok", &format!("{} verified, up to seq {}", counted(report.events as usize, "event"), report.head.seq)), "Verify again", Some("recorder.verify"), None)
+            },
             Some((report, at)) => HealthRow {
                 since_at_ms: Some(at.as_ms()),
                 ..row("Hash chain", "fault", &format!("first bad seq {}: {}", report.first_bad_seq.unwrap_or(0), report.problem.unwrap_or_default()))
             },
-            None => fixed(row("Hash chain", "unknown", "not verified by this process yet"), "Copy the command", None, Some("dcc recorder verify")),
+            None => fixed(row("Hash chain", "unknown", "not verified by this process yet"), "Verify now", Some("recorder.verify"), None),
         };
         vec![head, chain]
     }
@@ -129,7 +133,12 @@ impl App {
         // Files and network are what the kernel has to hold; the rest is watched, and the notes say so.
         let holds = posture.filesystem && posture.network;
         let mut rows = vec![row("Sandbox", if holds { "ok" } else if posture.filesystem { "needs" } else { "fault" }, &format!("{}{notes}", posture_word(&posture)))];
-        rows.extend(ports.agents.list().into_iter().map(|(name, installed, what)| row(&format!("Agent {name}"), if installed { "ok" } else { "absent" }, &what)));
+        let (here, absent): (Vec<_>, Vec<_>) = ports.agents.list().into_iter().partition(|(_, installed, _)| *installed);
+        rows.extend(here.into_iter().map(|(name, _, what)| row(&format!("Agent {name}"), "ok", &what)));
+        if !absent.is_empty() {
+            let names: Vec<&str> = absent.iter().map(|(name, ..)| name.as_str()).collect();
+            rows.push(fixed(row("Other agents", "absent", &format!("known and not installed: {}", names.join(", "))), "How to install", None, Some("dcc agent list")));
+        }
         rows
     }
 

@@ -3,6 +3,7 @@
 //! Authority: derived; requests past their end are marked before they are listed, which is the recorder's to keep.
 
 use dcc_core::approval::{Approval, ApprovalStatus};
+use dcc_core::principal::Principal;
 use dcc_core::session::SessionState;
 use dcc_core::{ApprovalId, Outcome, limits};
 use dcc_jobs::ledger;
@@ -10,7 +11,7 @@ use dcc_jobs::ledger;
 use super::super::App;
 use super::super::records::grant_status;
 use super::names::Names;
-use super::rows::{approval_row, grant_row};
+use super::rows::{approval_row, counted, grant_row, word};
 use crate::view::{ApprovalRow, InboxGroup, InboxView};
 
 /// Decided rows on one page.
@@ -72,11 +73,51 @@ fn ended_today(approval: &Approval, now_ms: i64) -> bool {
     approval.status != ApprovalStatus::Pending && now_ms - ended_at(approval) < DAY_MS
 }
 
+/// Requests alike that are worth one row: fewer are quicker read one by one.
+const BATCH_MIN: usize = 4;
+
+/// What makes requests of agents one kind: the operation, what is asked for, the class of its risk, the first word of its
+/// sentence. Paths and sessions differ within a batch; each is still decided by itself.
+fn kind_of(approval: &Approval) -> Option<String> {
+    matches!(approval.requester.principal, Principal::Agent { .. })
+        .then(|| format!("{}:{}:{}:{}", approval.op, word(&approval.intent), approval.tier.as_str(), approval.preview.title.split(' ').next().unwrap_or("")))
+}
+
+/// Those that stand alone first, oldest first; then one group for each kind that many ask for.
 fn group(open: &[&Approval], names: &Names) -> Vec<InboxGroup> {
-    if open.is_empty() {
-        return Vec::new();
+    let count = |kind: &str| open.iter().filter(|a| kind_of(a).as_deref() == Some(kind)).count();
+    let mut alone = InboxGroup { key: "decision".to_owned(), title: "Needs your decision".to_owned(), ..InboxGroup::default() };
+    let mut batches: Vec<(String, Vec<&Approval>)> = Vec::new();
+    for approval in open {
+        match kind_of(approval).filter(|kind| count(kind) >= BATCH_MIN) {
+            None => alone.items.push(approval_row(approval, names, None)),
+            Some(kind) => match batches.iter_mut().find(|(known, _)| *known == kind) {
+                Some((_, members)) => members.push(approval),
+                None => batches.push((kind, vec![approval])),
+            },
+        }
     }
-    vec![InboxGroup { key: "decision".to_owned(), title: "Needs your decision".to_owned(), items: open.iter().map(|a| approval_row(a, names, None)).collect() }]
+    let mut groups: Vec<InboxGroup> = Vec::new();
+    if !alone.items.is_empty() {
+        groups.push(alone);
+    }
+    groups.extend(batches.into_iter().map(|(kind, members)| batch(&kind, &members, names)));
+    groups
+}
+
+fn batch(kind: &str, members: &[&Approval], names: &Names) -> InboxGroup {
+    let sessions: std::collections::BTreeSet<_> = members.iter().filter_map(|a| a.session_id).collect();
+    let first = members[0];
+    let mut title = first.intent.phrase();
+    if let Some(front) = title.get(..1).map(str::to_uppercase) {
+        title.replace_range(..1, &front);
+    }
+    InboxGroup {
+        key: format!("batch:{kind}"),
+        title,
+        note: format!("{} of {}, {} each", counted(members.len(), "request"), counted(sessions.len(), "session"), first.tier.as_str()),
+        items: members.iter().map(|a| approval_row(a, names, None)).collect(),
+    }
 }
 
 fn last_result(row: &ApprovalRow) -> String {

@@ -26,6 +26,7 @@ mod shell;
 mod timeline;
 mod turns;
 mod workspaces;
+mod write_diff;
 
 use dcc_core::principal::{Actor, Principal};
 use dcc_core::{Code, Failure, Outcome};

@@ -3,6 +3,7 @@
 //! Authority: derived; what may be done is asked of the same rules that authorise it. Failure: HSK-404-WP when there is
 //! no such packet; a part that cannot be read stays empty.
 
+use dcc_core::event::EventCode;
 use dcc_core::locus::record::{GateInputs, GateResult, GateStatus};
 use dcc_core::locus::rules::{self, Packets};
 use dcc_core::locus::{MicroTask, WorkPacket};
@@ -112,7 +113,9 @@ impl App {
 
     fn history(&self, view: &mut PacketView, packet: &WorkPacket, worktree: Option<&Workspace>) {
         view.commits = worktree.map(|w| self.commits_since_base(w)).unwrap_or_default();
-        let filter = EventFilter { wp_id: Some(packet.wp_id.clone()), order: Order::Descending, limit: 10, ..EventFilter::default() };
+        // Looking at a request is on record, and no news here.
+        let codes = EventCode::ALL.iter().copied().filter(|code| *code != EventCode::ApprovalPresented).collect();
+        let filter = EventFilter { wp_id: Some(packet.wp_id.clone()), codes, order: Order::Descending, limit: 10, ..EventFilter::default() };
         view.events = self.cx().ports.recorder.read(&filter).unwrap_or_default().iter().map(event_row).collect();
     }
 

@@ -178,6 +178,11 @@ pub(super) fn job_summary(job: &Job) -> String {
     };
     match job.op {
         Op::LocusCreateWp => format!("{target} {}", param("title").unwrap_or_default()).trim().to_owned(),
+        Op::LocusUpdateWp => {
+            let set: Vec<String> = job.params["set"].as_object().into_iter().flatten().map(|(key, value)| value.as_str().filter(|_| key == "status").map_or_else(|| key.replace('_', " "), |to| format!("{key} {to}"))).collect();
+            format!("{target}: {}", set.join(", ")).trim_end_matches(": ").to_owned()
+        }
+        Op::LocusRegisterMts => format!("{target}: {}", counted(job.params["micro_tasks"].as_array().map_or(0, Vec::len), "micro-task")),
         Op::LocusGateWp => format!("{target}: {} {}", param("gate").unwrap_or_default(), param("result").unwrap_or_default()),
         Op::VersionCommit => {
             let paths = job.params["paths"].as_array().map_or(0, Vec::len);

@@ -35,6 +35,7 @@ GET /api/v1/artifacts/{sha256} Operator
 GET /api/v1/anchors Operator
 GET /api/v1/handoffs Operator
 GET /api/v1/health Operator
+POST /api/v1/recorder/verify Operator changes
 GET /api/v1/project Operator
 GET /api/v1/resolve Operator
 GET /api/v1/openapi.json Operator

@@ -48,11 +48,12 @@ pub enum Call {
     Artifact(Actor, Sha256Hex),
     Page(Actor, PageQuery),
     Subscribe(Option<u64>),
+    Verify(Actor),
 }
 
 impl Call {
     pub fn is_writing(&self) -> bool {
-        matches!(self, Self::Submit(..) | Self::Cancel(..) | Self::Present(..) | Self::Decide(..))
+        matches!(self, Self::Submit(..) | Self::Cancel(..) | Self::Present(..) | Self::Decide(..) | Self::Verify(..))
     }
 }
 
@@ -135,6 +136,10 @@ impl Door for Fake {
         let head = || Ok(self.lines.lock().unwrap().last().map_or(0, |line| line.seq));
         let backlog = |after: u64, limit: usize| Ok(self.lines.lock().unwrap().iter().filter(|line| line.seq > after).take(limit).cloned().collect());
         self.hub.subscribe(after_seq, head, backlog)
+    }
+    fn verify_record(&self, actor: Actor) -> Outcome<Value> {
+        self.note(Call::Verify(actor))?;
+        Ok(json!({"ok": true}))
     }
     fn project(&self) -> ProjectFacts {
         ProjectFacts { name: "demo".into(), root_path: "/srv/demo".into(), project_id: ID.parse().unwrap(), instance_id: instance() }

@@ -26,6 +26,18 @@ async fn a_screen_carries_its_sessions_token_and_a_fragment_its_live_parts() {
 }
 
 #[tokio::test]
+async fn a_peek_is_short_and_brings_no_frame() {
+    let site = Site::new();
+    let browser = site.browser();
+    for path in ["/wp/WP-0001".to_owned(), format!("/session/{ID}"), format!("/ws/{ID}"), format!("/job/{ID}"), format!("/event/{ID}"), format!("/approval/{ID}")] {
+        let peek = site.send(visit(&path, &browser).with("x-dcc-fragment", "peek")).await;
+        assert_eq!(peek.status, 200, "{path}");
+        assert!(peek.text().contains("id=\"peek-body\"") && !peek.text().contains("id=\"main\""), "{path}: {}", peek.text());
+        assert!(!peek.text().contains(&browser.token), "{path}: the page has the token already");
+    }
+}
+
+#[tokio::test]
 async fn addresses_say_what_they_say() {
     let site = Site::new();
     let browser = site.browser();

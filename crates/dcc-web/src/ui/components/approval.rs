@@ -31,7 +31,7 @@ pub fn approval_line(row: &ApprovalRow, href: &str, selected: bool, now_ms: i64)
                 @if waiting {
                     span class=(tier_class) { (icon(&format!("r-{}", row.tier.trim_start_matches('R')))) span.sr { (t(&row.tier)) } }
                 } @else {
-                    (super::st_quiet(Pip::of_approval(&row.status), &row.status))
+                    (super::st_quiet(Pip::of_approval(&row.status), decided_word(&row.status)))
                 }
             }
             a.cut href=(href) title=(t(&row.title)) { (t(&row.title)) }
@@ -42,7 +42,7 @@ pub fn approval_line(row: &ApprovalRow, href: &str, selected: bool, now_ms: i64)
                 @if let Some(mt) = &row.mt_id { " " (t(mt)) }
                 @if let Some(agent) = &row.agent { " · " (t(agent)) }
                 @if !waiting {
-                    " · " (t(&row.status)) @if let Some(scope) = &row.scope { " " (t(scope)) }
+                    " · " (decided_word(&row.status)) @if let Some(scope) = &row.scope { " " (t(scope)) }
                     @if let Some(reason) = &row.reason { ": " (t(reason)) }
                 }
             }
@@ -55,7 +55,17 @@ pub fn approval_line(row: &ApprovalRow, href: &str, selected: bool, now_ms: i64)
     }
 }
 
-/// The whole card. `alone` is true on its own page.
+/// An approval that its job has used is, for a person, one that he gave.
+fn decided_word(status: &str) -> &str {
+    if status == "consumed" { "approved" } else { status }
+}
+
+/// The requester's own words, unless they only repeat the sentence that we made of the plan.
+fn claim(card: &ApprovalCard) -> Option<&str> {
+    card.claim.as_deref().filter(|claim| claim.trim() != card.approval.title.trim())
+}
+
+/// The whole card.
 #[must_use]
 pub fn approval_card(card: &ApprovalCard, now_ms: i64) -> Markup {
     let row = &card.approval;
@@ -65,7 +75,7 @@ pub fn approval_card(card: &ApprovalCard, now_ms: i64) -> Markup {
             data-preview-digest=(card.preview_digest) aria-labelledby={ "title-" (id) } {
             header.head {
                 h2.two id={ "title-" (id) } tabindex="-1" { (t(&row.title)) }
-                (st(Pip::of_approval(&row.status), if row.status == "pending" { "needs decision" } else { &row.status }))
+                (st(Pip::of_approval(&row.status), if row.status == "pending" { "needs decision" } else { decided_word(&row.status) }))
                 span.lab.push.nw {
                     "asked " (super::ago_words(row.requested_at_ms, now_ms))
                     @if let (Some(at), "pending") = (row.expires_at_ms, row.status.as_str()) { " · expires " (until(at, now_ms)) }
@@ -152,7 +162,7 @@ fn who(card: &ApprovalCard) -> Markup {
             @if let Some(job) = &row.job_id { span.lab { "job " } (super::job_link(job)) }
         }
         @if let Some(last) = &card.last_instruction { p { span.lab { "last instruction " } (t(last)) } }
-        @if let Some(claim) = &card.claim { p.claim { span.lab { "claim " } (t(claim)) } }
+        @if let Some(claim) = claim(card) { p.claim { span.lab { "claim " } (t(claim)) } }
     }
 }
 
@@ -189,13 +199,13 @@ fn rule(card: &ApprovalCard) -> Markup {
 fn decide(card: &ApprovalCard, now_ms: i64) -> Markup {
     html! {
         footer.act {
-            @if card.decidable { (buttons(card)) } @else { (outcome(card, now_ms)) }
+            @if card.decidable { (buttons(card, now_ms)) } @else { (outcome(card, now_ms)) }
             div.said data-local role="status" {}
         }
     }
 }
 
-fn buttons(card: &ApprovalCard) -> Markup {
+fn buttons(card: &ApprovalCard, now_ms: i64) -> Markup {
     let id = &card.approval.approval_id;
     let grave = card.approval.tier == "R3";
     html! {
@@ -206,7 +216,7 @@ fn buttons(card: &ApprovalCard) -> Markup {
             }
         }
         div.scopes role="group" aria-label="Decide" {
-            @for scope in card.scopes.iter().filter(|scope| scope.offered) { (scope_button(scope, grave)) }
+            @for scope in card.scopes.iter().filter(|scope| scope.offered) { (scope_button(scope, grave, now_ms)) }
             button.btn.no type="button" data-decide="deny" data-key="d" autofocus[grave] aria-expanded="false" aria-controls={ "deny-" (id) } {
                 b { "Deny " kbd { "d" } } small { "Sends a reason" @if let Some(agent) = &card.approval.agent { " to " (t(agent)) } "." }
             }
@@ -228,13 +238,14 @@ fn buttons(card: &ApprovalCard) -> Markup {
     }
 }
 
-fn scope_button(scope: &ScopeView, grave: bool) -> Markup {
+fn scope_button(scope: &ScopeView, grave: bool, now_ms: i64) -> Markup {
     let once = scope.scope == "once";
     html! {
         button.btn .go[once && !grave] type="button" data-decide="approve" data-scope=(scope.scope) data-key=[once.then_some("a")] .narrow-hide[!matches!(scope.scope.as_str(), "once" | "job")] {
             b { (t(&title_case(&scope.scope))) @if once { " " kbd { "a" } } }
             small {
                 (t(&scope.covers))
+                @if let Some(at) = scope.until_at_ms { ", till " (until(at, now_ms)) "." }
                 @if scope.releases > 0 { " Also " (scope.releases) " waiting " (if scope.releases == 1 { "call" } else { "calls" }) "." }
             }
         }
@@ -252,7 +263,7 @@ fn outcome(card: &ApprovalCard, now_ms: i64) -> Markup {
         @if let Some(refusal) = &card.refusal { (failure_note(refusal)) }
         @if row.status != "pending" {
             div.row.wrap {
-                (st(Pip::of_approval(&row.status), &row.status))
+                (st(Pip::of_approval(&row.status), decided_word(&row.status)))
                 @if let Some(scope) = &row.scope { b { (t(scope)) } }
                 @if let Some(by) = &row.decided_by { span.lab { "by " (t(by)) } }
                 @if let Some(at) = row.decided_at_ms { span.lab { (super::ago_words(at, now_ms)) } }
@@ -263,6 +274,13 @@ fn outcome(card: &ApprovalCard, now_ms: i64) -> Markup {
             @if !card.released.is_empty() { p.lab { "Released by this decision" } (super::job_rows(&card.released, now_ms)) }
         }
     }
+}
+
+/// A diff of so many lines is read where it was asked; a longer one opens with a key.
+const HELD_LINES: usize = 24;
+
+fn lines_of(diff: &dcc_api::view::FileDiff) -> usize {
+    diff.hunks.iter().map(|hunk| hunk.lines.len()).sum()
 }
 
 /// The same decision inline in a feed: sentence, the two nearest buttons, the rest one step away.
@@ -282,15 +300,15 @@ pub fn held_card(card: &ApprovalCard, now_ms: i64) -> Markup {
                 a.link.push href={ "/approval/" (query(id)) } { "Open card" }
             }
             @if !card.command.is_empty() || card.message.is_some() || !card.paths.is_empty() {
-                details id={ "held-what-" (id) } open[row.tier == "R2" || !card.command.is_empty()] {
+                details id={ "held-what-" (id) } open[row.tier == "R2" || !card.command.is_empty() || card.diff.as_ref().is_some_and(|diff| lines_of(diff) <= HELD_LINES)] {
                     summary.row.lab { (icon("right")) "What exactly" }
                     div.stack { (what(card)) (place(card)) }
                 }
             }
-            @if let Some(claim) = &card.claim { p.claim { span.lab { "claim " } (t(claim)) } }
+            @if let Some(claim) = claim(card) { p.claim { span.lab { "claim " } (t(claim)) } }
             @if card.decidable && row.tier != "R3" {
                 div.held-act {
-                    (buttons(card))
+                    (buttons(card, now_ms))
                     div.said data-local role="status" {}
                 }
             } @else if row.tier == "R3" {

@@ -47,7 +47,7 @@ fn call(row: &ToolCallRow, prefix: &str) -> Markup {
             (observed(&row.observed))
             @if row.detail.is_some() || row.failure.is_some() {
                 details.call-more id={ (prefix) (row.tool_call_id) "-more" } {
-                    summary.lab { (icon("right")) "detail" }
+                    summary.lab aria-label={ "Detail of " (t(&row.tool)) " " (t(&row.target)) } title="Arguments and result" { (icon("right")) }
                     @if let Some(failure) = &row.failure { p.st-failed { (t(&failure.message)) " " span.m { (t(&failure.code)) } } }
                     @if let Some(detail) = &row.detail { pre.code { (SafeText::block(detail)) } }
                 }

@@ -40,7 +40,7 @@ pub fn job_rows(jobs: &[JobRow], now_ms: i64) -> Markup {
             @for job in jobs {
                 li data-row data-copy=(job.job_id) {
                     (st(Pip::of_job(&job.state), &super::state::words(&job.state)))
-                    a.m.cut href={ "/job/" (query(&job.job_id)) } title=(t(&job.job_id)) { (t(&job.op)) }
+                    a.m.nw.op href={ "/job/" (query(&job.job_id)) } title=(t(&job.job_id)) { (t(&job.op)) }
                     span.lab.cut.what {
                         @if let Some(failure) = &job.failure { (t(&failure.code)) " " (t(&failure.message)) } @else { (t(&job.summary)) }
                     }

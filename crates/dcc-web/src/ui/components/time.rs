@@ -55,10 +55,11 @@ pub fn span(ms: i64) -> String {
     }
 }
 
-/// A measured duration: `0.8 s`, `38.2 s`, `3 m 41 s`.
+/// A measured duration: `34 ms`, `0.8 s`, `38.2 s`, `3 m 41 s`.
 #[must_use]
 pub fn duration(ms: i64) -> String {
     match ms.max(0) {
+        ms if ms < 100 => format!("{ms} ms"),
         ms if ms < MINUTE => format!("{}.{} s", ms / SECOND, ms % SECOND / 100),
         ms if ms < HOUR => format!("{} m {:02} s", ms / MINUTE, ms / SECOND % 60),
         ms => format!("{} h {:02} m", ms / HOUR, ms / MINUTE % 60),
@@ -129,5 +130,6 @@ mod tests {
         assert_eq!(span_words(61_000), "1 min ago");
         assert_eq!(span_words(3 * DAY), "3 days ago");
         assert_eq!(duration(221_000), "3 m 41 s");
+        assert_eq!((duration(34).as_str(), duration(840).as_str()), ("34 ms", "0.8 s"));
     }
 }

@@ -1,0 +1,120 @@
+//! What a write would change: the content it brings against the file that stands there, line by line, rendered by us.
+//!
+//! Authority: derived from the artifact and the file; nothing of it comes from the requester's own words. Invariant: bounded
+//! on both sides before anything is compared. Failure: a sentence in place of the lines.
+
+use imara_diff::{Algorithm, Diff, InternedInput};
+
+use crate::view::{DiffLine, FileDiff, FileRow, HunkView};
+
+/// Bytes of either side that are compared; a larger file is named with its size.
+pub(super) const BYTES_MAX: usize = 512 * 1024;
+/// Lines around a change.
+const AROUND: u32 = 3;
+
+/// The diff of one file; `old` is none where nothing stands yet. At most `max` lines.
+pub(super) fn write_diff(row: FileRow, old: Option<&[u8]>, new: &[u8], max: usize) -> FileDiff {
+    let mut diff = FileDiff { file: row, ..FileDiff::default() };
+    let larger = old.map_or(0, <[u8]>::len).max(new.len());
+    if larger > BYTES_MAX {
+        diff.file.plain = Some(format!("{} KB: too large to be shown here", larger / 1024));
+        return diff;
+    }
+    let (Some(old), Some(new)) = (text(old.unwrap_or_default()), text(new)) else {
+        diff.file.plain = Some(format!("binary, {} bytes", new.len()));
+        return diff;
+    };
+    let (old, new): (Vec<&str>, Vec<&str>) = (old.lines().collect(), new.lines().collect());
+    let mut input = InternedInput::default();
+    input.update_before(old.iter().copied());
+    input.update_after(new.iter().copied());
+    let changes: Vec<imara_diff::Hunk> = Diff::compute(Algorithm::Histogram, &input).hunks().collect();
+    diff.file.additions = Some(changes.iter().map(|c| i64::from(c.after.end - c.after.start)).sum());
+    diff.file.deletions = Some(changes.iter().map(|c| i64::from(c.before.end - c.before.start)).sum());
+    diff.hunks = near(changes).iter().map(|group| hunk(group, &old, &new)).collect();
+    super::card_parts::shorten(&mut diff, max);
+    diff
+}
+
+/// UTF-8 without a zero byte.
+fn text(bytes: &[u8]) -> Option<&str> {
+    std::str::from_utf8(bytes).ok().filter(|text| !text.contains('\0'))
+}
+
+/// Changes whose surroundings touch stand in one hunk.
+fn near(changes: Vec<imara_diff::Hunk>) -> Vec<Vec<imara_diff::Hunk>> {
+    let mut groups: Vec<Vec<imara_diff::Hunk>> = Vec::new();
+    for change in changes {
+        match groups.last_mut() {
+            Some(group) if group.last().is_some_and(|last| change.before.start - last.before.end <= 2 * AROUND) => group.push(change),
+            _ => groups.push(vec![change]),
+        }
+    }
+    groups
+}
+
+fn hunk(group: &[imara_diff::Hunk], old: &[&str], new: &[&str]) -> HunkView {
+    let (first, last) = (&group[0], &group[group.len() - 1]);
+    let lead = first.before.start.min(AROUND);
+    let end = (last.before.end + AROUND).min(old.len() as u32);
+    let (from_old, from_new) = (first.before.start - lead, first.after.start - lead);
+    let (mut at_old, mut at_new) = (from_old, from_new);
+    let mut lines = Vec::new();
+    for change in group {
+        same(&mut lines, old, &mut at_old, &mut at_new, change.before.start);
+        lines.extend(change.before.clone().map(|at| line("del", Some(at), None, old[at as usize])));
+        lines.extend(change.after.clone().map(|at| line("add", None, Some(at), new[at as usize])));
+        (at_old, at_new) = (change.before.end, change.after.end);
+    }
+    same(&mut lines, old, &mut at_old, &mut at_new, end);
+    let (count_old, count_new) = (at_old - from_old, at_new - from_new);
+    HunkView { header: format!("@@ -{},{count_old} +{},{count_new} @@", from_old + 1, from_new + 1), note: None, lines }
+}
+
+/// Unchanged lines up to `end` of the old side.
+fn same(lines: &mut Vec<DiffLine>, old: &[&str], at_old: &mut u32, at_new: &mut u32, end: u32) {
+    while *at_old < end {
+        lines.push(line("context", Some(*at_old), Some(*at_new), old[*at_old as usize]));
+        *at_old += 1;
+        *at_new += 1;
+    }
+}
+
+fn line(kind: &str, old: Option<u32>, new: Option<u32>, text: &str) -> DiffLine {
+    let number = |at: Option<u32>| at.map(|at| i64::from(at) + 1);
+    DiffLine { kind: kind.to_owned(), old_number: number(old), new_number: number(new), text: text.to_owned(), marks: Vec::new() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(old: Option<&str>, new: &str) -> FileDiff {
+        write_diff(FileRow::default(), old.map(str::as_bytes), new.as_bytes(), 60)
+    }
+
+    fn shape(diff: &FileDiff) -> String {
+        diff.hunks.iter().flat_map(|h| &h.lines).map(|l| match l.kind.as_str() { "add" => format!("+{} ", l.text), "del" => format!("-{} ", l.text), _ => format!("{} ", l.text) }).collect()
+    }
+
+    #[test]
+    fn what_changes_is_shown_with_its_surroundings_and_nothing_else() {
+        let old: String = (1..=30).map(|n| format!("{n}\n")).collect();
+        let new = old.replace("\n5\n", "\nfive\n").replace("\n25\n", "\n");
+        let diff = of(Some(&old), &new);
+        assert_eq!(diff.hunks.len(), 2);
+        assert_eq!(shape(&diff), "2 3 4 -5 +five 6 7 8 22 23 24 -25 26 27 28 ");
+        assert_eq!((diff.file.additions, diff.file.deletions), (Some(1), Some(2)));
+        assert_eq!(diff.hunks[0].header, "@@ -2,7 +2,7 @@");
+        assert_eq!((diff.hunks[1].lines[4].old_number, diff.hunks[1].lines[4].new_number), (Some(26), Some(25)));
+    }
+
+    #[test]
+    fn a_new_file_is_all_added_and_what_is_no_text_is_named() {
+        assert_eq!(shape(&of(None, "a\nb\n")), "+a +b ");
+        assert_eq!(of(Some("x"), "a\0b").file.plain.as_deref(), Some("binary, 3 bytes"));
+        assert!(of(None, &"x".repeat(BYTES_MAX + 1)).file.plain.unwrap().contains("too large"));
+        let long: String = (0..100).map(|n| format!("{n}\n")).collect();
+        assert_eq!(of(None, &long).truncated.as_deref(), Some("first 60 of 100 lines"));
+    }
+}
