@@ -1,8 +1,12 @@
-//! One walk in a real Chromium: from the first request in the inbox to a packet in Done, without a reload.
+//! The product in a real Chromium. Here: the stage that every walk needs; the walks stand in the modules below.
 //!
-//! `DCC_TEST_BROWSER=skip` leaves it out; `DCC_TEST_CHROMIUM` and `DCC_TEST_CHROMEDRIVER` name other programs.
+//! `DCC_TEST_BROWSER=skip` leaves them out; `DCC_TEST_CHROMIUM` and `DCC_TEST_CHROMEDRIVER` name other programs.
 //! Pictures of the screens in both themes are left in `target/screenshots`.
 
+mod by_keyboard;
+mod by_pointer;
+
+use std::future::Future;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -12,8 +16,6 @@ use std::time::{Duration, Instant};
 use dcc_testkit::World;
 use fantoccini::{Client, ClientBuilder, Locator};
 use serde_json::{Value, json};
-
-use crate::DCC;
 
 /// How long anything that was asked for may take to show.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -68,13 +70,17 @@ fn programs() -> Result<(PathBuf, PathBuf), String> {
     Ok(found)
 }
 
-#[test]
-fn browser_walk_from_the_inbox_to_done_without_a_reload() {
+/// A server with its printed sign-in link, a browser signed in by it, and the walk; none where there is no browser. The
+/// walk ends with a clean console and in the page that it began in.
+fn browse<W, F>(world: &World, server: &mut Command, walk: W)
+where
+    W: FnOnce(Walk) -> F,
+    F: Future<Output = ()> + Send + 'static,
+{
     let (chromium, chromedriver) = match programs() {
         Ok(found) => found,
         Err(why) => return eprintln!("browser walk skipped: {why}"),
     };
-    let world = World::empty(DCC);
     let at = |sub: &str| world.path().join(sub);
     let mut driver = Command::new(chromedriver);
     driver
@@ -85,19 +91,24 @@ fn browser_walk_from_the_inbox_to_done_without_a_reload() {
         .env("XDG_CACHE_HOME", at("tmp"));
     let (_driver, port) =
         Started::new(&mut driver, |line| Some(line.split_once("successfully on port ")?.1.trim_end_matches('.').to_owned()));
-    let (_server, url) = Started::new(world.command().args(["demo", "--no-open", "--dir"]).arg(at("demo")), |line| {
+    let (_server, url) = Started::new(server, |line| {
         Some(line[line.find("http://127.0.0.1:").filter(|_| line.contains("/login?token="))?..].to_owned())
     });
 
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime").block_on(async {
         let client = browser(&port, &chromium, &at("profile")).await;
         let session = client.session_id().await.expect("a session").expect("an id");
-        let walk = Walk { client: client.clone(), demo: at("demo") };
+        let stage = Walk { client: client.clone() };
+        let first = Walk { client: client.clone() };
         // In a task of its own: the browser is closed also when the walk fails.
+        let walk = walk(stage);
         let walked = tokio::spawn(async move {
-            walk.all(&url).await;
+            first.sign_in(&url).await;
+            walk.await;
         })
         .await;
+        let _ = client.execute("console.info('the walk is over')", Vec::new()).await;
+        let marker = client.execute("return window.__walk", Vec::new()).await;
         let log = console(&port, &session);
         if walked.is_err() {
             picture(&client, "failed").await;
@@ -109,6 +120,7 @@ fn browser_walk_from_the_inbox_to_done_without_a_reload() {
         if let Err(failed) = walked {
             std::panic::resume_unwind(failed.into_panic());
         }
+        assert_eq!(marker.expect("an answer"), 1, "nothing was reloaded on the way");
         assert!(log.to_string().contains("the walk is over"), "the console is what is read: {log:#}");
         let errors: Vec<&Value> = log.as_array().expect("a log").iter().filter(|line| line["level"] != "INFO").collect();
         assert!(errors.is_empty(), "the console is clean: {errors:#?}");
@@ -181,145 +193,14 @@ async fn picture(client: &Client, name: &str) {
 /// A person in front of the screen.
 struct Walk {
     client: Client,
-    demo: PathBuf,
 }
 
 impl Walk {
-    async fn all(&self, url: &str) {
-        self.sign_in(url).await;
-        self.decide_both_edits().await;
-        self.see_the_turn_end().await;
-        self.commit_both_files().await;
-        self.finish_the_micro_tasks().await;
-        self.close_the_session().await;
-        self.close_the_packet().await;
-        assert_eq!(self.js("return window.__walk").await, 1, "nothing was reloaded on the way");
-        self.js("console.info('the walk is over')").await;
-    }
-
     async fn sign_in(&self, url: &str) {
         self.client.goto(url).await.expect("the login page");
-        self.until(
-            "the board",
-            "return location.pathname === '/board' && document.querySelector('#lane-in_progress #wp-WP-0002') !== null",
-        )
-        .await;
+        self.until("the board", "return location.pathname === '/board' && document.querySelector('#main[data-screen=board]') !== null").await;
         self.until("the live stream", "return document.getElementById('live').innerText.includes('live')").await;
         self.js("window.__walk = 1").await;
-        self.pictures("board").await;
-    }
-
-    async fn decide_both_edits(&self) {
-        self.click("a[data-rail=inbox]").await;
-        self.until(
-            "the first edit",
-            "return document.querySelector('article.card[data-decidable] h2')?.innerText === 'Create src/greeting.txt'",
-        )
-        .await;
-        self.pictures("inbox").await;
-        self.approve_once("article.card").await;
-        // The agent goes on and asks again; the card comes by itself.
-        self.until("the second edit", "return document.querySelector('article.card[data-decidable] h2')?.innerText === 'Edit README.md'")
-            .await;
-        self.approve_once("article.card").await;
-        self.until(
-            "an empty inbox",
-            "return document.getElementById('attn').dataset.hrefs.includes('/approval/') === false \
-            && document.querySelector('[data-decidable]') === null",
-        )
-        .await;
-    }
-
-    async fn see_the_turn_end(&self) {
-        self.click("a[data-rail=sessions]").await;
-        self.click("#main a[href^='/session/']").await;
-        self.until(
-            "the end of the turn",
-            "return document.querySelector('#say-text') !== null \
-            && document.querySelectorAll('article.turn[data-who]').length > 1 \
-            && !document.querySelector('#feed').innerText.includes('working') \
-            && document.querySelector('#main .head .st').innerText.includes('your next message')",
-        )
-        .await;
-        self.until("two changed files", "return document.querySelector('a[data-key=D]')?.innerText.includes('2 files')").await;
-        self.pictures("session").await;
-    }
-
-    async fn commit_both_files(&self) {
-        self.click("a[data-key=D]").await;
-        self.until("two files", "return document.querySelectorAll('#tree li[data-id]').length === 2").await;
-        for name in ["src/greeting.txt", "README.md"] {
-            self.click(&format!("#tree li[data-name='{name}'] input.box")).await;
-        }
-        self.until("two selected", "return document.getElementById('commit-label').innerText === 'Commit 2 paths'").await;
-        self.until("the lines", "return document.querySelectorAll('#pane-diff tr.add').length > 4").await;
-        self.pictures("review").await;
-        self.write("#msg", "Greet people in the README").await;
-        let worktree = self.js("return document.querySelector('.head h1').title").await;
-        self.click("#commit-go").await;
-        self.approve_once("#commit-form [data-approval]").await;
-        self.until(
-            "the commit",
-            "return document.querySelectorAll('#tree li[data-id]').length === 0 \
-            && document.querySelector('#pane-diff').innerText.includes('Greet people in the README') \
-            && document.querySelector('#commit-form .said').innerText.includes('commit')",
-        )
-        .await;
-
-        let worktree = PathBuf::from(worktree.as_str().expect("a path"));
-        assert!(worktree.starts_with(&self.demo), "{}", worktree.display());
-        let git = Command::new("git").arg("-C").arg(&worktree).args(["show", "--format=%B", "--name-only", "HEAD"]).output().expect("git");
-        let shown = String::from_utf8_lossy(&git.stdout).into_owned();
-        for part in ["WP-0002: Greet people in the README", "DCC-WP: WP-0002", "DCC-Job: ", "\nREADME.md\n", "\nsrc/greeting.txt\n"] {
-            assert!(shown.contains(part), "{part}: {shown}");
-        }
-    }
-
-    async fn finish_the_micro_tasks(&self) {
-        self.click(".head a[href='/wp/WP-0002']").await;
-        self.click("#MT-001 button[data-toggle=mt-MT-001]").await;
-        assert!(
-            self.js("return document.getElementById('ev-MT-001').selectedOptions[0].text.includes('commit on')").await == true,
-            "the commit is offered as evidence"
-        );
-        self.click("#mt-MT-001 form[data-op='locus.complete_mt'] button[type=submit]").await;
-        self.until(
-            "MT-001 done on the commit",
-            "return /completed|done/.test(document.querySelector('#MT-001 .st').innerText) \
-            && document.querySelector('#MT-001 .proof').innerText.includes('version.commit')",
-        )
-        .await;
-        for mt in ["MT-002", "MT-003"] {
-            self.click(&format!("#{mt} a[data-toggle=mt-{mt}]")).await;
-            self.write(&format!("#why-{mt}"), "done in the same commit").await;
-            self.click(&format!("#mt-{mt} button[data-op-override='locus.skip_mt']")).await;
-            self.until("a skipped step", &format!("return document.querySelector('#{mt} .st').innerText.includes('skipped')")).await;
-        }
-    }
-
-    async fn close_the_session(&self) {
-        self.click("#bindings a[href^='/session/']").await;
-        self.click("[data-toggle=close-panel]").await;
-        self.write("#h-waive", "the commit says everything").await;
-        self.click("#close-panel button[type=submit]").await;
-        self.until("a closed session", "return document.querySelector('.head .tools a[href=\"/wp/WP-0002\"]') !== null").await;
-        self.click(".head .tools a[href='/wp/WP-0002']").await;
-    }
-
-    async fn close_the_packet(&self) {
-        self.click("#readiness [data-toggle=gate-post_work]").await;
-        self.click("#gate-post_work button[type=submit]").await;
-        self.click(".head .tools > button[data-op='locus.close_wp']").await;
-        self.until("a closed packet", "return document.querySelector('#readiness header').innerText.includes('closed')").await;
-        self.click("a[data-rail=board]").await;
-        self.until(
-            "the packet in Done",
-            "return document.querySelector('#lane-done #wp-WP-0002') !== null \
-            && document.querySelector('#lane-in_progress #wp-WP-0002') === null",
-        )
-        .await;
-        let board = std::fs::read_to_string(self.demo.join("greeter/.handshake/gov/TASK_BOARD.md")).expect("the board file");
-        assert!(board.contains("- **[WP-0002]** - [VALIDATED]"), "{board}");
     }
 
     /// Approves with Once where the card stands, in one click once the guard is off.
