@@ -3,15 +3,30 @@
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
+use crate::budget::Budget;
 use crate::capability::{Axis, Capability, Tier};
-use crate::ids::{SessionId, Sha256Hex, WorkspaceId};
+use crate::ids::{MessageId, SessionId, Sha256Hex, WorkspaceId};
 use crate::path::RepoPath;
 use crate::plan::{IntentClass, PlanBody, Precondition, Preview, PreviewFact, PreviewItem, PreviewPath, Requirement};
 use crate::ports::sessions::Driver;
 use crate::principal::Role;
-use crate::session::SessionState;
+use crate::session::{Lane, SessionState};
 
-/// session.start: one agent process in one worktree.
+/// How an agent process comes about.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(tag = "origin", rename_all = "snake_case")]
+pub enum Origin {
+    #[default]
+    Fresh,
+    /// A new session for the work of one that ended.
+    Successor { of: SessionId },
+    /// A session spawned by another, never wider than it.
+    Child { of: SessionId },
+    /// The session itself goes on: its agent still lives, or is started again.
+    Resumed { session_id: SessionId, in_place: bool },
+}
+
+/// session.start, retry, spawn, resume: one agent process in one worktree.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct SessionStartPlan {
     pub workspace_id: WorkspaceId,
@@ -34,6 +49,35 @@ pub struct SessionStartPlan {
     /// The agent's own id of an earlier conversation that is to be taken up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resume: Option<String>,
+    #[serde(default)]
+    pub origin: Origin,
+    /// Which queue its runs wait in.
+    #[serde(default)]
+    pub lane: Lane,
+    /// What it is for, in a person's words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub purpose: Option<String>,
+    /// Globs it may write inside, besides the packet's scope.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub paths: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<Budget>,
+}
+
+impl SessionStartPlan {
+    /// True when no process is started: the agent lives.
+    pub fn is_in_place(&self) -> bool {
+        matches!(self.origin, Origin::Resumed { in_place: true, .. })
+    }
+    fn title(&self) -> String {
+        match self.origin {
+            Origin::Fresh => format!("Start {} as {}", self.agent, self.role.as_str()),
+            Origin::Successor { of } => format!("Start {} again, as the successor of session {}", self.agent, of.short()),
+            Origin::Child { of } => format!("Start {} as {} under session {}", self.agent, self.role.as_str(), of.short()),
+            Origin::Resumed { session_id, in_place: true } => format!("Let session {} go on", session_id.short()),
+            Origin::Resumed { session_id, in_place: false } => format!("Resume session {} with a new process of {}", session_id.short(), self.agent),
+        }
+    }
 }
 
 impl PlanBody for SessionStartPlan {
@@ -43,12 +87,13 @@ impl PlanBody for SessionStartPlan {
             exactly.push(PreviewItem::Text { label: "first prompt".into(), text: prompt.clone() });
         }
         Preview {
-            title: format!("Start {} as {}", self.agent, self.role.as_str()),
+            title: self.title(),
             exactly,
             place: vec![
                 PreviewFact::new("worktree", &self.cwd),
                 PreviewFact::new("program", &self.executable),
-                PreviewFact::new("network", if self.connect_ports.is_empty() { "none".to_owned() } else { format!("TCP ports {:?}", self.connect_ports) }),
+                // The port of DCC's own tools changes with each server, so it is no part of a plan.
+                PreviewFact::new("network", if self.connect_ports.is_empty() { "none but the port of DCC's own tools".to_owned() } else { format!("TCP ports {:?} and the port of DCC's own tools", self.connect_ports) }),
             ],
             risk: "runs inside the sandbox: it writes its worktree and cannot commit".into(),
             undo: "cancel the session; its file changes stay for review".into(),
@@ -65,7 +110,12 @@ impl PlanBody for SessionStartPlan {
         }
     }
     fn preconditions(&self) -> Vec<Precondition> {
-        Vec::new()
+        use SessionState::{Active, Blocked, Created, Paused};
+        match self.origin {
+            Origin::Fresh | Origin::Successor { .. } => Vec::new(),
+            Origin::Child { of } => vec![Precondition::SessionIn { session_id: of, states: vec![Created, Active, Paused, Blocked] }],
+            Origin::Resumed { session_id, .. } => vec![Precondition::SessionIn { session_id, states: vec![Paused, Blocked] }],
+        }
     }
 }
 
@@ -74,14 +124,28 @@ impl PlanBody for SessionStartPlan {
 pub struct TurnPlan {
     pub session_id: SessionId,
     pub workspace_id: WorkspaceId,
+    /// DCC's own words to the agent, before the first prompt of a conversation; never the person's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preamble: Option<String>,
     pub prompt: String,
+    /// The waiting message that this is, and as which revision it was taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<(MessageId, u32)>,
+}
+
+impl TurnPlan {
+    /// What is sent, each a piece of its own.
+    pub fn texts(&self) -> Vec<&str> {
+        self.preamble.iter().chain([&self.prompt]).map(String::as_str).collect()
+    }
 }
 
 impl PlanBody for TurnPlan {
     fn preview(&self) -> Preview {
+        let preamble = self.preamble.iter().map(|text| PreviewItem::Text { label: "said by DCC before it".into(), text: text.clone() });
         Preview {
             title: "Send a prompt".into(),
-            exactly: vec![PreviewItem::Text { label: "prompt".into(), text: self.prompt.clone() }],
+            exactly: preamble.chain([PreviewItem::Text { label: "prompt".into(), text: self.prompt.clone() }]).collect(),
             place: Vec::new(),
             risk: "the agent works in its sandbox until the turn ends".into(),
             undo: "cancel the turn; its file changes stay for review".into(),
@@ -130,6 +194,10 @@ pub struct AgentRequestPlan {
     pub command: Option<String>,
     /// Unified diffs of the edits it shows, rendered by us from its old and new text, per path, cut at a limit.
     pub diffs: Vec<(RepoPath, String)>,
+    /// What else is known of it, (label, text): its input where nothing above says the same, where its command stands. The
+    /// agent's own words are a claim and stand elsewhere.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub details: Vec<(String, String)>,
     /// SHA-256 of the raw request, so that the digest binds to everything it said.
     pub raw_sha256: Sha256Hex,
     pub cwd: String,
@@ -160,6 +228,9 @@ impl PlanBody for AgentRequestPlan {
         }
         for (path, text) in &self.diffs {
             exactly.push(PreviewItem::Diff { path: path.clone(), text: text.clone(), cut: text.len() >= AGENT_DIFF_BYTES_MAX });
+        }
+        for (label, text) in &self.details {
+            exactly.push(PreviewItem::Text { label: label.clone(), text: text.clone() });
         }
         for path in &self.foreign_paths {
             exactly.push(PreviewItem::Warning { text: format!("it names {path}, which is outside its worktree") });

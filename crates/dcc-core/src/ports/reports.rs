@@ -127,7 +127,9 @@ pub struct AgentOption {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct TokenUsage {
     pub total: u64,
+    /// Without those read from or written to a cache.
     pub input: u64,
+    /// Without those of thought.
     pub output: u64,
     pub thought: u64,
     pub cached_read: u64,

@@ -17,6 +17,8 @@ use super::Host;
 use super::reports::cut_text;
 use super::moves::note;
 
+/// How a backend tells that it answered a request as cancelled because too many wait.
+const TOO_MANY_WAIT: &str = "permission:too_many_waiting";
 /// A list of an agent's own words has to fit an event with room for its envelope.
 const LIST_BYTES_MAX: usize = 24 * 1024;
 /// Parts of a tool call that stand beside its input and output in one event.
@@ -45,6 +47,9 @@ impl Host {
             AgentReport::Capabilities(capabilities) => json!({ "kind": "capabilities", "capabilities": capabilities }),
             AgentReport::Replayed { updates } => json!({ "kind": "replayed", "updates": updates }),
             AgentReport::Other { kind, raw } => {
+                if kind.starts_with(TOO_MANY_WAIT) {
+                    super::flood::pause(self.cx(), session.session_id, &format!("more than {} permission requests wait at once", limits::SESSION_PENDING_MAX))?;
+                }
                 let kept = raw.map(|raw| self.cx().ports.artifacts.put(redact::redact_text(&raw).0.as_bytes())).transpose()?;
                 json!({ "kind": "other", "what": cut_text(&kind, 200), "ref": kept })
             }

@@ -30,9 +30,16 @@ pub(crate) struct Params {
     pub foreign_paths: Vec<String>,
     pub command: Option<String>,
     pub diffs: Vec<(RepoPath, String)>,
+    #[serde(default)]
+    pub details: Vec<(String, String)>,
     pub raw_sha256: Sha256Hex,
     /// The agent's title for it: a claim.
     pub claim: String,
+}
+
+/// What the agent asked for in this job; none when it is another kind of job, or its parameters cannot be read.
+pub(crate) fn asked_by(cx: &Context, job: &Job) -> Option<Params> {
+    (job.op == dcc_core::op::Op::CapabilityRequest).then(|| params::parse(cx, job).ok()).flatten()
 }
 
 impl JobKind for RequestCapability {
@@ -59,6 +66,7 @@ impl JobKind for RequestCapability {
             foreign_paths: p.foreign_paths,
             command: p.command,
             diffs: p.diffs,
+            details: p.details,
             raw_sha256: p.raw_sha256,
             cwd: workspace.binding.worktree_path,
         };

@@ -1,6 +1,6 @@
 //! Which mode an agent offers in which it asks before it acts (SESSIONS 5, fact 1).
 //!
-//! Pure. Invariant: a mode is taken because the operator or the preset names it, or because it is called `default` or
+//! Pure. Invariants: a setting that lets it act without asking is switched off and stays off; a mode is taken because the operator or the preset names it, or because it is called `default` or
 //! `ask`; when modes are offered and none of these fits, the session does not start.
 
 use serde_json::Value;
@@ -54,6 +54,34 @@ pub fn mode_option(options: &Value) -> Option<Offered> {
         current: option["currentValue"].as_str()?.to_owned(),
         modes: flat.into_iter().chain(grouped).collect(),
     })
+}
+
+/// A setting beside the mode that lets an agent act without asking.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Switch {
+    pub id: String,
+    /// The value with which it asks.
+    pub asking: Value,
+    pub asks: bool,
+}
+
+/// Words in the name of a yes-or-no setting that mean: do not ask.
+const LENIENT_WORDS: [&str; 5] = ["allow", "auto", "bypass", "skip", "yolo"];
+
+/// The settings of category `permissions` that are understood: a choice with `off`, a yes-or-no that is named for what it
+/// allows.
+pub fn switches(options: &Value) -> Vec<Switch> {
+    let of_permissions = options.as_array().into_iter().flatten().filter(|option| option["category"].as_str() == Some("permissions"));
+    let read = |option: &Value| {
+        let id = option["id"].as_str()?;
+        let asking = match &option["currentValue"] {
+            Value::String(_) => pairs(&option["options"], "value").into_iter().find(|(value, _)| value == "off").map(|(value, _)| Value::String(value))?,
+            Value::Bool(_) if LENIENT_WORDS.iter().any(|word| id.to_ascii_lowercase().contains(word)) => Value::Bool(false),
+            _ => return None,
+        };
+        Some(Switch { id: id.to_owned(), asks: option["currentValue"] == asking, asking })
+    };
+    of_permissions.filter_map(read).collect()
 }
 
 fn pairs(list: &Value, id: &str) -> Vec<(String, String)> {
@@ -119,5 +147,15 @@ mod tests {
             "configOptions": [{"id": "mode", "category": "mode", "type": "select", "currentValue": "a", "options": [{"value": "a", "name": "A"}]}]});
         let ways: Vec<Via> = offered(&new).into_iter().map(|offered| offered.via).collect();
         assert_eq!(ways, [Via::ConfigOption("mode".into()), Via::SetMode]);
+    }
+
+    #[test]
+    fn switches_beside_the_mode_are_seen() {
+        let choice = |current: &str| json!({"id": "allow_all", "category": "permissions", "type": "select", "currentValue": current, "options": [{"value": "on", "name": "On"}, {"value": "off", "name": "Off"}]});
+        let flag = |id: &str| json!({"id": id, "category": "permissions", "type": "boolean", "currentValue": true});
+        let found = switches(&json!([choice("on"), choice("off"), flag("autoApprove"), flag("ask_first"), {"id": "x", "category": "model", "currentValue": "on"}]));
+        let seen: Vec<(&str, bool)> = found.iter().map(|switch| (switch.id.as_str(), switch.asks)).collect();
+        assert_eq!(seen, [("allow_all", false), ("allow_all", true), ("autoApprove", false)]);
+        assert_eq!((&found[0].asking, &found[2].asking), (&json!("off"), &json!(false)));
     }
 }

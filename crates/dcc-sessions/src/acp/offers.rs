@@ -4,7 +4,7 @@
 
 use serde_json::Value;
 
-use dcc_core::ports::sessions::{AgentOption, ApprovalStyle, BackendCapabilities, Driver, ResumeStyle, UsageStyle};
+use dcc_core::ports::sessions::{AgentOption, ApprovalStyle, BackendCapabilities, Driver, ResumeStyle, TokenUsage, UsageStyle};
 
 use super::modes;
 use super::wire::shown;
@@ -97,6 +97,60 @@ fn choices(list: &Value, id: &str) -> Vec<(String, String)> {
     list.as_array().into_iter().flatten().take(CHOICES_MAX).filter_map(pair).collect()
 }
 
+/// A count that may have been written as a fraction.
+pub fn whole(value: &Value) -> Option<u64> {
+    value.as_u64().or_else(|| value.as_f64().filter(|number| *number >= 0.0 && *number < 1e15).map(|number| number as u64))
+}
+
+/// The tokens in the answer to a prompt: in the spelling of the protocol's draft, else in that of agents which came first.
+pub fn turn_tokens(result: &Value) -> Option<TokenUsage> {
+    let quota = &result["_meta"]["quota"]["token_count"];
+    [&result["usage"], &result["_meta"]["usage"], quota].into_iter().find_map(tokens)
+}
+
+/// One count of tokens. Where the total shows that the input holds the cached tokens, or the output those of thought, they
+/// are taken out, so that the parts can be summed.
+pub fn tokens(usage: &Value) -> Option<TokenUsage> {
+    let count = |names: [&str; 2]| names.iter().find_map(|name| whole(&usage[*name]));
+    let (input, output) = (count(["inputTokens", "input_tokens"]), count(["outputTokens", "output_tokens"]));
+    if input.is_none() && output.is_none() {
+        return None;
+    }
+    let optional = |name: &str| whole(&usage[name]).unwrap_or_default();
+    let mut tokens = TokenUsage {
+        total: 0,
+        input: input.unwrap_or_default(),
+        output: output.unwrap_or_default(),
+        thought: optional("thoughtTokens"),
+        cached_read: optional("cachedReadTokens"),
+        cached_write: optional("cachedWriteTokens"),
+        over_conversation: false,
+    };
+    let cached = tokens.cached_read.saturating_add(tokens.cached_write);
+    let (spoken, all) = (tokens.input.saturating_add(tokens.output), tokens.input.saturating_add(tokens.output).saturating_add(cached));
+    tokens.total = count(["totalTokens", "total_tokens"]).unwrap_or_else(|| all.saturating_add(tokens.thought));
+    if tokens.total == spoken || tokens.total == spoken.saturating_add(tokens.thought) {
+        tokens.input = tokens.input.saturating_sub(cached);
+    }
+    if tokens.total == spoken || tokens.total == all {
+        tokens.output = tokens.output.saturating_sub(tokens.thought);
+    }
+    Some(tokens)
+}
+
+/// Both counts together.
+pub fn sum(one: TokenUsage, other: TokenUsage) -> TokenUsage {
+    TokenUsage {
+        total: one.total.saturating_add(other.total),
+        input: one.input.saturating_add(other.input),
+        output: one.output.saturating_add(other.output),
+        thought: one.thought.saturating_add(other.thought),
+        cached_read: one.cached_read.saturating_add(other.cached_read),
+        cached_write: one.cached_write.saturating_add(other.cached_write),
+        over_conversation: one.over_conversation,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -134,5 +188,21 @@ mod tests {
         let options = session_options(&newer);
         assert_eq!((options.len(), options[0].choices.len(), options[1].current.as_str()), (2, 1, "true"));
         assert_eq!(model(&newer).as_deref(), Some("m-3"));
+    }
+
+    #[test]
+    fn tokens_of_every_spelling_can_be_summed() {
+        let parts = |usage: Value| tokens(&usage).map(|t| (t.total, t.input, t.output, t.thought, t.cached_read));
+        let apart = json!({"inputTokens": 1000, "outputTokens": 50, "cachedReadTokens": 200, "cachedWriteTokens": 0, "totalTokens": 1250});
+        assert_eq!(parts(apart), Some((1250, 1000, 50, 0, 200)));
+        let within = json!({"inputTokens": 1000, "outputTokens": 50, "totalTokens": 1050, "thoughtTokens": 0, "cachedReadTokens": 200});
+        assert_eq!(parts(within), Some((1050, 800, 50, 0, 200)));
+        assert_eq!(parts(json!({"inputTokens": 10, "outputTokens": 9, "thoughtTokens": 4, "totalTokens": 19})), Some((19, 10, 5, 4, 0)));
+        assert_eq!(parts(json!({"inputTokens": 10, "outputTokens": 5, "thoughtTokens": 4, "totalTokens": 19})), Some((19, 10, 5, 4, 0)));
+        assert_eq!(parts(json!({"inputTokens": 10, "outputTokens": 5, "thoughtTokens": null})), Some((15, 10, 5, 0, 0)));
+        assert!(tokens(&Value::Null).is_none() && tokens(&json!({"inputTokens": "x"})).is_none());
+        let quota = turn_tokens(&json!({"stopReason": "end_turn", "_meta": {"quota": {"token_count": {"input_tokens": 40, "output_tokens": 2}}}})).unwrap();
+        assert_eq!((quota.total, quota.input, quota.output), (42, 40, 2));
+        assert_eq!(sum(quota, quota).total, 84);
     }
 }

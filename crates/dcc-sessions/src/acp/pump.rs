@@ -10,12 +10,12 @@ use std::io::Read;
 use std::sync::Arc;
 
 use dcc_core::failure::{Code, Failure};
-use dcc_core::ports::sessions::{AgentReport, UsageStyle, Withdrawn};
+use dcc_core::ports::sessions::{AgentReport, TokenUsage, UsageStyle, Withdrawn};
 
 use super::live::{Admission, Live, Reply, RequestKind, cancelled, not_taken};
 use super::serve::{self, Call};
 use super::tools;
-use super::updates::{self, Updates};
+use super::updates::Updates;
 use super::wire::{Envelope, INTERNAL_ERROR, INVALID_PARAMS, Line, LineReader, METHOD_NOT_FOUND, REQUEST_CANCELLED, answer, answer_error, shown};
 
 /// Updates that say how things stand: an agent that tells an earlier conversation again says the present with them.
@@ -36,7 +36,8 @@ pub fn pump(live: &Arc<Live>, stdout: impl Read, line_bytes_max: usize) {
         }
         pump.deliver();
     }
-    pump.updates.boundary(&mut pump.out);
+    // Its calls end with it.
+    pump.updates.turn_over(&Value::Null, &live.take_refused(), &mut pump.out);
     pump.deliver();
     live.reader_done();
 }
@@ -107,10 +108,12 @@ impl Pump<'_> {
             Ok(None) => {}
             Err(()) => self.updates.other("answer_nobody_waits_for", &mut self.out),
             Ok(Some((turn, reply))) => {
-                self.updates.boundary(&mut self.out);
-                if let Some(tokens) = reply.as_ref().ok().and_then(|result| updates::tokens(&result["usage"], self.live.traits.tokens_over_conversation)) {
+                let refused = self.live.take_refused();
+                let result = reply.as_ref().unwrap_or(&Value::Null);
+                if let Some(tokens) = self.updates.turn_over(result, &refused, &mut self.out) {
                     self.learn(UsageStyle::Tokens);
-                    self.out.push(AgentReport::Tokens { turn, tokens });
+                    let over_conversation = self.live.traits.tokens_over_conversation;
+                    self.out.push(AgentReport::Tokens { turn, tokens: TokenUsage { over_conversation, ..tokens } });
                 }
                 self.out.push(match reply {
                     Ok(result) => AgentReport::TurnEnded { turn, stop_reason: shown(result["stopReason"].as_str().unwrap_or("unknown"), 64) },
@@ -149,6 +152,9 @@ impl Pump<'_> {
         let meaning = self.updates.read(update, bytes, &mut self.out);
         if let Some(mode) = &meaning.mode {
             self.live.mode_changed(mode);
+        }
+        if let Some(lenient) = meaning.settings {
+            self.live.set_lenient(lenient);
         }
         if let Some(model_id) = meaning.model
             && self.live.model_changed(&model_id)

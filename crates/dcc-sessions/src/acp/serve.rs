@@ -97,7 +97,11 @@ fn exit(ended: &TerminalExit) -> Value {
 
 /// Asks the host and puts its decision into the agent's words: the option of that kind, else `cancelled`.
 pub fn decide(live: &Live, permission: Permission) -> Value {
+    let tool_call_id = permission.ask.tool_call_id.clone();
     let answer = live.host.ask(live.session_id, permission.ask);
+    if answer != PermissionAnswer::AllowOnce {
+        live.refuse_call(&tool_call_id);
+    }
     let option = match answer {
         PermissionAnswer::AllowOnce => permission.allow,
         PermissionAnswer::RejectOnce => permission.reject,

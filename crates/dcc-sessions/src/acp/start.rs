@@ -25,6 +25,10 @@ use super::wire::{AUTH_REQUIRED, RpcError, shown};
 /// The mode is set again once: an update about the old mode may have crossed the first request.
 const MODE_TRIES: usize = 2;
 
+/// A history that is told after the answer comes within milliseconds of it.
+const QUIET: Duration = Duration::from_millis(150);
+const QUIET_MAX: Duration = Duration::from_secs(2);
+
 /// Where a start stopped, before it is told with standard error.
 pub struct Stopped {
     step: &'static str,
@@ -114,6 +118,7 @@ impl Opening<'_> {
         };
         self.live.set_own_session(&id);
         let mode = self.asking_mode(&id, &answer)?;
+        self.switch_off(&id, &answer)?;
         Ok((Conversation { id, answer, resumed: false, mcp }, mode))
     }
 
@@ -125,8 +130,10 @@ impl Opening<'_> {
             // A conversation that does not come must leave the time for a new one.
             let half = Instant::now() + self.deadline.saturating_duration_since(Instant::now()) / 2;
             let refusal = match self.live.call(method, &params, half) {
-                Ok(answer) => match self.resumed_mode(earlier, &answer) {
+                Ok(answer) => match self.resumed_mode(earlier, &answer).and_then(|mode| self.switch_off(earlier, &answer).map(|()| mode)) {
                     Ok(mode) => {
+                        // Some agents answer first and tell the history then.
+                        self.live.await_quiet(QUIET, QUIET_MAX.min(self.deadline.saturating_duration_since(Instant::now())));
                         let updates = self.live.replayed();
                         if updates > 0 {
                             self.live.report(AgentReport::Replayed { updates });
@@ -201,6 +208,22 @@ impl Opening<'_> {
             None if self.live.traits.ask_mode_required => Err(self.broke("session/new", "it offers no modes, but an asking mode is configured for it")),
             None => Ok(None),
         }
+    }
+
+    /// Switches off what would let the agent act without asking in its asking mode, and reads it back.
+    fn switch_off(&self, session: &str, answer: &Value) -> Result<(), Stopped> {
+        const STEP: &str = "session/set_config_option";
+        for switch in modes::switches(&answer["configOptions"]).into_iter().filter(|switch| !switch.asks) {
+            let mut params = json!({"sessionId": session, "configId": switch.id, "value": switch.asking});
+            if switch.asking.is_boolean() {
+                params["type"] = json!("boolean");
+            }
+            let now = modes::switches(&self.call(STEP, &params)?["configOptions"]);
+            if !now.iter().any(|found| found.id == switch.id && found.asks) {
+                return Err(self.broke(STEP, &format!("{:?} lets it act without asking and cannot be switched off", shown(&switch.id, 64))));
+            }
+        }
+        Ok(())
     }
 
     fn set_mode(&self, session: &str, offered: &Offered) -> Result<String, Stopped> {

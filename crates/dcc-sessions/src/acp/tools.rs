@@ -24,7 +24,7 @@ const KNOWN_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Locations and diffs of one call that are passed on.
 const NAMED_PATHS_MAX: usize = 200;
 /// Fields of a raw input in which agents name a path.
-const PATH_FIELDS: [&str; 8] = ["path", "file_path", "filePath", "abs_path", "absolute_path", "target_file", "notebook_path", "filepath"];
+const PATH_FIELDS: [&str; 9] = ["path", "file_path", "filePath", "abs_path", "absolute_path", "target_file", "notebook_path", "filepath", "fileName"];
 const COMMAND_FIELDS: [&str; 4] = ["command", "cmd", "argv", "shell_command"];
 /// An input and a text that a request shows.
 const SHOWN_CHARS_MAX: usize = 4_000;
@@ -56,6 +56,14 @@ impl Tools {
             self.keep(id, fields, size);
         }
         report
+    }
+
+    /// Ends every call that is still open, oldest first.
+    pub fn end_open(&mut self, status: ToolStatus) -> Vec<ToolReport> {
+        let order = std::mem::take(&mut self.order);
+        self.bytes = 0;
+        let known = &mut self.known;
+        order.iter().filter_map(|id| known.remove(id).map(|call| ToolReport { status, ..report(id, &call.fields) })).collect()
     }
 
     fn keep(&mut self, id: String, fields: ToolCallUpdateFields, bytes: usize) {
@@ -150,14 +158,13 @@ fn side_effect(kind: ToolKind) -> SideEffect {
     }
 }
 
-/// Every path the call names: its locations, and those its raw input names beside them.
+/// Every path the call names: its locations, and those its raw input and its diffs name beside them.
 fn locations(fields: &ToolCallUpdateFields) -> Vec<String> {
     let mut paths: Vec<String> = fields.locations.iter().flatten().map(|l| l.path.to_string_lossy().into_owned()).collect();
-    for field in PATH_FIELDS {
-        if let Some(path) = fields.raw_input.as_ref().and_then(|input| input[field].as_str())
-            && !paths.iter().any(|known| known == path)
-        {
-            paths.push(path.to_owned());
+    let given = PATH_FIELDS.iter().filter_map(|field| fields.raw_input.as_ref()?[*field].as_str().map(str::to_owned));
+    for path in given.chain(diffs(fields).into_iter().map(|(path, ..)| path)) {
+        if !paths.contains(&path) {
+            paths.push(path);
         }
     }
     paths.truncate(NAMED_PATHS_MAX);
@@ -227,12 +234,16 @@ pub fn permission(raw: &str, own_session: Option<&str>, tools: &Tools, withdrawn
     let options: Vec<PermissionOption> = params.options.into_iter().filter_map(|o| serde_json::from_value(o).ok()).collect();
     let allow = by_kind(&options, PermissionOptionKind::AllowOnce);
     let reject = by_kind(&options, PermissionOptionKind::RejectOnce);
+    let given = command(&fields);
+    // Some agents show a command in the title and nowhere else.
+    let titled = (given.is_none() && fields.kind == Some(ToolKind::Execute) && fields.raw_input.is_none()).then(|| title(&fields)).filter(|title| !title.trim().is_empty());
     let ask = PermissionAsk {
         tool_call_id: shown(&id, 256),
         title: title(&fields),
         kind: fields.kind.map(|kind| kind_name(kind).to_owned()),
         locations: locations(&fields),
-        command: command(&fields),
+        command_is_title: titled.is_some(),
+        command: given.or(titled),
         diffs: diffs(&fields),
         input: fields.raw_input.as_ref().map(|input| shown(&input.to_string(), SHOWN_CHARS_MAX)),
         texts: texts(&fields).iter().take(SHOWN_TEXTS_MAX).map(|text| shown(text, SHOWN_CHARS_MAX)).collect(),
@@ -321,6 +332,31 @@ mod tests {
         assert_eq!((fetch.input.as_deref(), fetch.texts), (Some(r#"{"url":"https://a.invalid"}"#), vec!["why".to_owned()]));
         let split = asked(json!({"toolCallId": "t", "kind": "execute", "rawInput": {"command": "git", "args": ["log", "-n 1"]}}));
         assert_eq!(split.command.as_deref(), Some("git log '-n 1'"));
+    }
+
+    #[test]
+    fn a_command_in_the_title_is_marked_as_such() {
+        let tools = Tools::default();
+        let asked = |call: Value| permission(&json!({"sessionId": "s", "toolCall": call}).to_string(), Some("s"), &tools, Withdrawn::default()).unwrap().ask;
+        let titled = asked(json!({"toolCallId": "t", "kind": "execute", "title": "echo ran > made.txt"}));
+        assert_eq!((titled.command.as_deref(), titled.command_is_title), (Some("echo ran > made.txt"), true));
+        let given = asked(json!({"toolCallId": "t", "kind": "execute", "title": "Run it", "rawInput": {"command": "ls"}}));
+        assert_eq!((given.command.as_deref(), given.command_is_title), (Some("ls"), false));
+        for other in [json!({"toolCallId": "t", "kind": "execute", "title": "Run", "rawInput": {"x": 1}}), json!({"toolCallId": "t", "kind": "edit", "title": "ls"}), json!({"toolCallId": "t", "kind": "execute"})] {
+            assert_eq!(asked(other).command, None);
+        }
+    }
+
+    #[test]
+    fn what_is_open_at_the_end_is_ended() {
+        let mut tools = Tools::default();
+        for id in ["a", "b", "c"] {
+            tools.update(update(&json!({"toolCallId": id, "title": id, "kind": "edit", "status": "in_progress"})), 10);
+        }
+        tools.update(update(&json!({"toolCallId": "b", "status": "completed"})), 10);
+        let ended: Vec<(String, ToolStatus)> = tools.end_open(ToolStatus::Cancelled).into_iter().map(|call| (call.title, call.status)).collect();
+        assert_eq!(ended, [("a".to_owned(), ToolStatus::Cancelled), ("c".to_owned(), ToolStatus::Cancelled)]);
+        assert!(tools.known.is_empty() && tools.order.is_empty() && tools.bytes == 0);
     }
 
     #[test]

@@ -8,9 +8,9 @@
 use agent_client_protocol_schema::v1::{AvailableCommand, AvailableCommandsUpdate, CurrentModeUpdate, Plan, ToolCallUpdate};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use dcc_core::ports::sessions::{AgentCommand, AgentReport, TokenUsage};
+use dcc_core::ports::sessions::{AgentCommand, AgentReport, TokenUsage, ToolStatus};
 
 use super::content::{self, Block};
 use super::offers;
@@ -104,6 +104,8 @@ pub struct Updates {
     noise: Limiter,
     other: Limiter,
     attachments: usize,
+    /// Tokens told with the messages of this turn, for agents whose answer to the prompt tells none.
+    tokens: Option<TokenUsage>,
     /// The last report of each sort that says how things stand: told again only when it differs.
     told: HashMap<&'static str, AgentReport>,
 }
@@ -117,6 +119,8 @@ pub struct Meaning {
     pub model: Option<String>,
     /// It tells what it costs.
     pub tells_cost: bool,
+    /// Its settings were told, and this is what they let it do without asking.
+    pub settings: Option<Option<String>>,
 }
 
 impl Updates {
@@ -167,14 +171,14 @@ impl Updates {
     /// Context fill and cost. Agents leave out the size, or the cost, or give either as another sort of number.
     fn usage(&mut self, update: &Value, tag: &str, meaning: &mut Meaning, out: &mut Vec<AgentReport>) {
         self.joiner.flush(out);
-        let Some(used) = whole(&update["used"]) else {
+        let Some(used) = offers::whole(&update["used"]) else {
             return self.kept(&format!("{tag}:unreadable"), update, out);
         };
         let cost = &update["cost"];
         let amount = cost["amount"].as_f64().filter(|amount| amount.is_finite() && *amount >= 0.0);
         let cost = amount.map(|amount| format!("{} {}", decimal(amount), shown(cost["currency"].as_str().unwrap_or("USD"), 16)));
         meaning.tells_cost = cost.is_some();
-        self.standing("usage", AgentReport::Usage { used, size: whole(&update["size"]).unwrap_or_default(), cost }, out);
+        self.standing("usage", AgentReport::Usage { used, size: offers::whole(&update["size"]).unwrap_or_default(), cost }, out);
     }
 
     fn settings(&mut self, list: &Value, meaning: &mut Meaning, out: &mut Vec<AgentReport>) {
@@ -182,6 +186,7 @@ impl Updates {
         let options = offers::options(list);
         meaning.mode = super::modes::mode_option(list).map(|option| option.current);
         meaning.model = offers::model_of(&options);
+        meaning.settings = Some(super::modes::switches(list).into_iter().find(|switch| !switch.asks).map(|switch| switch.id));
         if let Some(mode_id) = meaning.mode.clone() {
             self.standing("mode", AgentReport::Mode { mode_id: shown(&mode_id, 120) }, out);
         }
@@ -200,6 +205,18 @@ impl Updates {
     /// Ends the message that is being joined.
     pub fn boundary(&mut self, out: &mut Vec<AgentReport>) {
         self.joiner.flush(out);
+    }
+
+    /// The turn is over: its tokens, and what became of the calls that were begun and never ended. An agent that was told
+    /// no may say nothing more of the call; that one was ended by us.
+    pub fn turn_over(&mut self, result: &Value, refused: &HashSet<String>, out: &mut Vec<AgentReport>) -> Option<TokenUsage> {
+        self.joiner.flush(out);
+        let cancelled = result["stopReason"].as_str() == Some("cancelled");
+        let status = if cancelled { ToolStatus::Cancelled } else { ToolStatus::Unknown };
+        let open = self.tools.end_open(status);
+        out.extend(open.into_iter().filter(|call| !refused.contains(&call.tool_call_id)).map(AgentReport::Tool));
+        let told = self.tokens.take();
+        offers::turn_tokens(result).or(told)
     }
 
     /// Something counted by its kind only.
@@ -230,6 +247,9 @@ impl Updates {
     }
 
     fn chunk(&mut self, voice: Voice, update: &Value, tag: &str, out: &mut Vec<AgentReport>) {
+        if let Some(told) = offers::tokens(&update["_meta"]["usage"]) {
+            self.tokens = Some(self.tokens.map_or(told, |sum| offers::sum(sum, told)));
+        }
         // The other voice, or no text, ends the message; so does an update that cannot be read.
         match content::block(&update["content"]) {
             Block::Text(text) => self.joiner.push(voice, update["messageId"].as_str().map(str::to_owned), &text, out),
@@ -255,36 +275,10 @@ impl Updates {
     }
 }
 
-/// A count that may have been written as a fraction.
-fn whole(value: &Value) -> Option<u64> {
-    value.as_u64().or_else(|| value.as_f64().filter(|number| *number >= 0.0 && *number < 1e15).map(|number| number as u64))
-}
-
 /// An amount without the noise of its last digits.
 fn decimal(amount: f64) -> String {
     let text = format!("{amount:.6}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
-}
-
-/// The tokens that an answer to a prompt names, in the spelling of the protocol's draft, which leaves open whether the turn
-/// or the conversation is counted.
-pub fn tokens(usage: &Value, over_conversation: bool) -> Option<TokenUsage> {
-    let count = |key: &str| whole(&usage[key]);
-    let (input, output) = (count("inputTokens"), count("outputTokens"));
-    if input.is_none() && output.is_none() {
-        return None;
-    }
-    let (input, output) = (input.unwrap_or_default(), output.unwrap_or_default());
-    let optional = |key: &str| count(key).unwrap_or_default();
-    Some(TokenUsage {
-        total: count("totalTokens").unwrap_or(input + output),
-        input,
-        output,
-        thought: optional("thoughtTokens"),
-        cached_read: optional("cachedReadTokens"),
-        cached_write: optional("cachedWriteTokens"),
-        over_conversation,
-    })
 }
 
 fn commands(list: &AvailableCommandsUpdate) -> Vec<AgentCommand> {
@@ -396,9 +390,6 @@ mod tests {
         assert_eq!(read(&mut updates, usage(json!(4), json!(9), json!({"amount": 0.1 + 0.2, "currency": "USD"}))), told(4, 9, Some("0.3 USD")));
         assert_eq!(read(&mut updates, usage(json!(5), json!(9), json!({"amount": -1, "currency": "USD"}))), told(5, 9, None));
         assert!(matches!(&read(&mut updates, usage(json!("many"), json!(1), Value::Null))[..], [AgentReport::Other { raw: Some(_), .. }]));
-        let turn = tokens(&json!({"totalTokens": 9, "inputTokens": 5, "outputTokens": 4, "thoughtTokens": null, "cachedReadTokens": 2}), false).unwrap();
-        assert_eq!((turn.total, turn.input, turn.output, turn.thought, turn.cached_read), (9, 5, 4, 0, 2));
-        assert!(tokens(&Value::Null, false).is_none() && tokens(&json!({"inputTokens": "x"}), false).is_none());
     }
 
     #[test]

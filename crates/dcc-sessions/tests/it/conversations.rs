@@ -128,6 +128,39 @@ fn a_loaded_history_is_counted_and_dropped() {
 }
 
 #[test]
+fn a_history_told_after_the_answer_is_history_all_the_same() {
+    let mut fake = Fake::new(|message| match message["method"].as_str() {
+        Some("session/load") => std::iter::once(result(message, json!({"modes": modes()}))).chain(history("s-old")).collect(),
+        Some("session/prompt") => vec![says("s-old", "new answer"), result(message, json!({"stopReason": "end_turn"}))],
+        _ => plain(message, &json!({"loadSession": true})),
+    });
+    assert!(fake.resume("s-old").unwrap().resumed);
+    fake.turn().unwrap();
+    assert_eq!(fake.rig.host.messages(), ["new answer"]);
+    assert!(fake.reports().contains(&AgentReport::Replayed { updates: 4 }), "the start has waited for it");
+}
+
+#[test]
+fn a_switch_that_lets_it_act_unasked_is_put_off_and_stays_off() {
+    let switch = |value: &str| json!({"id": "allow_all", "name": "Allow all", "category": "permissions", "type": "select", "currentValue": value, "options": [{"value": "on", "name": "On"}, {"value": "off", "name": "Off"}]});
+    let agent = move |obeys: bool| {
+        move |message: &Value| match message["method"].as_str() {
+            Some("session/new") => vec![result(message, json!({"sessionId": "s-new", "configOptions": [switch("on")]}))],
+            Some("session/set_config_option") => vec![result(message, json!({"configOptions": [switch(if obeys { message["params"]["value"].as_str().unwrap() } else { "on" })]}))],
+            Some("session/prompt") => vec![update(json!({"sessionUpdate": "config_option_update", "configOptions": [switch("on")]})), result(message, json!({"stopReason": "end_turn"}))],
+            _ => plain(message, &json!({})),
+        }
+    };
+    let fake = Fake::new(agent(true));
+    fake.start().unwrap();
+    assert_eq!(fake.heard("session/set_config_option")[0]["params"], json!({"sessionId": "s-new", "configId": "allow_all", "value": "off"}));
+    fake.turn().unwrap();
+    assert!(fake.prompt().unwrap_err().message.contains("allow_all"), "it was switched on in the turn");
+    let failure = Fake::new(agent(false)).start().unwrap_err();
+    assert!(failure.message.contains("cannot be switched off"), "{failure}");
+}
+
+#[test]
 fn the_tools_are_handed_over_on_resume_too() {
     for capabilities in [json!({"loadSession": true}), json!({"sessionCapabilities": {"resume": {}}})] {
         let offered = capabilities.clone();

@@ -124,6 +124,38 @@ fn what_is_broken_costs_a_report_each() {
     assert_eq!(fake.turn().unwrap(), "end_turn");
 }
 
+#[test]
+fn calls_that_never_end_end_with_their_turn() {
+    let begun = |id: &str| update(json!({"sessionUpdate": "tool_call", "toolCallId": id, "title": id, "kind": "edit", "status": "in_progress"}));
+    let (_fake, reports) = played(vec![begun("c1"), begun("c2"), update(json!({"sessionUpdate": "tool_call_update", "toolCallId": "c2", "status": "completed"}))]);
+    assert_eq!(words(&reports), ["tool c1 Running", "tool c2 Running", "tool c2 Ok", "tool c1 Unknown", "end"]);
+    // Said no to, and then never mentioned again: our own no has ended it.
+    let prompt = std::sync::Mutex::new(Value::Null);
+    let lines = [begun("c1"), begun("c2"), permission("p1", json!({"toolCallId": "c1"}))];
+    let rejected = move |message: &Value| match message["method"].as_str() {
+        Some("session/prompt") => {
+            *prompt.lock().unwrap() = message.clone();
+            lines.to_vec()
+        }
+        None if message["id"] == "p1" => vec![result(&prompt.lock().unwrap(), json!({"stopReason": "cancelled"}))],
+        _ => plain(message, &json!({})),
+    };
+    let fake = Fake::with(rejected, AgentTraits::default(), options(), "", crate::support::REJECT);
+    fake.start().unwrap();
+    assert_eq!(fake.turn().unwrap(), "cancelled");
+    assert_eq!(words(&fake.reports()), ["tool c1 Running", "tool c2 Running", "tool c2 Cancelled", "end"]);
+}
+
+#[test]
+fn tokens_told_with_the_messages_count_for_the_turn() {
+    let silent = |input: u64| update(json!({"sessionUpdate": "agent_message_chunk", "content": {"type": "text", "text": ""}, "_meta": {"usage": {"inputTokens": input, "outputTokens": 1}}}));
+    let (fake, _) = played(vec![says("s-new", "a"), silent(10), says("s-new", "b"), silent(20)]);
+    let told = |fake: &Fake| -> Vec<u64> { fake.reports().iter().filter_map(|r| if let AgentReport::Tokens { tokens, .. } = r { Some(tokens.input) } else { None }).collect() };
+    assert_eq!((told(&fake), fake.rig.host.messages().concat()), (vec![30], "ab".to_owned()));
+    fake.turn().unwrap();
+    assert_eq!(told(&fake), [30, 30], "each turn counts for itself");
+}
+
 fn terminal(id: &str, method: &str, extra: Value) -> String {
     let mut params = json!({"sessionId": "s-new"});
     for (key, value) in extra.as_object().unwrap() {

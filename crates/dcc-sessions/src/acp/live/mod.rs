@@ -10,7 +10,7 @@ mod requests;
 
 use serde_json::{Value, json};
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::ThreadId;
@@ -30,6 +30,8 @@ pub use requests::{Admission, RequestKind, not_taken};
 
 /// A value shorter than this is no secret, and taking it out would tear ordinary text.
 const SECRET_BYTES_MIN: usize = 8;
+/// Refused calls of one turn that are remembered; an agent that asks more often has been paused long before.
+const REFUSED_MAX: usize = 1_024;
 /// What stands in a secret's place.
 const SCRUBBED: &str = "[redacted]";
 
@@ -66,6 +68,11 @@ struct State {
     /// Updates tell an earlier conversation again: from its loading to the next prompt.
     replaying: bool,
     replayed: u64,
+    replayed_at: Option<Instant>,
+    /// A setting that lets the agent act without asking, when one is on.
+    lenient: Option<String>,
+    /// Tool calls that were not allowed: they are over, whatever the agent says of them or does not say.
+    refused: HashSet<String>,
     frozen_until: Option<Instant>,
     started: bool,
     cancelling: bool,
@@ -241,6 +248,9 @@ impl Live {
         if state.frozen_until.is_some_and(|until| Instant::now() < until) {
             return Err(Failure::new(Code::IllegalTransition, "the session's processes are stopped").hint("resume the session first"));
         }
+        if let Some(switch) = &state.lenient {
+            return Err(Failure::new(Code::AgentFailed, format!("the agent's setting {:?} lets it act without asking", shown(switch, 64))).hint("cancel the session and start a new one"));
+        }
         if state.mode_seen != state.mode_wanted {
             let seen = state.mode_seen.clone().unwrap_or_default();
             let wanted = state.mode_wanted.clone().unwrap_or_default();
@@ -297,6 +307,21 @@ impl Live {
             state.mode_seen = Some(mode.to_owned());
         }
     }
+    /// Which setting lets it act without asking now.
+    pub fn set_lenient(&self, switch: Option<String>) {
+        self.lock().lenient = switch;
+    }
+    /// Notes that a tool call was not allowed.
+    pub fn refuse_call(&self, tool_call_id: &str) {
+        let mut state = self.lock();
+        if state.refused.len() < REFUSED_MAX {
+            state.refused.insert(tool_call_id.to_owned());
+        }
+    }
+    /// The calls of the turn that were not allowed.
+    pub fn take_refused(&self) -> HashSet<String> {
+        std::mem::take(&mut self.lock().refused)
+    }
     /// True when this is another model than the one known so far.
     pub fn model_changed(&self, model: &str) -> bool {
         let mut state = self.lock();
@@ -340,8 +365,23 @@ impl Live {
     /// True while an earlier conversation is told again; counts this update of it.
     pub fn is_replayed(&self) -> bool {
         let mut state = self.lock();
-        state.replayed += u64::from(state.replaying);
+        if state.replaying {
+            state.replayed += 1;
+            state.replayed_at = Some(Instant::now());
+        }
         state.replaying
+    }
+    /// Waits until nothing was told again for so long; at most `limit`.
+    pub fn await_quiet(&self, quiet: Duration, limit: Duration) {
+        let begun = Instant::now();
+        loop {
+            let last = self.lock().replayed_at.map_or(begun, |at| at.max(begun));
+            let left = quiet.saturating_sub(last.elapsed()).min(limit.saturating_sub(begun.elapsed()));
+            // A wait that ends early means that the agent is gone, which the next step finds out.
+            if left.is_zero() || self.wait_until(Some(left), |s| s.reader_done || s.end_wanted) {
+                return;
+            }
+        }
     }
     pub fn replayed(&self) -> u64 {
         self.lock().replayed
