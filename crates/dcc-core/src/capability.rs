@@ -58,6 +58,8 @@ axes! {
     ApprovalDecide "dev.approval.decide" false;
     LocusRead "locus.read" false;
     LocusWrite "locus.write" false;
+    /// Notes and progress of one packet; an agent has it for the packet it is bound to.
+    LocusReport "locus.report" false;
     LocusGate "locus.gate" false;
     LocusDelete "locus.delete" false;
     LocusSync "locus.sync" false;

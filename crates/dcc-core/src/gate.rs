@@ -76,6 +76,8 @@ pub struct Facts<'a> {
     pub model: Option<&'a str>,
     /// The packet the plan's workspace is bound to now; a grant dies with a change of packet.
     pub wp_id: Option<&'a crate::ids::WpId>,
+    /// A packet that the plan changes and that the acting session is not bound to.
+    pub foreign_packet: Option<&'a crate::ids::WpId>,
     /// Branches nobody below validator writes (GOVERNANCE 6).
     pub protected_branches: &'a [String],
     /// The packet's scope, compiled by the runner: which of the plan's paths lie outside.
@@ -83,6 +85,8 @@ pub struct Facts<'a> {
     pub policy: &'a Policy,
     /// Grants that may cover it: not filtered, the gate checks each.
     pub grants: &'a [Grant],
+    /// The budget that is used up and bears on this, in words (SESSIONS 3).
+    pub over_budget: Option<&'a str>,
     /// The decided approval of this job, if any.
     pub approval: Option<&'a Approval>,
     pub now: Timestamp,
@@ -129,7 +133,7 @@ fn walk(facts: &Facts<'_>, records: &mut Vec<GateRecord>) -> Resolution {
     if let Err(failure) = isolation(facts) {
         return deny(records, Gate::Isolation, failure);
     }
-    pass(records, Gate::Isolation, "own workspace only");
+    pass(records, Gate::Isolation, "own workspace and packet only");
     let rule = match capability(facts) {
         Ok(rule) => rule,
         Err(failure) => return deny(records, Gate::Capability, failure),
@@ -139,7 +143,11 @@ fn walk(facts: &Facts<'_>, records: &mut Vec<GateRecord>) -> Resolution {
         return deny(records, Gate::Role, failure);
     }
     pass(records, Gate::Role, &format!("{} may ask for this", facts.role.as_str()));
-    pass(records, Gate::Budget, "no budget is set");
+    if let Some(used_up) = facts.over_budget {
+        let failure = Failure::new(Code::BudgetExceeded, used_up).hint("raise it: dcc budget set");
+        return deny(records, Gate::Budget, failure);
+    }
+    pass(records, Gate::Budget, "within every budget that bears on it");
     if let Err(failure) = safety(facts) {
         return deny(records, Gate::Safety, failure);
     }
@@ -156,10 +164,13 @@ fn deny(records: &mut Vec<GateRecord>, gate: Gate, failure: Failure) -> Resoluti
     Resolution::Deny(failure)
 }
 
-/// An agent touches its own workspace only.
+/// An agent touches its own workspace and its own packet only.
 fn isolation(facts: &Facts<'_>) -> Outcome<()> {
     if !matches!(facts.actor.principal, Principal::Agent { .. }) {
         return Ok(());
+    }
+    if let Some(packet) = facts.foreign_packet {
+        return Err(Failure::new(Code::Scope, format!("the session is not bound to the packet {packet}")));
     }
     match (facts.requirement.workspace_id, facts.own_workspace_id) {
         (Some(wanted), Some(own)) if wanted != own => {

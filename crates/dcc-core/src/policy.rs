@@ -43,7 +43,7 @@ pub struct Policy {
 
 impl Policy {
     pub fn built_in() -> Self {
-        Self { revision: 1 }
+        Self { revision: 2 }
     }
     /// Recorded with every decision, so that one can tell which rules were in force.
     pub fn digest(&self) -> Sha256Hex {
@@ -68,7 +68,7 @@ impl Policy {
 /// The operator is asked for what changes a repository or leaves the sandbox, and for nothing else.
 fn operator(capability: Capability, who: String) -> Rule {
     match capability.axis {
-        Axis::ReadRepo | Axis::VersionRead | Axis::LocusRead | Axis::LocusWrite | Axis::LocusGate | Axis::LocusSync | Axis::ShellRun
+        Axis::ReadRepo | Axis::VersionRead | Axis::LocusRead | Axis::LocusWrite | Axis::LocusReport | Axis::LocusGate | Axis::LocusSync | Axis::ShellRun
         | Axis::SessionStart | Axis::SessionSend | Axis::SessionControl | Axis::StoreMaintain | Axis::PolicyEdit | Axis::ApprovalDecide
         | Axis::FsWrite | Axis::ShellSandboxed => Rule::Permit { capability, who },
         Axis::VersionWrite | Axis::WorktreeManage | Axis::VersionRewrite | Axis::MergeProtected | Axis::ShellCustom | Axis::LogsIngest
@@ -86,7 +86,7 @@ fn system(capability: Capability, who: String) -> Rule {
 
 fn agent(capability: Capability, who: String, role: Role) -> Rule {
     match capability.axis {
-        Axis::ReadRepo | Axis::VersionRead | Axis::LocusRead | Axis::ShellRun => Rule::Permit { capability, who },
+        Axis::ReadRepo | Axis::VersionRead | Axis::LocusRead | Axis::LocusReport | Axis::ShellRun => Rule::Permit { capability, who },
         Axis::VersionWrite | Axis::WorktreeManage | Axis::VersionRewrite | Axis::ShellCustom | Axis::ShellSandboxed | Axis::FsWrite
         | Axis::LogsIngest | Axis::McpEnable | Axis::NetHttp | Axis::SecretsUse | Axis::AgentUnknown => Rule::Ask { capability, who },
         Axis::MergeProtected if matches!(role, Role::Validator) => Rule::Ask { capability, who },

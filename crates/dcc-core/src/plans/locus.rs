@@ -44,6 +44,8 @@ impl PlanBody for LocusPlan {
         let (axis, tier, intent) = match &self.change {
             LocusChange::GateWp { .. } => (Axis::LocusGate, Tier::R1, IntentClass::LocusGate),
             LocusChange::DeleteWp { .. } => (Axis::LocusDelete, Tier::R2, IntentClass::LocusWrite),
+            // What tells of the work and decides nothing about it: an agent may, on the packet it is bound to.
+            LocusChange::AddNote { .. } | LocusChange::StartMt | LocusChange::BlockMt { .. } => (Axis::LocusReport, Tier::R1, IntentClass::LocusWrite),
             _ => (Axis::LocusWrite, Tier::R1, IntentClass::LocusWrite),
         };
         Requirement { capabilities: vec![Capability::plain(axis)], tier, intent, workspace_id: None, branch: None, paths: Vec::new() }

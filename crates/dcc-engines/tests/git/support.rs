@@ -264,6 +264,8 @@ fn cleared_for<P: PlanBody>(body: P, op: Op, job_id: JobId) -> Cleared<P> {
         own_workspace_id: None,
         wp_id: None,
         model: None,
+        foreign_packet: None,
+        over_budget: None,
         protected_branches: &[],
         out_of_scope: &[],
         policy: &policy,
