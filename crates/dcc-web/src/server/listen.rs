@@ -30,7 +30,11 @@ pub struct Bounded<L> {
 
 impl<L> Bounded<L> {
     pub fn new(listener: L) -> Self {
-        Self { listener, places: Arc::new(Semaphore::new(CONNECTIONS_MAX)) }
+        Self::with_places(listener, CONNECTIONS_MAX)
+    }
+    /// With a bound of its own.
+    pub fn with_places(listener: L, places: usize) -> Self {
+        Self { listener, places: Arc::new(Semaphore::new(places)) }
     }
 }
 

@@ -11,6 +11,7 @@ mod auth;
 mod guard;
 mod listen;
 mod login;
+mod mcp;
 mod openapi;
 mod pages;
 mod params;
@@ -39,6 +40,7 @@ use app::App;
 use auth::Auth;
 use listen::{Bounded, OwnUser};
 
+pub use mcp::{ADDRESS_VARIABLE, AgentListener, TOKEN_VARIABLE};
 pub use problem::Problem;
 
 /// Time that open requests get after the end was asked for. Streams end at once; what is left then is a job that runs

@@ -8,11 +8,12 @@ use dcc_api::door::SearchKind;
 use dcc_core::event::EventCode;
 use dcc_core::failure::Code;
 use dcc_core::job::JobState;
-use dcc_core::limits::{PAGE_MAX, SEARCH_HITS_MAX};
+use dcc_core::limits::{COMMIT_PATHS_MAX, LINE_BYTES_MAX, PAGE_MAX, SEARCH_HITS_MAX, TEXT_BYTES_MAX};
 use dcc_core::locus::WpStatus;
 use dcc_core::op::Op;
 
-fn reference(name: &str) -> Value {
+/// A reference to a schema by its name.
+pub fn reference(name: &str) -> Value {
     json!({"$ref": format!("#/components/schemas/{name}")})
 }
 
@@ -26,7 +27,52 @@ pub fn all() -> Map<String, Value> {
     for (name, schema) in scalars().into_iter().chain(lists()).chain(requests()).chain(answers()) {
         map.insert(name.to_owned(), schema);
     }
+    map.extend(PARAMS_OF.iter().filter_map(|op| Some((params_name(*op), params_of(*op)?))));
     map
+}
+
+/// Operations whose parameters are written down here: those that are asked for over MCP too.
+const PARAMS_OF: [Op; 6] = [Op::VersionCommit, Op::SandboxRunRecipe, Op::HandoffWrite, Op::LocusAddNote, Op::LocusStartMt, Op::LocusBlockMt];
+
+fn params_name(op: Op) -> String {
+    format!("params.{op}")
+}
+
+/// The parameters of an operation; none when they are not written down, or the operation is not built.
+pub fn params_of(op: Op) -> Option<Value> {
+    let (properties, required) = match op {
+        Op::VersionCommit => (
+            json!({
+                "paths": {"type": "array", "minItems": 1, "maxItems": COMMIT_PATHS_MAX, "items": reference("RepoPath"), "description": "Exactly what the commit takes in, relative to the worktree"},
+                "message": {"type": "string", "minLength": 1, "maxLength": TEXT_BYTES_MAX},
+                "expected": {"type": "object", "additionalProperties": {"type": "string"}, "description": "Path to the blob id that is meant, or \"deleted\": another content is refused"},
+            }),
+            json!(["paths", "message"]),
+        ),
+        Op::SandboxRunRecipe => (json!({"recipe": {"type": "string", "description": "Its name in the operator's configuration"}}), json!(["recipe"])),
+        Op::LocusAddNote => (
+            json!({
+                "body": {"type": "string", "minLength": 1, "maxLength": TEXT_BYTES_MAX},
+                "note_type": words(["user", "system", "gate", "plan", "blocker", "handoff", "review", "decision"]),
+            }),
+            json!(["body"]),
+        ),
+        Op::HandoffWrite => {
+            let points = |what: &str| json!({"type": "array", "items": {"type": "string", "minLength": 1}, "description": what});
+            let evidence = json!({"type": "object", "required": ["kind", "ref"], "additionalProperties": false, "properties": {
+                "kind": words(["diff", "commit", "artifact", "job"]), "ref": {"type": "string", "minLength": 1},
+            }});
+            let handoff = json!({"type": "object", "additionalProperties": false, "description": "Says what is done or what remains", "properties": {
+                "done": points("What is done"), "remaining": points("What remains"), "decisions": points("What was decided, and why"),
+                "uncertainties": points("What is not known"), "blockers": points("What stands in the way"), "evidence": {"type": "array", "items": evidence},
+            }});
+            (json!({"handoff": handoff}), json!(["handoff"]))
+        }
+        Op::LocusStartMt => (json!({}), json!([])),
+        Op::LocusBlockMt => (json!({"reason": {"type": "string", "minLength": 1, "maxLength": LINE_BYTES_MAX}}), json!(["reason"])),
+        _ => return None,
+    };
+    Some(json!({"type": "object", "properties": properties, "required": required, "additionalProperties": false}))
 }
 
 fn scalars() -> Vec<(&'static str, Value)> {
@@ -43,6 +89,11 @@ fn scalars() -> Vec<(&'static str, Value)> {
         ("Flag", json!({"type": "boolean"})),
         ("Text", json!({"type": "string"})),
         ("Base64", json!({"type": "string", "contentEncoding": "base64", "description": "A path whose bytes are not UTF-8; instead of path"})),
+        (
+            "RepoPath",
+            json!({"oneOf": [{"type": "string"}, {"type": "object", "required": ["b64"], "additionalProperties": false, "properties": {"b64": reference("Base64")}}],
+                "description": "A path of the repository; bytes that are not UTF-8 go as b64"}),
+        ),
         ("Time", json!({"type": "string", "format": "date-time"})),
     ]
 }
@@ -78,7 +129,10 @@ fn requests() -> Vec<(&'static str, Value)> {
             "JobRequest",
             json!({"type": "object", "required": ["op"], "additionalProperties": false, "properties": {
                 "op": reference("Op"),
-                "params": {"type": "object", "description": "The operation's own parameters; an unknown one is refused."},
+                "params": {
+                    "type": "object", "description": "The operation's own parameters; an unknown one is refused.",
+                    "x-dcc-params": PARAMS_OF.iter().filter(|op| params_of(**op).is_some()).map(|op| (op.to_string(), reference(&params_name(*op)))).collect::<Map<_, _>>(),
+                },
                 "bindings": {"type": "object", "additionalProperties": false, "properties": {
                     "wp_id": reference("WpId"), "mt_id": reference("MtId"), "session_id": reference("Uuid"), "workspace_id": reference("Uuid"),
                 }},
