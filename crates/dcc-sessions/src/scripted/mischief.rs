@@ -24,6 +24,12 @@ impl Player<'_> {
                     self.say(&format!("The unasked write of {} failed: {error}", write.path));
                 }
             }
+            Action::LeakHandout(path) => {
+                let handed = self.peer.handed.to_string();
+                if let Err(error) = write_by_hand(&self.absolute(path), &handed) {
+                    self.say(&format!("The handout was not written: {error}"));
+                }
+            }
             Action::LeaveChild(seconds) => {
                 if let Err(error) = leave_child(*seconds) {
                     self.say(&format!("No child was left: {error}"));

@@ -5,6 +5,7 @@
 //! misbehaviours stand in the script by name. Written without the client's code on purpose: both sides meet in the
 //! protocol alone.
 
+mod mcp;
 mod mischief;
 mod peer;
 mod play;
@@ -66,6 +67,7 @@ fn serve(script: &Script) -> ExitCode {
             }
             "session/new" => gone_or_silent(script, ExitAt::New, || {
                 cwd = PathBuf::from(params["cwd"].as_str().unwrap_or_default());
+                peer.handed = params["mcpServers"].clone();
                 new_session(&mut peer, script, id);
             }),
             "session/set_mode" => gone_or_silent(script, ExitAt::Mode, || {

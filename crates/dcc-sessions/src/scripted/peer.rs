@@ -6,6 +6,8 @@ use serde_json::{Value, json};
 use std::io::{BufRead, Write};
 use std::sync::mpsc::{Receiver, channel};
 
+use super::mcp::McpServer;
+
 /// Why an answer did not come.
 #[derive(Debug)]
 pub enum NoAnswer {
@@ -23,6 +25,9 @@ pub struct Peer {
     /// What the client offers.
     pub can_read: bool,
     pub can_write: bool,
+    /// The MCP servers that the client handed over, and the first of them once it was started.
+    pub handed: Value,
+    pub mcp: Option<McpServer>,
 }
 
 impl Peer {
@@ -40,7 +45,7 @@ impl Peer {
             // The receiver may be gone because the agent is ending.
             let _ = sender.send(None);
         });
-        Self { incoming, next_id: 0, session_id: String::new(), cancelled: false, ignore_eof: false, can_read: false, can_write: false }
+        Self { incoming, next_id: 0, session_id: String::new(), cancelled: false, ignore_eof: false, can_read: false, can_write: false, handed: Value::Null, mcp: None }
     }
 
     /// The next message. The end of input ends the agent, unless its script says otherwise.
@@ -97,6 +102,14 @@ impl Peer {
         if out.write_all(bytes).and_then(|()| out.flush()).is_err() && !self.ignore_eof {
             std::process::exit(0);
         }
+    }
+
+    /// The MCP server that was handed over, started when it is first needed.
+    pub fn tools(&mut self) -> Result<&mut McpServer, String> {
+        if self.mcp.is_none() {
+            self.mcp = Some(McpServer::start(&self.handed[0])?);
+        }
+        self.mcp.as_mut().ok_or_else(|| "no MCP server".to_owned())
     }
 
     pub fn result(&self, id: &Value, result: &Value) {

@@ -59,7 +59,13 @@ impl<'a> Player<'a> {
         for _ in 0..if self.answer_twice { 2 } else { 1 } {
             match &end {
                 Flow::Fail(text) => self.peer.error(id, -32_603, text),
-                Flow::Stop(reason) => self.peer.result(id, &json!({"stopReason": reason})),
+                Flow::Stop(reason) => {
+                    let mut answer = json!({"stopReason": reason});
+                    if let Some(tokens) = turn.and_then(|turn| turn.tokens) {
+                        answer["usage"] = json!({"totalTokens": tokens.input + tokens.output, "inputTokens": tokens.input, "outputTokens": tokens.output});
+                    }
+                    self.peer.result(id, &answer);
+                }
                 Flow::Next => {}
             }
         }
@@ -82,7 +88,14 @@ impl<'a> Player<'a> {
             Action::Tool(tool) => self.tool(tool),
             Action::Edit(edit) => return self.edit(step, edit),
             Action::Run(run) => return self.run(step, run),
-            Action::Usage(usage) => self.peer.update(&json!({"sessionUpdate": "usage_update", "used": usage.used, "size": usage.size})),
+            Action::Usage(usage) => {
+                let mut update = json!({"sessionUpdate": "usage_update", "used": usage.used, "size": usage.size});
+                if let Some(cost) = &usage.cost {
+                    update["cost"] = json!({"amount": cost.amount, "currency": cost.currency});
+                }
+                self.peer.update(&update);
+            }
+            Action::Mcp(call) => return self.mcp(step, call),
             Action::WaitFor(_) => {
                 self.peer.wait_for_cancel();
                 return Flow::Stop("cancelled");
@@ -105,18 +118,18 @@ impl<'a> Player<'a> {
         self.cwd.join(path)
     }
 
-    fn next_call(&mut self) -> String {
+    pub fn next_call(&mut self) -> String {
         self.calls += 1;
         format!("call-{}-{}", std::process::id(), self.calls)
     }
 
-    fn begin(&self, id: &str, fields: &Value) {
+    pub fn begin(&self, id: &str, fields: &Value) {
         let mut update = json!({"sessionUpdate": "tool_call", "toolCallId": id, "status": "pending"});
         merge(&mut update, fields);
         self.peer.update(&update);
     }
 
-    fn progress(&self, id: &str, status: &str, output: &Value) {
+    pub fn progress(&self, id: &str, status: &str, output: &Value) {
         let mut update = json!({"sessionUpdate": "tool_call_update", "toolCallId": id, "status": status});
         if !output.is_null() {
             update["rawOutput"] = output.clone();
@@ -338,7 +351,7 @@ fn consent_of(answer: Result<Value, NoAnswer>) -> Consent {
     }
 }
 
-fn after_failure(step: &Step) -> Flow {
+pub fn after_failure(step: &Step) -> Flow {
     if step.on_reject == OnReject::Stop { Flow::Stop("end_turn") } else { Flow::Next }
 }
 

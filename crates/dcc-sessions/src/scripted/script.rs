@@ -68,6 +68,9 @@ pub enum ModeOffer {
 pub struct Turn {
     #[serde(default)]
     pub steps: Vec<Step>,
+    /// Told with the answer to the prompt; of this turn.
+    #[serde(default)]
+    pub tokens: Option<Tokens>,
 }
 
 /// One step with how it asks.
@@ -133,6 +136,8 @@ pub enum Action {
     Edit(Edit),
     Run(Run),
     Usage(Usage),
+    /// Calls a tool of the MCP server that was handed over.
+    Mcp(McpCall),
     /// Waits until the turn is cancelled.
     WaitFor(WaitFor),
     // Short forms of an execute request that asks in a special way.
@@ -140,6 +145,8 @@ pub enum Action {
     BarePermission(Yes),
     NoAllowOnce(Yes),
     // Misbehaviours.
+    /// Writes what it was handed, secrets and all, into this file of the worktree.
+    LeakHandout(String),
     IgnoreEof(Yes),
     WriteUnasked(WriteUnasked),
     /// A child in a session of its own that sleeps for so many seconds; it keeps standard output open.
@@ -224,9 +231,37 @@ pub struct Run {
 
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+pub struct Tokens {
+    pub input: u64,
+    pub output: u64,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cost {
+    pub amount: f64,
+    pub currency: String,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct McpCall {
+    pub tool: String,
+    #[serde(default)]
+    pub args: Value,
+    /// Asks how the job stands until it is over.
+    #[serde(default)]
+    pub wait: bool,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Usage {
     pub used: u64,
     pub size: u64,
+    /// `{"amount": 0.25, "currency": "USD"}`, cumulative.
+    #[serde(default)]
+    pub cost: Option<Cost>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
