@@ -56,12 +56,15 @@ impl Client {
 
     /// Bytes of a successful answer; a problem document becomes its failure.
     pub fn call(&self, method: Method, path: &str, body: Option<Vec<u8>>) -> Outcome<Vec<u8>> {
-        runtime()?.block_on(async {
-            let response = self.send(method, path, body).await?;
-            let status = response.status();
-            let bytes = response.into_body().collect().await.map_err(|e| transport(&e))?.to_bytes();
-            if status.is_success() { Ok(bytes.to_vec()) } else { Err(problem(status.as_u16(), &bytes)) }
-        })
+        runtime()?.block_on(self.exchange(method, path, body))
+    }
+
+    /// The same for a caller that has a runtime.
+    pub async fn exchange(&self, method: Method, path: &str, body: Option<Vec<u8>>) -> Outcome<Vec<u8>> {
+        let response = self.send(method, path, body).await?;
+        let status = response.status();
+        let bytes = response.into_body().collect().await.map_err(|e| transport(&e))?.to_bytes();
+        if status.is_success() { Ok(bytes.to_vec()) } else { Err(problem(status.as_u16(), &bytes)) }
     }
 
     /// Follows the event stream: `each` gets every data line with a reader for the state meanwhile, and says when to stop.

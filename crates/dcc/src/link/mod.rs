@@ -2,7 +2,7 @@
 //!
 //! Invariant: both answer with the same types, so a command cannot tell them apart.
 
-mod http;
+pub mod http;
 mod local;
 mod remote;
 
