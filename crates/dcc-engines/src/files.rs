@@ -222,7 +222,9 @@ fn replace(parent: &OwnedFd, name: &OsStr, mode: Mode, content: &[u8]) -> std::i
     let fd = rustix::fs::openat(parent, temporary.as_str(), flags, Mode::from_raw_mode(0o600))?;
     let mut file = std::fs::File::from(fd);
     let written = file.write_all(content).and_then(|()| Ok(rustix::fs::fchmod(&file, mode)?)).and_then(|()| file.sync_all());
+    dcc_core::failpoint!("before worktree file");
     let renamed = written.and_then(|()| Ok(rustix::fs::renameat(parent, temporary.as_str(), parent, name)?));
+    dcc_core::failpoint!("after worktree file");
     if renamed.is_err() {
         // Nothing else to do when this fails too: the failure that counts is the first.
         let _ = rustix::fs::unlinkat(parent, temporary.as_str(), AtFlags::empty());

@@ -158,8 +158,10 @@ impl FsRoot {
             let _ = rustix::fs::unlinkat(&fd, TEMPORARY, AtFlags::empty());
             return Ok(Some(now));
         }
+        dcc_core::failpoint!("before record file");
         rustix::fs::renameat(&fd, TEMPORARY, &fd, name).map_err(|e| describe(e.into()))?;
         rustix::fs::fsync(&fd).map_err(|e| describe(e.into()))?;
+        dcc_core::failpoint!("after record file");
         Ok(None)
     }
 

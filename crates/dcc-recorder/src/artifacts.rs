@@ -84,8 +84,10 @@ impl FileArtifacts {
             let mut file = File::from(fd);
             file.write_all(bytes)?;
             file.sync_all()?;
+            dcc_core::failpoint!("before artifact");
             rustix::fs::renameat(&self.temporary, &temporary, shard, name)?;
             rustix::fs::fsync(shard)?;
+            dcc_core::failpoint!("after artifact");
             Ok(())
         };
         write().map_err(|e| {

@@ -278,7 +278,9 @@ impl Pen {
                 }
             }
         }
+        dcc_core::failpoint!("before append");
         transaction.commit().map_err(|e| self.failure(&e))?;
+        dcc_core::failpoint!("after append");
         // An acknowledgement for a file that no name leads to would be a lie.
         self.location.require_same_file()?;
         self.last = Some(head);

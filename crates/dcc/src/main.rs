@@ -15,5 +15,7 @@ fn main() -> ExitCode {
         Some("scripted-agent") => return cli::scripted_agent(arguments.next()),
         _ => {}
     }
+    #[cfg(debug_assertions)]
+    wire::failpoint::arm();
     cli::run()
 }

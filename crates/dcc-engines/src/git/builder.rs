@@ -92,6 +92,7 @@ pub(super) struct GitCmd {
     exec: Exec,
     options: Vec<(Vec<u8>, Vec<u8>)>,
     name: String,
+    access: Access,
 }
 
 /// A finished command.
@@ -116,7 +117,7 @@ impl Tool {
         let mut options: Vec<(Vec<u8>, Vec<u8>)> = OPTIONS.iter().map(|(k, v)| (k.as_bytes().to_vec(), v.as_bytes().to_vec())).collect();
         let excludes = self.excludes.as_deref().unwrap_or(Path::new("/dev/null"));
         options.push((b"core.excludesFile".to_vec(), excludes.as_os_str().as_bytes().to_vec()));
-        GitCmd { exec, options, name: name.to_owned() }
+        GitCmd { exec, options, name: name.to_owned(), access: Access::Read }
     }
 
     /// A command in a repository, with everything its configuration could run neutralised.
@@ -138,6 +139,7 @@ impl Tool {
             cmd.exec.args.push(joined("--work-tree=", worktree));
             worktree.clone_into(&mut cmd.exec.cwd);
         }
+        cmd.access = access;
         match access {
             Access::Read => cmd = cmd.env("GIT_OPTIONAL_LOCKS", "0"),
             Access::Write => cmd = cmd.option("core.fsync", "all"),
@@ -227,7 +229,13 @@ impl GitCmd {
             self.exec.env.push((format!("GIT_CONFIG_VALUE_{i}").into(), OsString::from_vec(value)));
         }
         let timeout_ms = self.exec.timeout_ms;
+        if self.access == Access::Write {
+            dcc_core::failpoint!(&format!("before git {}", self.name));
+        }
         let done = self.exec.run()?;
+        if self.access == Access::Write {
+            dcc_core::failpoint!(&format!("after git {}", self.name));
+        }
         if done.timed_out {
             return Err(Failure::engine(format!("git {} did not end within {} s", self.name, timeout_ms.div_ceil(1000)))
                 .hint("the repository or its file system is very slow; try again"));

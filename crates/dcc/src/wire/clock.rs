@@ -10,7 +10,10 @@ impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
         let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         // Before 1970 the machine's clock is broken; zero is as good as any, and order does not depend on it.
-        Timestamp(since.map_or(0, |d| d.as_millis() as i64))
+        let now = since.map_or(0, |d| d.as_millis() as i64);
+        #[cfg(debug_assertions)]
+        let now = now + super::failpoint::clock_offset_ms();
+        Timestamp(now)
     }
     fn fresh_id(&self) -> Uuid {
         Uuid::now_v7()

@@ -3,6 +3,7 @@
 //!
 //! Invariant: a check that finds nothing to look at is itself a finding, so that a moved folder cannot silence it.
 
+mod failpoints;
 mod files;
 mod layering;
 mod links;
@@ -20,11 +21,12 @@ pub type Finding = String;
 
 type Check = (&'static str, fn(&Path) -> Result<Vec<Finding>>);
 
-const CHECKS: [Check; 7] = [
+const CHECKS: [Check; 8] = [
     ("imports follow the table of ARCHITECTURE.md", layering::check),
     ("files are short", files::lengths),
     ("no unfinished code and no timed sleep", files::words),
     ("no machine's own paths", files::machine_paths),
+    ("a release has no failpoint", failpoints::check),
     ("docs/errors equals the codes", pages::errors),
     ("docs/events.md equals the registry", pages::events),
     ("links in the documents lead somewhere", links::check),
@@ -77,6 +79,10 @@ mod tests {
     #[test]
     fn the_event_page_equals_the_registry() {
         holds(pages::events);
+    }
+    #[test]
+    fn a_release_has_no_failpoint() {
+        holds(failpoints::check);
     }
     #[test]
     fn links_lead_somewhere() {
