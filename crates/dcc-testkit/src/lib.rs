@@ -11,7 +11,15 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
+mod frozen;
+mod masked;
+mod random;
+mod server;
 mod snapshot;
+pub use frozen::Frozen;
+pub use masked::{mask_text, masked};
+pub use random::Random;
+pub use server::{Http, Reply, Server};
 pub use snapshot::Snapshot;
 
 /// One hermetic world with one repository.
