@@ -111,6 +111,8 @@ impl JobKind for Commit {
             serde_json::from_value(effect["commit"].clone()).map_err(|e| Failure::engine(format!("the planned commit cannot be read: {e}")))?;
         let workspace = ledger::workspace(cx.ports.recorder.as_ref(), body.workspace_id)?;
         if !cx.ports.version.has_commit(&cx.config.common_dir, &prepared.branch_ref, &prepared.oid)? {
+            // Takes away the index lock that the commit left, and nobody else's; the index itself is as it was.
+            let _ = cx.ports.version.sync_index(&workspace.binding, body);
             return Ok(Recovered::Absent);
         }
         cx.ports.version.sync_index(&workspace.binding, body)?;

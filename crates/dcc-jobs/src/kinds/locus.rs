@@ -148,7 +148,7 @@ impl JobKind for ChangeLocus {
         let versions = staged.iter().map(|s| format!("{}:v{}", s.key.text(), s.version)).collect::<Vec<_>>().join(",");
         let about = |code, payload| NewEvent::new(code, job.actor, payload).about(&correlation(job));
         cx.journal.append(vec![
-            about(EventCode::EffectPlanned, json!({ "effect": { "records": staged } })),
+            about(EventCode::EffectPlanned, json!({ "effect": { "records": staged, "result": effect.result } })),
             about(applied.event, json!({ "records": staged, "change": change_payload(&plan.change), "sentence": applied.sentence })).once(format!("wp:{versions}")),
         ])?;
         cx.ports.locus.publish(cleared, &staged)?;
@@ -175,7 +175,10 @@ pub(super) fn recovered_records(cx: &Context, job: &Job, body: &LocusPlan) -> Ou
     let keys: Vec<RecordKey> = staged.into_iter().map(|s| s.key).collect();
     cx.journal.project_packets(&keys)?;
     sync_board(cx, job)?;
-    Ok(Recovered::Finished(Effect::default().with("wp_id", body.wp_id.to_string())))
+    // Whoever asks with the same key gets the answer that the calm run would have given.
+    let mut done = Effect::default().with("wp_id", body.wp_id.to_string());
+    done.result.extend(effect["result"].as_object().cloned().unwrap_or_default());
+    Ok(Recovered::Finished(done))
 }
 
 fn is_micro_task_op(op: Op) -> bool {
