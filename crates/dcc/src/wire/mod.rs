@@ -5,6 +5,8 @@ pub mod clock;
 pub mod config;
 pub mod dirs;
 pub mod doctor;
+#[cfg(debug_assertions)]
+pub mod failpoint;
 pub mod lock;
 pub mod open;
 pub mod project;
