@@ -5,7 +5,10 @@
 mod bad_input;
 mod browser;
 mod contract;
+mod crash;
 mod denied;
+mod kills;
+mod observed;
 mod pages;
 mod recovery;
 mod repairs;
@@ -13,6 +16,19 @@ mod slice;
 
 /// The binary under test.
 const DCC: &str = env!("CARGO_BIN_EXE_dcc");
+
+/// True for the long lane: the counts as they are promised.
+fn is_long() -> bool {
+    std::env::var_os("DCC_TEST_LONG").is_some()
+}
+
+/// The operator's configuration of an agent `tester` that plays this script.
+fn scripted(world: &dcc_testkit::World, script: &str) -> String {
+    let file = world.path().join("script.json");
+    std::fs::write(&file, script).expect("a script");
+    let file = file.display();
+    format!("[agents.tester]\ncommand = [\"{DCC}\", \"scripted-agent\", \"{file}\"]\nread_paths = [\"{file}\"]\nask_mode = \"default\"\n")
+}
 
 /// A started packet with one micro-task; its id.
 fn started_packet(world: &dcc_testkit::World) -> String {
