@@ -64,6 +64,9 @@ pub struct ProjectFacts {
     pub project_id: ProjectId,
     /// Changes with each process that owns the project.
     pub instance_id: InstanceId,
+    /// Why it is only read; none when it can be changed.
+    #[serde(default)]
+    pub read_only: Option<String>,
 }
 
 /// A job in its flat form: job_id, op, state, approval_id, failure, result ids side by side.

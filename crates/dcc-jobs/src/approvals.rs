@@ -154,6 +154,7 @@ impl Runner {
 
     /// Renders the request for a person and records that rendering; a decision has to echo it.
     pub fn present(&self, actor: Actor, approval_id: ApprovalId) -> Outcome<Presentation> {
+        self.cx.config.require_writable()?;
         let approval = ledger::approval(self.cx.ports.recorder.as_ref(), approval_id)?;
         if !actor.is_operator() {
             return Err(Failure::new(Code::ApprovalSelf, "only the operator is shown requests to decide"));
@@ -184,6 +185,7 @@ impl Runner {
 
     /// Decides, then runs what was released. `nonce` is the echoed text.
     pub fn decide(self: &Arc<Self>, approval_id: ApprovalId, request: DecisionRequest) -> Outcome<Decided> {
+        self.cx.config.require_writable()?;
         self.expire_due()?;
         let recorder = self.cx.ports.recorder.as_ref();
         let approval = ledger::approval(recorder, approval_id)?;
@@ -297,6 +299,9 @@ impl Runner {
 
     /// Ends every request whose time is over; its job fails with HSK-408-APPROVAL-EXPIRED.
     pub fn expire_due(&self) -> Outcome<usize> {
+        if self.cx.config.read_only.is_some() {
+            return Ok(0);
+        }
         let now = self.cx.now();
         let mut expired = 0;
         for pending in self.cx.ports.store.approvals(Some(ApprovalStatus::Pending), limits::PAGE_MAX)? {
@@ -331,6 +336,7 @@ impl Runner {
 
     /// Cancels a job that has not begun its effect.
     pub fn cancel(&self, actor: Actor, job_id: JobId, reason: Option<String>) -> Outcome<Job> {
+        self.cx.config.require_writable()?;
         let recorder = self.cx.ports.recorder.as_ref();
         let job = ledger::job(recorder, job_id)?;
         if !actor.is_operator() {

@@ -40,12 +40,22 @@ pub struct Config {
     /// Default base branch and what policy adds.
     pub protected_branches: Vec<String>,
     pub recipes: BTreeMap<String, Recipe>,
+    /// Why the project is only read; none when it may be changed.
+    pub read_only: Option<String>,
 }
 
 impl Config {
     /// Where a job's quarantine stands: `.handshake/tmp/<job>`.
     pub fn quarantine_path(&self, job_id: dcc_core::JobId) -> PathBuf {
         self.state_dir.join("tmp").join(job_id.to_string())
+    }
+
+    /// No record, no action: refuses before anything is tried when the project is only read.
+    pub fn require_writable(&self) -> dcc_core::Outcome<()> {
+        match &self.read_only {
+            None => Ok(()),
+            Some(why) => Err(dcc_core::Failure::recorder(format!("read only: {why}"))),
+        }
     }
 }
 

@@ -49,6 +49,7 @@ impl Runner {
 
     /// Like [`Runner::submit`], as a child of a running job, internal operations included.
     pub(crate) fn submit_under(self: &Arc<Self>, actor: Actor, request: JobRequest, parent: Option<&Job>) -> Outcome<Job> {
+        self.cx.config.require_writable()?;
         let kind = kinds::kind_of(request.op)?;
         let (mut job, fresh) = self.accept(actor, request, parent)?;
         if !fresh {

@@ -58,12 +58,13 @@ pub(crate) struct FsRoot {
 }
 
 impl FsRoot {
-    /// Opens or makes the directory. A symbolic link in its place is refused.
-    pub(crate) fn open(path: &Path) -> Outcome<Self> {
+    /// Opens the directory, and makes it when that is allowed. A symbolic link in its place is refused.
+    pub(crate) fn open(path: &Path, may_make: bool) -> Outcome<Self> {
         match std::fs::symlink_metadata(path) {
             Ok(found) if found.is_symlink() => return Err(Failure::new(Code::Drift, format!("{} is a symbolic link", path.display())).hint("Locus lives in a directory of its own: move it there")),
             Ok(found) if !found.is_dir() => return Err(Failure::new(Code::Drift, format!("{} is not a directory", path.display()))),
             Ok(_) => {}
+            Err(_) if !may_make => {}
             Err(_) => std::fs::create_dir_all(path).map_err(|e| Failure::engine(format!("{} cannot be made: {e}", path.display())))?,
         }
         let root = Self { path: path.to_owned() };

@@ -34,6 +34,8 @@ const FINDINGS_MAX: usize = 1_000;
 /// Locus over a directory, a recorder and an artifact store.
 pub struct LocusStore {
     root: FsRoot,
+    /// False: files are looked at and never brought in step.
+    may_write: bool,
     recorder: Arc<dyn Recorder>,
     artifacts: Arc<dyn ArtifactStore>,
     index: Mutex<Index>,
@@ -45,9 +47,23 @@ impl LocusStore {
     /// Folds the recorder's events, reads every accepted record and rolls files forward whose publication was cut short.
     /// Refuses a `gov_dir` that is a symbolic link.
     pub fn open(gov_dir: &Path, recorder: Arc<dyn Recorder>, artifacts: Arc<dyn ArtifactStore>) -> Outcome<Self> {
-        let store = Self { root: FsRoot::open(gov_dir)?, recorder, artifacts, index: Mutex::default(), written: Mutex::default() };
+        Self::opened(gov_dir, recorder, artifacts, true)
+    }
+
+    /// The same for reading only: a file whose publication was cut short stays as it is and shows as drift.
+    pub fn open_read_only(gov_dir: &Path, recorder: Arc<dyn Recorder>, artifacts: Arc<dyn ArtifactStore>) -> Outcome<Self> {
+        Self::opened(gov_dir, recorder, artifacts, false)
+    }
+
+    fn opened(gov_dir: &Path, recorder: Arc<dyn Recorder>, artifacts: Arc<dyn ArtifactStore>, may_write: bool) -> Outcome<Self> {
+        let root = FsRoot::open(gov_dir, may_write)?;
+        let store = Self { root, may_write, recorder, artifacts, index: Mutex::default(), written: Mutex::default() };
         store.refresh(&mut store.lock())?;
         Ok(store)
+    }
+
+    fn require_writable(&self) -> Outcome<()> {
+        if self.may_write { Ok(()) } else { Err(Failure::recorder("Locus was opened for reading")) }
     }
 
     /// Everything that is not as accepted: differing files, files no event names, records that are lost. By key or path.
@@ -142,7 +158,7 @@ impl LocusStore {
         };
         let now = if found.sha256() == Some(wanted) {
             Ok(found)
-        } else if may_replace(&found) {
+        } else if self.may_write && may_replace(&found) {
             self.root.replace(&path, bytes, &may_replace).and_then(|stood| match stood {
                 None => self.root.read(&path, RECORD_BYTES_MAX),
                 Some(other) => Ok(other),
@@ -343,6 +359,7 @@ impl Locus for LocusStore {
     }
 
     fn stage(&self, record: &Record) -> Outcome<StagedRecord> {
+        self.require_writable()?;
         let key = record.key();
         let predecessor = {
             let mut index = self.lock();
@@ -392,6 +409,7 @@ impl Locus for LocusStore {
     }
 
     fn restore(&self, cleared: Cleared<LocusPlan>, key: &RecordKey, found: Option<Sha256Hex>) -> Outcome<()> {
+        self.require_writable()?;
         self.write_back(&cleared, key, found)
     }
 
@@ -420,6 +438,7 @@ impl Locus for LocusStore {
     }
 
     fn sync_board(&self) -> Outcome<BoardFacts> {
+        self.require_writable()?;
         self.mirror().sync(&self.board_entries())
     }
 }

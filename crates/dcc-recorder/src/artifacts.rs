@@ -29,7 +29,8 @@ static TEMPORARY_COUNT: AtomicU64 = AtomicU64::new(0);
 pub struct FileArtifacts {
     path: PathBuf,
     shards: OwnedFd,
-    temporary: OwnedFd,
+    /// None when the store was opened for reading.
+    temporary: Option<OwnedFd>,
     /// Shards whose own entry is known to be durable.
     synced: Mutex<[bool; 256]>,
 }
@@ -49,7 +50,16 @@ impl FileArtifacts {
         let temporary = open_dir(&root, "tmp", &path)?;
         rustix::fs::fsync(&root).map_err(|e| cannot(&e))?;
         remove_leftovers(&temporary);
-        Ok(Self { path, shards, temporary, synced: Mutex::new([false; 256]) })
+        Ok(Self { path, shards, temporary: Some(temporary), synced: Mutex::new([false; 256]) })
+    }
+
+    /// Opens an existing store for reading only: makes nothing, stores nothing.
+    pub fn open_read_only(dir: impl AsRef<Path>) -> Outcome<Self> {
+        let path = dir.as_ref().to_owned();
+        let cannot = |e: Errno| if is_link(e) { in_the_way(&path) } else { Failure::recorder(format!("the artifact store {} cannot be opened: {e}", path.display())) };
+        let root = rustix::fs::open(&path, DIR_FLAGS, Mode::empty()).map_err(cannot)?;
+        let shards = rustix::fs::openat(&root, "sha256", DIR_FLAGS, Mode::empty()).map_err(cannot)?;
+        Ok(Self { path, shards, temporary: None, synced: Mutex::new([false; 256]) })
     }
 
     /// The shard's directory, durable in its parent.
@@ -74,24 +84,24 @@ impl FileArtifacts {
     }
 
     /// Writes under a temporary name, syncs, renames, syncs the directory.
-    fn store(&self, shard: &OwnedFd, name: &str, bytes: &[u8]) -> Outcome<()> {
+    fn store(&self, folder: &OwnedFd, shard: &OwnedFd, name: &str, bytes: &[u8]) -> Outcome<()> {
         let temporary = format!("{}-{}", std::process::id(), TEMPORARY_COUNT.fetch_add(1, Ordering::Relaxed));
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let write = || -> std::io::Result<()> {
-            let fd = rustix::fs::openat(&self.temporary, &temporary, flags, FILE_MODE)?;
+            let fd = rustix::fs::openat(folder, &temporary, flags, FILE_MODE)?;
             // The process's umask may have taken bits away.
             rustix::fs::fchmod(&fd, FILE_MODE)?;
             let mut file = File::from(fd);
             file.write_all(bytes)?;
             file.sync_all()?;
             dcc_core::failpoint!("before artifact");
-            rustix::fs::renameat(&self.temporary, &temporary, shard, name)?;
+            rustix::fs::renameat(folder, &temporary, shard, name)?;
             rustix::fs::fsync(shard)?;
             dcc_core::failpoint!("after artifact");
             Ok(())
         };
         write().map_err(|e| {
-            let _ = rustix::fs::unlinkat(&self.temporary, &temporary, AtFlags::empty());
+            let _ = rustix::fs::unlinkat(folder, &temporary, AtFlags::empty());
             self.cannot_store(&e)
         })
     }
@@ -127,6 +137,7 @@ impl ArtifactStore for FileArtifacts {
         if bytes.len() > limits::ARTIFACT_BYTES_MAX {
             return Err(Failure::invalid(format!("an artifact of {} bytes, {} are allowed", bytes.len(), limits::ARTIFACT_BYTES_MAX)));
         }
+        let temporary = self.temporary.as_ref().ok_or_else(|| self.cannot_store(&"it was opened for reading"))?;
         let sha256 = Sha256Hex::of(bytes);
         let shard = self.shard(sha256)?;
         let name = file_name(sha256);
@@ -136,7 +147,7 @@ impl ArtifactStore for FileArtifacts {
             rustix::fs::fsync(&shard).map_err(|e| self.cannot_store(&e))?;
             return Ok(sha256);
         }
-        self.store(&shard, &name, bytes)?;
+        self.store(temporary, &shard, &name, bytes)?;
         Ok(sha256)
     }
 

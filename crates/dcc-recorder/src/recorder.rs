@@ -57,15 +57,25 @@ impl SqliteRecorder {
             return Ok(Self { readers: Readers::new(location), writer: None, clock: Some(clock), refusal });
         }
         let author = Author { project_id, instance_id, clock: Arc::clone(&clock) };
-        let writer = Writer::start(location.clone(), author, options.max_pages)?;
-        Ok(Self { readers: Readers::new(location), writer: Some(writer), clock: Some(clock), refusal: String::new() })
+        let (writer, refusal) = Writer::start(location.clone(), author, options.max_pages)?;
+        Ok(Self { readers: Readers::new(location), writer: Some(writer), clock: Some(clock), refusal: refusal.unwrap_or_default() })
     }
 
     /// Opens an existing log for reading and verifying only; never creates anything but SQLite's own `-wal` and `-shm`.
     pub fn open_read_only(path: impl AsRef<Path>) -> Outcome<Self> {
+        let refusal = format!("{} was opened for reading", path.as_ref().display());
+        Self::open_read_only_because(path, refusal)
+    }
+
+    /// [`SqliteRecorder::open_read_only`]; appends refuse with this reason.
+    pub fn open_read_only_because(path: impl AsRef<Path>, refusal: String) -> Outcome<Self> {
         let location = schema::inspect(path.as_ref())?;
-        let refusal = format!("{} was opened for reading", location.path.display());
         Ok(Self { readers: Readers::new(location), writer: None, clock: None, refusal })
+    }
+
+    /// Why it could not be opened for writing; empty when it could.
+    pub fn refusal(&self) -> &str {
+        &self.refusal
     }
 
     /// Where the log is.

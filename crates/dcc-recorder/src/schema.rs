@@ -261,31 +261,53 @@ fn busy_timeout() -> Duration {
     Duration::from_millis(limits::PROJECT_LOCK_WAIT_MS)
 }
 
-/// A reading connection, and whether it may be kept: one opened as immutable (a read-only directory) sees no later
-/// writes.
+const READING: OpenFlags = OpenFlags::SQLITE_OPEN_READ_ONLY.union(OpenFlags::SQLITE_OPEN_NO_MUTEX);
+
+/// A reading connection, and whether it may be kept: one opened as immutable (a read-only directory) or over a copy sees
+/// no later writes.
 pub fn open_reader(path: &Path) -> Outcome<(Connection, bool)> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let try_open = |connection: rusqlite::Result<Connection>| -> rusqlite::Result<Connection> {
-        let connection = connection?;
-        connection.busy_timeout(busy_timeout())?;
-        connection.pragma_update(None, "query_only", true)?;
-        connection.query_row("SELECT count(*) FROM sqlite_master", [], |row| row.get::<_, i64>(0))?;
-        Ok(connection)
-    };
-    let error = match try_open(Connection::open_with_flags(path, flags)) {
+    let error = match try_reader(Connection::open_with_flags(path, READING)) {
         Ok(connection) => return Ok((connection, true)),
         Err(e) => e,
     };
-    let wal_is_empty = std::fs::metadata(companion(path, "-wal")).map_or(true, |m| m.len() == 0);
-    let is_locked_out = matches!(error.sqlite_error_code(), Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly));
-    if is_locked_out && wal_is_empty {
-        let uri = immutable_uri(path);
-        if let Ok(connection) = try_open(Connection::open_with_flags(uri, flags | OpenFlags::SQLITE_OPEN_URI)) {
-            return Ok((connection, false));
-        }
-    }
-    Err(failure(path, "opened for reading", &error))
+    // SQLite wants to make its log and shared index beside the file, which a read-only or full file system refuses.
+    use ErrorCode::{CannotOpen, DiskFull, ReadOnly, SystemIoFailure};
+    let is_locked_out = matches!(error.sqlite_error_code(), Some(CannotOpen | ReadOnly | DiskFull | SystemIoFailure));
+    let log_is_empty = std::fs::metadata(companion(path, "-wal")).map_or(true, |m| m.len() == 0);
+    let other_way = match (is_locked_out, log_is_empty) {
+        (false, _) => None,
+        (true, true) => try_reader(Connection::open_with_flags(immutable_uri(path), READING | OpenFlags::SQLITE_OPEN_URI)).ok(),
+        // Immutable would pass over what stands in the log only.
+        (true, false) => read_copy(path),
+    };
+    other_way.map(|connection| (connection, false)).ok_or_else(|| failure(path, "opened for reading", &error))
 }
+
+fn try_reader(connection: rusqlite::Result<Connection>) -> rusqlite::Result<Connection> {
+    let connection = connection?;
+    connection.busy_timeout(busy_timeout())?;
+    connection.pragma_update(None, "query_only", true)?;
+    connection.query_row("SELECT count(*) FROM sqlite_master", [], |row| row.get::<_, i64>(0))?;
+    Ok(connection)
+}
+
+/// A log that was never brought home, without its shared index, where none can be made: both files are read as a private
+/// copy, whose names are gone as soon as they are open.
+fn read_copy(path: &Path) -> Option<Connection> {
+    let folder = std::env::temp_dir().join(format!("dcc-recorder-{}-{:x}", std::process::id(), COPIES.fetch_add(1, std::sync::atomic::Ordering::Relaxed)));
+    std::fs::DirBuilder::new().mode(0o700).create(&folder).ok()?;
+    let copy = folder.join("recorder.db");
+    let copied = std::fs::copy(path, &copy).and_then(|_| std::fs::copy(companion(path, "-wal"), companion(&copy, "-wal")));
+    let opened = copied.ok().and_then(|_| {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        try_reader(Connection::open_with_flags(&copy, flags)).ok()
+    });
+    // Open files outlive their names.
+    let _ = std::fs::remove_dir_all(&folder);
+    opened
+}
+
+static COPIES: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
 
 fn immutable_uri(path: &Path) -> String {
     use std::fmt::Write as _;

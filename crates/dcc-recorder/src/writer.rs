@@ -100,12 +100,13 @@ pub struct Author {
 }
 
 impl Writer {
-    /// Starts the thread. A file that cannot be written now is no error: appends refuse until one succeeds.
-    pub fn start(location: Location, author: Author, page_limit: Option<u32>) -> Outcome<Self> {
-        let connection = match schema::open_writer(&location.path, page_limit) {
-            Ok(connection) => Some(connection),
+    /// Starts the thread. A file that cannot be written now is no error: appends refuse until one succeeds, and the second
+    /// value says why.
+    pub fn start(location: Location, author: Author, page_limit: Option<u32>) -> Outcome<(Self, Option<String>)> {
+        let (connection, refusal) = match schema::open_writer(&location.path, page_limit) {
+            Ok(connection) => (Some(connection), None),
             Err(e) if schema::is_damage(&e) => return Err(schema::failure(&location.path, "opened for writing", &e)),
-            Err(_) => None,
+            Err(e) => (None, Some(schema::failure(&location.path, "opened for writing", &e).message)),
         };
         let is_writable = Arc::new(AtomicBool::new(connection.is_some()));
         let (sender, receiver) = mpsc::sync_channel(QUEUE_MAX);
@@ -114,7 +115,7 @@ impl Writer {
             .name("dcc-recorder".to_owned())
             .spawn(move || pen.run(&receiver))
             .map_err(|e| Failure::recorder(format!("the recorder's thread could not be started: {e}")))?;
-        Ok(Self { sender: Some(sender), thread: Some(thread), is_writable })
+        Ok((Self { sender: Some(sender), thread: Some(thread), is_writable }, refusal))
     }
 
     pub fn append(&self, events: Vec<Prepared>) -> Outcome<Appended> {

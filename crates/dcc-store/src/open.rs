@@ -27,6 +27,10 @@ pub enum Opened {
     RebuiltCorrupt { moved_to: PathBuf },
     /// Written by a newer program: reads only.
     ReadOnlyNewer { version: u32 },
+    /// Opened for reading only, and as far as the recorder.
+    ReadOnly,
+    /// Reading only, and the file is missing, behind or of no use: an empty one in memory, to be fed from canon.
+    InMemory,
 }
 
 /// An open writer connection and how it came to be.
@@ -58,6 +62,53 @@ pub(crate) fn open_file(path: &Path, project_id: ProjectId) -> Result<Opening, F
         }
         other => other,
     }
+}
+
+/// The file as it stands, for reading only, when it is of this schema and project and holds every event up to `head`; else
+/// none. On a file system that cannot be written SQLite may not make its log and shared index, so the file is then opened
+/// as one that does not change; not when a log stands beside it, which that would pass over.
+pub(crate) fn open_current(path: &Path, project_id: ProjectId, head: u64) -> Option<Connection> {
+    let is_current = |conn: &Connection| -> Result<bool, Fault> {
+        let application: i64 = conn.query_row("PRAGMA application_id", [], |row| row.get(0))?;
+        Ok(application == APPLICATION_ID && migrate::version(conn)? == SCHEMA_VERSION && belongs(conn, project_id)? && crate::project::cursor(conn)? == head)
+    };
+    let current = |conn: Connection| is_current(&conn).is_ok_and(|is| is).then_some(conn);
+    if let Some(conn) = open_reader(path).ok().and_then(current) {
+        return Some(conn);
+    }
+    let log_is_empty = suffixed(path, "-wal").metadata().map_or(true, |m| m.len() == 0);
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
+    let unchanging = || -> Option<Connection> {
+        let conn = Connection::open_with_flags(unchanging_uri(path), flags).ok()?;
+        prepare(&conn).ok()?;
+        current(conn)
+    };
+    if log_is_empty { unchanging() } else { None }
+}
+
+fn unchanging_uri(path: &Path) -> String {
+    use std::fmt::Write as _;
+    use std::os::unix::ffi::OsStrExt as _;
+    let mut uri = String::from("file:");
+    for byte in path.as_os_str().as_bytes() {
+        if byte.is_ascii_alphanumeric() || b"/._-".contains(byte) {
+            uri.push(char::from(*byte));
+        } else {
+            write!(uri, "%{byte:02X}").expect("writing to a string does not fail");
+        }
+    }
+    uri + "?immutable=1"
+}
+
+/// An empty database of this schema in memory.
+pub(crate) fn in_memory(project_id: ProjectId) -> Result<Connection, Fault> {
+    let mut conn = Connection::open_in_memory()?;
+    conn.set_prepared_statement_cache_capacity(STATEMENTS_CACHED);
+    conn.pragma_update(None, "foreign_keys", true)?;
+    conn.pragma_update(None, "application_id", APPLICATION_ID)?;
+    migrate::migrate_to(&mut conn, SCHEMA_VERSION)?;
+    claim(&conn, project_id)?;
+    Ok(conn)
 }
 
 /// Opens one more connection for reading.

@@ -36,6 +36,8 @@ pub struct SqliteStore {
     path: PathBuf,
     context: Context,
     clock: Arc<dyn Clock>,
+    /// Set when the project is only read: one connection serves all, and no file is touched.
+    aside: Option<Aside>,
     /// Before the writer: fields are dropped in this order, and only the writer, closed last, can bring the log home.
     readers: Mutex<Readers>,
     writer: Mutex<Writer>,
@@ -44,6 +46,13 @@ pub struct SqliteStore {
     replacing: RwLock<()>,
     /// Held while a `workspace.json` is written: its temporary name is fixed.
     documents: Mutex<()>,
+}
+
+/// The one connection of a project that is only read.
+struct Aside {
+    conn: Mutex<Connection>,
+    /// True when it stands in memory and can be fed.
+    in_memory: bool,
 }
 
 struct Writer {
@@ -68,18 +77,39 @@ impl SqliteStore {
     /// Opens or makes the database at `path`. Damage is moved aside, a newer schema is opened read-only.
     pub fn open(path: &Path, project_id: ProjectId, clock: Arc<dyn Clock>) -> Outcome<(Self, Opened)> {
         let opening = open::open_file(path, project_id)?;
-        let store = Self {
+        let store = Self::closed(path, project_id, clock);
+        let opened = opening.opened.clone();
+        store.install(&mut lock(&store.writer), opening, None);
+        Ok((store, opened))
+    }
+
+    /// For a project that is only read: touches no file. The database at `path` serves when it holds every event up to `head`;
+    /// else, or when it has to follow what others write (`follows`), an empty one in memory takes its place.
+    pub fn open_read_only(path: &Path, project_id: ProjectId, clock: Arc<dyn Clock>, head: u64, follows: bool) -> Outcome<(Self, Opened)> {
+        let current = if follows { None } else { open::open_current(path, project_id, head) };
+        let (conn, opened, message) = match current {
+            Some(conn) => (conn, Opened::ReadOnly, "opened for reading only"),
+            None => (open::in_memory(project_id)?, Opened::InMemory, "built in memory from canon; the file is left alone"),
+        };
+        let mut store = Self::closed(path, project_id, clock);
+        store.aside = Some(Aside { conn: Mutex::new(conn), in_memory: opened == Opened::InMemory });
+        let mut writer = lock(&store.writer);
+        (writer.status, writer.message) = ("read_only", message.to_owned());
+        drop(writer);
+        Ok((store, opened))
+    }
+
+    fn closed(path: &Path, project_id: ProjectId, clock: Arc<dyn Clock>) -> Self {
+        Self {
             path: path.to_owned(),
             context: Context::new(path, project_id),
             clock,
+            aside: None,
             writer: Mutex::new(Writer { conn: None, newer: None, status: "ok", message: String::new() }),
             readers: Mutex::new(Readers::default()),
             replacing: RwLock::new(()),
             documents: Mutex::new(()),
-        };
-        let opened = opening.opened.clone();
-        store.install(&mut lock(&store.writer), opening, None);
-        Ok((store, opened))
+        }
     }
 
     /// Every row of every table as sorted text: equal dumps mean equal projections.
@@ -148,6 +178,12 @@ impl SqliteStore {
     }
 
     fn write<T>(&self, act: impl FnOnce(&mut Connection) -> Result<T, Fault>) -> Outcome<T> {
+        if let Some(aside) = &self.aside {
+            if !aside.in_memory {
+                return Err(Failure::engine("devcc.db was opened for reading only, and others wrote meanwhile").hint("run the command again"));
+            }
+            return Ok(act(&mut lock(&aside.conn))?);
+        }
         self.ensure_current()?;
         let mut writer = lock(&self.writer);
         if let Some(version) = writer.newer {
@@ -181,6 +217,9 @@ impl SqliteStore {
     }
 
     fn read<T>(&self, act: impl FnOnce(&Connection) -> Result<T, Fault>) -> Outcome<T> {
+        if let Some(aside) = &self.aside {
+            return Ok(act(&lock(&aside.conn))?);
+        }
         let (generation, conn) = self.reader()?;
         let answer = act(&conn);
         match answer {
@@ -307,6 +346,9 @@ impl Store for SqliteStore {
         self.read(|conn| query::search::resolve_short(conn, text))
     }
     fn write_workspace_json(&self, workspace: &Workspace, head: Option<&Oid>) -> Outcome<Option<String>> {
+        if self.aside.is_some() {
+            return Ok(Some("the project is only read; workspace.json was not written".to_owned()));
+        }
         // The last session is a convenience: an unreadable projection must not keep the linkage from being written.
         let last_session = self.read(|conn| query::lists::last_session_of(conn, workspace.workspace_id)).unwrap_or(None);
         let _one_at_a_time = lock(&self.documents);

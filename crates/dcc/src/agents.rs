@@ -11,8 +11,6 @@ use dcc_sessions::presets::{self, AgentConfig, Preset};
 use dcc_sessions::sandbox::SandboxLauncher;
 use dcc_sessions::{AcpOptions, Launcher};
 
-use crate::wire::dirs::{Dirs, private_dir};
-
 pub struct Agents {
     configured: BTreeMap<String, AgentConfig>,
     /// The script that the agent named `scripted` plays, when the project has one (the demo).
@@ -70,8 +68,6 @@ impl AgentCatalogue for Agents {
 }
 
 /// Starts agents inside the sandbox, each with a home of its own.
-pub fn launcher(sandbox: Arc<LandlockSandbox>, run_dir: PathBuf, dirs: &Dirs) -> Outcome<Arc<dyn Launcher>> {
-    let homes = dirs.state.join("agents");
-    private_dir(&homes)?;
-    Ok(Arc::new(SandboxLauncher::new(sandbox, run_dir, homes)))
+pub fn launcher(sandbox: Arc<LandlockSandbox>, run_dir: PathBuf, homes: PathBuf) -> Arc<dyn Launcher> {
+    Arc::new(SandboxLauncher::new(sandbox, run_dir, homes))
 }

@@ -92,6 +92,7 @@ impl Door for App {
             root_path: config.root_path.to_string_lossy().into_owned(),
             project_id: config.project_id,
             instance_id: config.instance_id,
+            read_only: config.read_only.clone(),
         }
     }
 }

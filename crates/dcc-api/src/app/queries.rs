@@ -278,6 +278,7 @@ impl App {
         let pending = ports.store.approvals(Some(ApprovalStatus::Pending), limits::PAGE_MAX).map_or(0, |a| a.len());
         json!({
             "status": if ports.recorder.is_writable() { "ok" } else { "read_only" },
+            "read_only": self.cx().config.read_only,
             "recorder": { "head": ports.recorder.head().ok(), "writable": ports.recorder.is_writable(), "verified": self.last_verified().map(|(report, at)| json!({ "report": report, "at": at })) },
             "store": ports.store.health(),
             "store_fault": self.cx().journal.store_fault(),

@@ -33,6 +33,9 @@ pub struct Shell {
     pub notices: Vec<NoticeView>,
     /// Set when nothing may be changed (read-only store, newer schema); shown as the reason.
     pub read_only: Option<FailureView>,
+    /// True when this process will never write: what changes something is switched off, with the reason. Otherwise a
+    /// recorder that could not write is tried again with the next request.
+    pub changing_off: bool,
     /// Names of the agent presets a session can start with.
     pub agents: Vec<String>,
 }

@@ -1,7 +1,7 @@
 // Forms and buttons that ask for an operation: one job each, what became of it in the same place.
 import { find, findAll, make, makeState, ask, problemNote, problemParts, announce, announceNow, emit, hear, shortId, copyText, ageWords, localId } from "./core.js";
 import { navigate, refresh, fetchPage } from "./morph.js";
-import { isOffline, offlineReason } from "./live.js";
+import { isOff, offReason } from "./live.js";
 
 const DONE = new Set(["completed", "completed_with_issues"]);
 const ENDED = new Set(["failed", "cancelled", "poisoned", "stalled"]);
@@ -85,7 +85,7 @@ const plain = (data) => (data?.job?.job_id ? { ...data.job, results: data.result
 export async function request(source, submitter) {
   const wanted = collect(source, submitter);
   const slot = slotOf(source);
-  if (isOffline()) { slot.replaceChildren(problemNote({ code: "offline", message: offlineReason() })); return; }
+  if (isOff()) { slot.replaceChildren(problemNote({ code: "off", message: offReason() })); return; }
   if (source.dataset.busy) return;
   source.dataset.busy = "1";
   const key = keyOf.get(source) ?? crypto.randomUUID();

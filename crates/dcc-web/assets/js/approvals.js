@@ -2,7 +2,7 @@
 // digest. A click meant for the card before cannot decide the card after it.
 import { find, findAll, make, makeState, ask, problemNote, problemParts, announceNow, announce, emit, hear, shortId } from "./core.js";
 import { refresh } from "./morph.js";
-import { isOffline, offlineReason } from "./live.js";
+import { isOff, offReason } from "./live.js";
 import { setPanel } from "./actions.js";
 
 const GUARD_MS = 400;
@@ -46,7 +46,7 @@ function hold(card) {
 
 function settle(card) {
   const field = card.querySelector("[data-confirm]");
-  if (!field || isOffline()) return;
+  if (!field || isOff()) return;
   const good = field.value.trim() === field.dataset.confirm;
   for (const button of findAll("[data-decide=approve]", card)) {
     if (good) { button.removeAttribute("aria-disabled"); button.removeAttribute("data-why"); }
@@ -61,7 +61,7 @@ export function presentAll() {
 async function decide(card, decision, scope, reason) {
   const id = card.dataset.approval;
   const slot = saidOf(card);
-  if (isOffline()) { slot.replaceChildren(problemNote({ code: "offline", message: offlineReason() })); return; }
+  if (isOff()) { slot.replaceChildren(problemNote({ code: "off", message: offReason() })); return; }
   if ((readyAt.get(id) ?? 0) > Date.now()) { announce("The card just changed; decide again."); return; }
   if (card.dataset.busy) return;
   card.dataset.busy = "1";

@@ -17,7 +17,12 @@ const channel = "BroadcastChannel" in window ? new BroadcastChannel("dcc-events"
 const FAVICON = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 20 20' fill='none' stroke='%237A838E' stroke-width='2'%3E%3Cpath d='M3 6.5V3h9.5v4M17 13.5V17H7.5v-4'/%3EDOT%3C/svg%3E";
 const FAVICON_DOT = "%3Cpath d='M10 5l5 5-5 5-5-5z' fill='%23E0A020' stroke='none'/%3E";
 
+/** Why nothing can be changed here at all; empty when it can. */
+export const readOnlyReason = () => find("#read-only-note")?.dataset.off ?? "";
 export const isOffline = () => offlineSince > 0;
+/** True while nothing may be asked for that changes something. */
+export const isOff = () => isOffline() || readOnlyReason() !== "";
+export const offReason = () => (isOffline() ? offlineReason() : readOnlyReason());
 export const offlineReason = () => `Stale since ${new Date(offlineSince).toTimeString().slice(0, 5)}: changing is off until the stream is back.`;
 
 function scheduleRefresh() {
@@ -105,11 +110,11 @@ export function showConnection() {
   } else if (!offlineSince) banner?.remove();
   for (const button of findAll("#main [data-op], #main form[data-op] [type=submit], #main [data-decide], #main [data-cancel-job]")) {
     if (button.matches("form")) continue;
-    if (offlineSince && button.getAttribute("aria-disabled") !== "true") {
+    if (isOff() && button.getAttribute("aria-disabled") !== "true") {
       button.setAttribute("aria-disabled", "true");
       button.setAttribute("data-offline-off", "");
-      button.title = offlineReason();
-    } else if (!offlineSince && button.hasAttribute("data-offline-off")) {
+      button.title = offReason();
+    } else if (!isOff() && button.hasAttribute("data-offline-off")) {
       button.removeAttribute("aria-disabled");
       button.removeAttribute("data-offline-off");
       button.removeAttribute("title");

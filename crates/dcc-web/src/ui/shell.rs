@@ -44,7 +44,7 @@ pub fn page(shell: &Shell, place: Place<'_>, now_ms: i64, body: &Markup) -> Mark
             div.local id="local-notes" data-local {}
             @for note in &shell.notices { (notice(note)) }
             @if let Some(reason) = &shell.read_only {
-                div.note.hatch { (st(Pip::Stale, "read-only")) span { (t(&reason.message)) @if let Some(hint) = &reason.hint { " " (t(hint)) } } span.m.mut.push { (t(&reason.code)) } }
+                div.note.hatch id="read-only-note" data-off=[shell.changing_off.then(|| t(&reason.message))] { (st(Pip::Stale, "read-only")) span { (t(&reason.message)) @if let Some(hint) = &reason.hint { " " (t(hint)) } } span.m.mut.push { (t(&reason.code)) } }
             }
             (body)
         }

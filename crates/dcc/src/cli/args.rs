@@ -9,7 +9,8 @@ use clap::{Args as ClapArgs, Parser, Subcommand};
 #[command(name = "dcc", version, disable_help_subcommand = true)]
 pub struct Args {
     /// The project: any path inside the repository
-    #[arg(short = 'C', long = "project", value_name = "PATH", global = true)]
+    // An id of its own: a command may have a `path` too.
+    #[arg(id = "project", short = 'C', long = "project", value_name = "PATH", global = true)]
     pub path: Option<PathBuf>,
     /// One JSON object on standard output
     #[arg(long, global = true)]

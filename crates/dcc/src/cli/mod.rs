@@ -33,7 +33,7 @@ use crate::wire::clock::SystemClock;
 use crate::wire::dirs::Dirs;
 use crate::wire::project::{self as found, Found};
 use args::{Args, Command};
-pub use output::Output;
+pub use output::{Output, visible};
 
 /// One invocation: where, how to print, whether a person sits there.
 pub struct Cli {

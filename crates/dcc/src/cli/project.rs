@@ -13,7 +13,7 @@ use dcc_core::{Code, Failure, Outcome, RepoPath, limits};
 
 use super::Cli;
 use super::args::AgentCommand;
-use super::output::table;
+use super::output::{table, visible};
 use super::work::{items, text};
 use crate::wire::config::OperatorConfig;
 use crate::wire::open::{self, OpenOptions};
@@ -55,13 +55,14 @@ pub fn status(cli: &Cli) -> Outcome<u8> {
         *slot = json!(slot.as_u64().unwrap_or(0) + 1);
     }
     let value = json!({
-        "root_path": root, "served": link.is_served(), "approvals_pending": items(&approvals).count(), "sessions_open": open.len(), "packets": lanes,
+        "root_path": root, "served": link.is_served(), "read_only": link.read_only()?, "approvals_pending": items(&approvals).count(), "sessions_open": open.len(), "packets": lanes,
     });
     cli.out.show(&value, |v| {
         let lanes: Vec<String> = v["packets"].as_object().into_iter().flatten().map(|(k, n)| format!("{n} {k}")).collect();
         format!(
-            "{}\n  server {}\n  {} approvals wait for you\n  {} sessions open\n  packets: {}",
+            "{}{}\n  server {}\n  {} approvals wait for you\n  {} sessions open\n  packets: {}",
             text(v, "root_path"),
+            v["read_only"].as_str().map(|why| format!("\n  read only: {}", visible(why))).unwrap_or_default(),
             if v["served"] == true { "running" } else { "not running (dcc up)" },
             v["approvals_pending"],
             v["sessions_open"],
@@ -84,7 +85,8 @@ pub fn doctor(cli: &Cli) -> Outcome<u8> {
         Err(failure) => ("configuration".into(), "fault".into(), failure.message, failure.hint),
     });
     let run_dir = found.dirs.state.join("sandbox");
-    crate::wire::dirs::private_dir(&run_dir)?;
+    // Where it cannot be made, the sandbox says so itself.
+    let _ = crate::wire::dirs::private_dir(&run_dir);
     let host = vec![std::env::current_exe().map_err(|e| Failure::engine(e.to_string()))?.into_os_string(), "sandbox-host".into()];
     let posture = dcc_engines::sandbox::LandlockSandbox::new(host, run_dir).posture();
     let status = if posture.filesystem { "ok" } else { "fault" };

@@ -39,7 +39,7 @@ pub fn run(cli: &Cli, args: &UpArgs) -> Outcome<u8> {
         here.out.show(&json!({ "url": url, "status": "running" }), |v| format!("serving in the background: {}\n  dcc up --stop ends it", v["url"].as_str().unwrap_or_default()));
         return Ok(0);
     }
-    let project = open::open(&found, &OpenOptions { what: "up", wait: Duration::ZERO, serving: true })?;
+    let project = open::open_or_read(&found, &OpenOptions { what: "up", wait: Duration::ZERO, serving: true })?;
     say_recovery(&here, &project);
     let no_open = args.no_open || here.out.is_json();
     serve_project(&found, &project, args.port, |ready| {
@@ -167,6 +167,8 @@ pub fn ensure_served(cli: &Cli) -> Outcome<()> {
     if Remote::connect(&found, false)?.is_some() {
         return Ok(());
     }
+    // A server over files that cannot be written would start no agent.
+    crate::wire::read_only::probe(&found.state_dir)?;
     detach(&cli.path, 0, &found)?;
     cli.out.note("started a server in the background, because an agent outlives this command; dcc up --stop ends it");
     Ok(())

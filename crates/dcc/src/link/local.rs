@@ -14,6 +14,8 @@ use super::{Link, is_settled, state_of};
 use crate::wire::open::{self, OpenOptions};
 use crate::wire::project::Found;
 
+const STEP: OpenOptions = OpenOptions { what: "command", wait: Duration::from_millis(limits::PROJECT_LOCK_WAIT_MS), serving: false };
+
 pub struct Local {
     found: Found,
     actor: Actor,
@@ -28,8 +30,14 @@ impl Local {
     /// One step under the lock.
     fn step<T>(&self, act: impl FnOnce(&App) -> Outcome<T>) -> Outcome<T> {
         self.found.require_project_id()?;
-        let options = OpenOptions { what: "command", wait: Duration::from_millis(limits::PROJECT_LOCK_WAIT_MS), serving: false };
-        let project = open::open(&self.found, &options)?;
+        let project = open::open(&self.found, &STEP)?;
+        act(&project.app)
+    }
+
+    /// A step that only reads: also where nothing can be written.
+    fn look<T>(&self, act: impl FnOnce(&App) -> Outcome<T>) -> Outcome<T> {
+        self.found.require_project_id()?;
+        let project = open::open_or_read(&self.found, &STEP)?;
         act(&project.app)
     }
 }
@@ -60,10 +68,10 @@ impl Link for Local {
         })
     }
     fn query(&self, query: &Query) -> Outcome<Value> {
-        self.step(|app| app.query(self.actor, query.clone()))
+        self.look(|app| app.query(self.actor, query.clone()))
     }
     fn artifact(&self, sha256: Sha256Hex) -> Outcome<Vec<u8>> {
-        self.step(|app| app.artifact(self.actor, sha256))
+        self.look(|app| app.artifact(self.actor, sha256))
     }
     fn wait(&self, job: JobId, decided: bool) -> Outcome<Value> {
         loop {
@@ -74,6 +82,9 @@ impl Link for Local {
             // Nobody owns the project while a person decides; another process will write the decision.
             std::thread::park_timeout(Duration::from_millis(500));
         }
+    }
+    fn read_only(&self) -> Outcome<Option<String>> {
+        self.look(|app| Ok(app.project().read_only))
     }
     fn is_served(&self) -> bool {
         false

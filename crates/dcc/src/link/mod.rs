@@ -28,6 +28,8 @@ pub trait Link {
     fn artifact(&self, sha256: Sha256Hex) -> Outcome<Vec<u8>>;
     /// Blocks until the job is terminal or stalled; with `decided` also through a wait for a person.
     fn wait(&self, job: JobId, decided: bool) -> Outcome<Value>;
+    /// Why the project is only read; none when it can be changed.
+    fn read_only(&self) -> Outcome<Option<String>>;
     /// True when a long-lived process owns the project.
     fn is_served(&self) -> bool;
 }

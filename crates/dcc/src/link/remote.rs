@@ -3,7 +3,7 @@
 use hyper::Method;
 use serde_json::{Value, json};
 
-use dcc_api::door::{Decided, DecisionInput, FlatJob, Presentation, Query, artifact_path};
+use dcc_api::door::{Decided, DecisionInput, FlatJob, Presentation, ProjectFacts, Query, artifact_path};
 use dcc_core::job::JobRequest;
 use dcc_core::{ApprovalId, Failure, JobId, Outcome, Sha256Hex};
 
@@ -92,6 +92,9 @@ impl Link for Remote {
             Ok(if line["job_id"].as_str().is_none_or(|id| id == job.to_string()) { Follow::Read } else { Follow::Skip })
         })?;
         Ok(last)
+    }
+    fn read_only(&self) -> Outcome<Option<String>> {
+        Ok(self.get::<ProjectFacts>("/api/v1/project")?.read_only)
     }
     fn is_served(&self) -> bool {
         true

@@ -12,6 +12,12 @@ pub fn machine_checks(found: &Found) -> Vec<Check> {
         ("git".to_owned(), "ok".to_owned(), format!("{}, objects {}, refs {}", facts.git_version, facts.object_format, facts.ref_format), None),
         exclude_check(found),
     ];
+    if found.is_initialised() {
+        checks.push(match super::read_only::probe(&found.state_dir) {
+            Ok(()) => ("project files".to_owned(), "ok".to_owned(), format!("{} can be written", found.state_dir.display()), None),
+            Err(failure) => ("project files".to_owned(), "fault".to_owned(), format!("read only: {}", failure.message), failure.hint),
+        });
+    }
     if !facts.executable_keys.is_empty() {
         checks.push((
             "git configuration".to_owned(),

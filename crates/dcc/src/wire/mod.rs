@@ -10,3 +10,4 @@ pub mod failpoint;
 pub mod lock;
 pub mod open;
 pub mod project;
+pub mod read_only;

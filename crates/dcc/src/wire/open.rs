@@ -31,21 +31,25 @@ use super::lock::{self, ProjectLock};
 use super::project::Found;
 use crate::agents::Agents;
 
-/// A project that this process owns.
+/// A project that this process owns, or only reads.
 pub struct Project {
     pub app: Arc<App>,
     pub recovery: RecoveryReport,
     pub store_opened: String,
-    dirs: super::dirs::Dirs,
-    project_id: ProjectId,
-    recorder: Arc<SqliteRecorder>,
-    _lock: ProjectLock,
+    /// Why it is only read; none when this process owns it.
+    pub read_only: Option<String>,
+    pub(super) dirs: super::dirs::Dirs,
+    pub(super) project_id: ProjectId,
+    pub(super) recorder: Arc<SqliteRecorder>,
+    pub(super) _lock: Option<ProjectLock>,
 }
 
 impl Drop for Project {
     /// While the lock is still held: the head as this process leaves it.
     fn drop(&mut self) {
-        super::checkpoint::keep(&self.dirs, self.project_id, &self.recorder);
+        if self.read_only.is_none() {
+            super::checkpoint::keep(&self.dirs, self.project_id, &self.recorder);
+        }
     }
 }
 
@@ -57,9 +61,20 @@ pub struct OpenOptions {
     pub serving: bool,
 }
 
-/// Opens, making the project on first use.
+/// Canon, and what is derived from it, as they were opened.
+pub(super) struct Records {
+    pub project_id: ProjectId,
+    pub instance_id: InstanceId,
+    pub recorder: Arc<SqliteRecorder>,
+    pub artifacts: Arc<dyn ArtifactStore>,
+    pub locus: Arc<LocusStore>,
+    pub store: Arc<dyn Store>,
+}
+
+/// Opens for work, making the project on first use. HSK-500-RECORDER, before anything is done, when it cannot be written.
 pub fn open(found: &Found, options: &OpenOptions) -> Outcome<Project> {
     found.prepare()?;
+    super::read_only::probe(&found.state_dir)?;
     let lock = lock::acquire(&found.state_dir, options.what, options.wait)?;
     found.dirs.require_credential(found.clock.as_ref())?;
     let known = found.project_id()?;
@@ -67,25 +82,54 @@ pub fn open(found: &Found, options: &OpenOptions) -> Outcome<Project> {
     let instance_id = fresh::<InstanceId>(found.clock.as_ref());
     let recorder = Arc::new(SqliteRecorder::open(found.state_dir.join("recorder.db"), project_id, instance_id, Arc::clone(&found.clock))?);
     super::checkpoint::check(&recorder, super::checkpoint::load(&found.dirs, project_id))?;
+    if !recorder.is_writable() {
+        return Err(Failure::recorder(recorder.refusal().to_owned()));
+    }
     let artifacts: Arc<dyn ArtifactStore> = Arc::new(FileArtifacts::open(found.state_dir.join("artifacts"))?);
-    let as_recorder: Arc<dyn Recorder> = Arc::clone(&recorder) as _;
-    let locus = Arc::new(LocusStore::open(&found.state_dir.join("gov"), Arc::clone(&as_recorder), Arc::clone(&artifacts))?);
+    let locus = Arc::new(LocusStore::open(&found.state_dir.join("gov"), Arc::clone(&recorder) as _, Arc::clone(&artifacts))?);
     let (store, opened) = SqliteStore::open(&found.state_dir.join("devcc.db"), project_id, Arc::clone(&found.clock))?;
-    let store: Arc<dyn Store> = Arc::new(store);
+    let records = Records { project_id, instance_id, recorder, artifacts, locus, store: Arc::new(store) };
+    let (runner, app) = assemble(found, &records, None)?;
+    first_events(&runner, found, known.is_none())?;
+    let store_opened = settle_store(&runner, &opened)?;
+    let recovery = runner.recover(options.serving)?;
+    register_root(&runner, found)?;
+    let Records { project_id, recorder, .. } = records;
+    Ok(Project { app, recovery, store_opened, read_only: None, dirs: found.dirs.clone(), project_id, recorder, _lock: Some(lock) })
+}
+
+/// Opens for work when that is possible, else for reading, and says so once.
+pub fn open_or_read(found: &Found, options: &OpenOptions) -> Outcome<Project> {
+    match open(found, options) {
+        Err(failure) if found.is_initialised() && matches!(failure.code, Code::Recorder | Code::Engine) => {
+            // The reason that it cannot be owned says more than what reading then stumbles over.
+            let project = super::read_only::open(found, &failure.message, options).map_err(|second| if second.code == failure.code { failure } else { second })?;
+            super::read_only::say_once(&project);
+            Ok(project)
+        }
+        other => other,
+    }
+}
+
+/// The application over opened records.
+pub(super) fn assemble(found: &Found, records: &Records, read_only: Option<String>) -> Outcome<(Arc<Runner>, Arc<App>)> {
     let config = OperatorConfig::load(&found.dirs.config_file())?;
     let script = Some(found.state_dir.join("scripted.json")).filter(|path| path.exists());
     let agents = Arc::new(Agents::new(config.agents.clone(), script));
     let host_command = vec![std::env::current_exe().map_err(|e| Failure::engine(format!("the program's own path is unknown: {e}")))?.into_os_string(), "sandbox-host".into()];
-    let run_dir = found.dirs.state.join("sandbox");
-    super::dirs::private_dir(&run_dir)?;
+    let (run_dir, homes) = (found.dirs.state.join("sandbox"), found.dirs.state.join("agents"));
+    if read_only.is_none() {
+        super::dirs::private_dir(&run_dir)?;
+        super::dirs::private_dir(&homes)?;
+    }
     let listing = Arc::clone(&found.git);
     let sandbox = Arc::new(LandlockSandbox::new(host_command, run_dir.clone()));
-    let launcher = crate::agents::launcher(Arc::clone(&sandbox), run_dir, &found.dirs)?;
+    let launcher = crate::agents::launcher(Arc::clone(&sandbox), run_dir, homes);
     let ports = Ports {
-        recorder: Arc::clone(&as_recorder),
-        artifacts,
-        locus,
-        store,
+        recorder: Arc::clone(&records.recorder) as Arc<dyn Recorder>,
+        artifacts: Arc::clone(&records.artifacts),
+        locus: Arc::clone(&records.locus) as _,
+        store: Arc::clone(&records.store),
         version: Arc::clone(&found.git) as _,
         sandbox: Arc::clone(&sandbox) as _,
         search: Arc::new(RipgrepSearch::new(Arc::new(move |worktree: &WorktreeBinding| listing.list_files(worktree)))),
@@ -94,14 +138,10 @@ pub fn open(found: &Found, options: &OpenOptions) -> Outcome<Project> {
         agents: agents as Arc<dyn AgentCatalogue>,
         clock: Arc::clone(&found.clock),
     };
-    let context = Context::new(ports, job_config(found, project_id, instance_id, &config));
-    let runner = Runner::new(Arc::new(context));
+    let job_config = Config { read_only, ..job_config(found, records.project_id, records.instance_id, &config) };
+    let runner = Runner::new(Arc::new(Context::new(ports, job_config)));
     let app = App::new(Arc::clone(&runner), MachineFacts { checks: super::doctor::machine_checks(found) })?;
-    first_events(&runner, found, known.is_none())?;
-    let store_opened = settle_store(&runner, &opened)?;
-    let recovery = runner.recover(options.serving)?;
-    register_root(&runner, found)?;
-    Ok(Project { app, recovery, store_opened, dirs: found.dirs.clone(), project_id, recorder, _lock: lock })
+    Ok((runner, app))
 }
 
 fn job_config(found: &Found, project_id: ProjectId, instance_id: InstanceId, config: &OperatorConfig) -> Config {
@@ -146,6 +186,7 @@ fn job_config(found: &Found, project_id: ProjectId, instance_id: InstanceId, con
             session: config.budgets.session.clone(),
             prices: config.budgets.prices.clone(),
         },
+        read_only: None,
     }
 }
 
@@ -180,6 +221,7 @@ fn settle_store(runner: &Runner, opened: &Opened) -> Outcome<String> {
             runner.cx.journal.rebuild()?;
             format!("devcc.db was corrupt; it was moved to {} and made anew from canon", moved_to.display())
         }
+        Opened::ReadOnly | Opened::InMemory => return Err(Failure::engine("a project that is worked on was opened for reading")),
         Opened::ReadOnlyNewer { version } => format!("devcc.db has schema {version}, newer than this program; it is read only"),
     })
 }

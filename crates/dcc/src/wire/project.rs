@@ -33,9 +33,7 @@ pub struct Found {
 
 /// Looks for the repository around `path`. Changes nothing.
 pub fn find(path: &Path, dirs: Dirs, clock: Arc<dyn Clock>) -> Outcome<Found> {
-    let private = dirs.state.join("git");
-    private_dir(&private)?;
-    let git = Arc::new(GitCli::new(GitOptions { git_program: None, operator_home: dirs.home.clone(), private_dir: private })?);
+    let git = Arc::new(GitCli::new(GitOptions { git_program: None, operator_home: dirs.home.clone(), private_dir: private_for_git(&dirs)? })?);
     let path = path.canonicalize().map_err(|e| Failure::new(Code::VcsRepoInvalid, format!("{}: {e}", path.display())).hint("give the path of a git repository"))?;
     let facts = git.inspect(&path)?;
     if facts.bare {
@@ -46,6 +44,20 @@ pub fn find(path: &Path, dirs: Dirs, clock: Arc<dyn Clock>) -> Outcome<Found> {
     let root = main.worktree();
     let state_dir = root.join(".handshake");
     Ok(Found { dirs, clock, git, facts, main, root, state_dir })
+}
+
+/// An empty directory that stands in for git's HOME. Where the state directory cannot be written, the runtime directory
+/// serves, so that reading goes on.
+fn private_for_git(dirs: &Dirs) -> Outcome<PathBuf> {
+    let kept = dirs.state.join("git");
+    let made = private_dir(&kept.join("git-home")).and_then(|()| private_dir(&kept.join("git-scratch")));
+    match made {
+        Ok(()) => Ok(kept),
+        Err(failure) => {
+            let passing = dirs.runtime.join("git");
+            private_dir(&passing).map(|()| passing).map_err(|_| failure)
+        }
+    }
 }
 
 impl Found {

@@ -10,6 +10,7 @@ mod denied;
 mod kills;
 mod observed;
 mod pages;
+mod read_only;
 mod recovery;
 mod repairs;
 mod slice;

@@ -34,9 +34,13 @@ impl App {
             notices: self.notices(),
             read_only: (!ports.recorder.is_writable()).then(|| FailureView {
                 code: Code::Recorder.as_str().to_owned(),
-                message: "The recorder cannot write: no record, no action. Reading goes on.".to_owned(),
-                hint: Some("Free disk space or repair the recorder, then start the server again.".to_owned()),
+                message: match &cx.config.read_only {
+                    Some(why) => format!("Read only: {why}. No record, no action; reading goes on."),
+                    None => "The recorder cannot write: no record, no action. Reading goes on.".to_owned(),
+                },
+                hint: Some("Free disk space or make .handshake writable, then start the server again.".to_owned()),
             }),
+            changing_off: cx.config.read_only.is_some(),
             agents: ports.agents.list().into_iter().filter(|(_, installed, _)| *installed).map(|(name, ..)| name).collect(),
         }
     }

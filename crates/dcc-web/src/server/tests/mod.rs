@@ -142,7 +142,7 @@ impl Door for Fake {
         Ok(json!({"ok": true}))
     }
     fn project(&self) -> ProjectFacts {
-        ProjectFacts { name: "demo".into(), root_path: "/srv/demo".into(), project_id: ID.parse().unwrap(), instance_id: instance() }
+        ProjectFacts { name: "demo".into(), root_path: "/srv/demo".into(), project_id: ID.parse().unwrap(), instance_id: instance(), read_only: None }
     }
 }
 
