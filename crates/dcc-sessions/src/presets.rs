@@ -2,9 +2,6 @@
 //!
 //! Authority: ephemeral; the operator's configuration wins over the catalogue in every field it sets. Invariants: nothing
 //! is downloaded, nothing is run to find out; no port is open unless the operator's entry names it.
-//!
-//! Commands and modes follow the public agent registry and the agents' documentation; only `scripted` was run here, so
-//! each quirk is a claim to be checked when that agent is first used.
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -12,9 +9,15 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use dcc_core::failure::{Code, Failure, Outcome};
+use dcc_core::redact::redact_text;
 
 use crate::acp::AgentTraits;
 use crate::scripted::DEMO_FILE;
+
+mod catalogue;
+
+use catalogue::{CATALOGUE, Entry};
+pub(crate) use catalogue::home_files;
 
 /// `[agents.NAME]` of the operator's configuration.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -22,7 +25,7 @@ use crate::scripted::DEMO_FILE;
 pub struct AgentConfig {
     /// Program and arguments; empty = the catalogue's.
     pub command: Vec<String>,
-    /// Joined with the catalogue's; never holds a secret.
+    /// Joined with the catalogue's. A value that looks like a secret is refused: it would stay in every plan.
     pub env: BTreeMap<String, String>,
     pub read_paths: Vec<String>,
     /// A directory of the operator's that the agent is configured from.
@@ -30,7 +33,7 @@ pub struct AgentConfig {
     pub connect_ports: Vec<u16>,
     pub ask_mode: Option<String>,
     pub auth_method: Option<String>,
-    /// Which file requests the agent may make: all when not set.
+    /// Which file requests the agent may make: the catalogue's when not set, all for an agent of the operator's own.
     pub file_caps: Option<Vec<FileCap>>,
 }
 
@@ -58,115 +61,12 @@ pub struct Preset {
     pub quirks: Vec<String>,
 }
 
-struct Entry {
-    name: &'static str,
-    program: &'static str,
-    args: &'static [&'static str],
-    env: &'static [(&'static str, &'static str)],
-    /// The mode in which it asks; none = one named default or ask.
-    ask_mode: Option<&'static str>,
-    /// How to get the program.
-    install: &'static str,
-    quirks: &'static [&'static str],
-}
-
 const SCRIPTED: &str = "scripted";
 
-const CATALOGUE: &[Entry] = &[
-    Entry {
-        name: "claude",
-        program: "claude-agent-acp",
-        args: &[],
-        env: &[],
-        ask_mode: Some("default"),
-        install: "npm package @agentclientprotocol/claude-agent-acp",
-        quirks: &["runs read-only commands without asking", "an approved plan can move it into a mode that does not ask: the next prompt is then refused"],
-    },
-    Entry {
-        name: "codex",
-        program: "codex-acp",
-        args: &[],
-        env: &[],
-        ask_mode: Some("read-only"),
-        install: "npm package @agentclientprotocol/codex-acp",
-        quirks: &["its mode auto writes without asking, so it is set to read-only, where each write is asked for"],
-    },
-    Entry {
-        name: "gemini",
-        program: "gemini",
-        args: &["--acp"],
-        env: &[],
-        ask_mode: Some("default"),
-        install: "npm package @google/gemini-cli",
-        quirks: &["shows a command in the title only"],
-    },
-    Entry {
-        name: "opencode",
-        program: "opencode",
-        args: &["acp"],
-        env: &[("OPENCODE_PERMISSION", "{\"edit\":\"ask\",\"bash\":\"ask\",\"webfetch\":\"ask\"}")],
-        ask_mode: Some("build"),
-        install: "npm package opencode-ai",
-        quirks: &["its modes are agents; whether it asks is decided by its permission settings, given by environment"],
-    },
-    Entry {
-        name: "qwen",
-        program: "qwen",
-        args: &["--acp"],
-        env: &[],
-        ask_mode: Some("default"),
-        install: "npm package @qwen-code/qwen-code",
-        quirks: &[],
-    },
-    Entry {
-        name: "goose",
-        program: "goose",
-        args: &["acp"],
-        env: &[("GOOSE_MODE", "approve")],
-        ask_mode: Some("approve"),
-        install: "the releases of goose",
-        quirks: &["its default mode writes without asking"],
-    },
-    Entry {
-        name: "copilot",
-        program: "copilot",
-        args: &["--acp"],
-        env: &[],
-        ask_mode: Some("https://agentclientprotocol.com/protocol/session-modes#agent"),
-        install: "npm package @github/copilot",
-        quirks: &["its modes are named by addresses"],
-    },
-    Entry {
-        name: "cursor",
-        program: "cursor-agent",
-        args: &["acp"],
-        env: &[],
-        ask_mode: Some("agent"),
-        install: "the installer of the Cursor command line",
-        quirks: &["its mode ask only answers questions; it is set to agent, which asks before it acts"],
-    },
-    Entry {
-        name: "vibe",
-        program: "vibe-acp",
-        args: &[],
-        env: &[],
-        ask_mode: Some("default"),
-        install: "Python package mistral-vibe",
-        quirks: &[],
-    },
-    Entry {
-        name: "fast-agent",
-        program: "fast-agent-acp",
-        args: &["-x"],
-        env: &[],
-        ask_mode: None,
-        install: "Python package fast-agent-acp",
-        quirks: &["its modes are the agents of its own configuration: name one as ask_mode when it offers any"],
-    },
-];
+const BOTH: &[FileCap] = &[FileCap::Read, FileCap::Write];
 
 /// The agent of this name: the catalogue's entry as the operator's configuration changes it, or an entry of the
-/// operator's own. HSK-404-AGENT names what is missing.
+/// operator's own. HSK-404-AGENT names what is missing, HSK-400 an environment that holds a secret.
 pub fn resolve(name: &str, configured: &BTreeMap<String, AgentConfig>) -> Outcome<Preset> {
     let entry = CATALOGUE.iter().find(|entry| entry.name == name);
     let config = configured.get(name).cloned().unwrap_or_default();
@@ -178,6 +78,7 @@ pub fn resolve(name: &str, configured: &BTreeMap<String, AgentConfig>) -> Outcom
         Some(entry) => std::iter::once(entry.program).chain(entry.args.iter().copied()).map(str::to_owned).collect(),
         None => return Err(unknown(name, configured)),
     };
+    refuse_secrets(name, &config.env)?;
     let mut env: BTreeMap<String, String> = entry.iter().flat_map(|e| e.env).map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
     env.extend(config.env.clone());
     let mut read_paths = config.read_paths.clone();
@@ -193,6 +94,19 @@ pub fn resolve(name: &str, configured: &BTreeMap<String, AgentConfig>) -> Outcom
         auth_method: config.auth_method,
         quirks: entry.iter().flat_map(|e| e.quirks).map(|q| (*q).to_owned()).collect(),
     })
+}
+
+/// What is shorter under a secret's name is a placeholder, as services on one's own machine take it.
+const SECRET_BYTES_MIN: usize = 20;
+
+/// The environment is part of a session's plan, and plans are kept for good.
+fn refuse_secrets(agent: &str, env: &BTreeMap<String, String>) -> Outcome<()> {
+    let secret = |name: &str, value: &str| redact_text(value).1 > 0 || (value.len() >= SECRET_BYTES_MIN && redact_text(&format!("{name}={value}")).1 > 0);
+    match env.iter().find(|(name, value)| secret(name, value)) {
+        None => Ok(()),
+        Some((name, _)) => Err(Failure::invalid(format!("the environment of the agent {agent} holds what looks like a secret: {name}"))
+            .hint("the environment is kept in every plan; put the key where the agent looks for it in its own home (docs/agents.md)")),
+    }
 }
 
 /// The scripted agent with a file to play; [`DEMO_FILE`] is part of the program.
@@ -240,6 +154,8 @@ pub struct Installed {
     pub executable: Option<PathBuf>,
     /// The operator's configuration has an entry.
     pub configured: bool,
+    /// What a person should mend in its entry, in words; none = nothing to say.
+    pub advice: Option<String>,
     pub install: String,
     pub quirks: Vec<String>,
 }
@@ -254,15 +170,32 @@ pub fn installed(configured: &BTreeMap<String, AgentConfig>) -> Vec<Installed> {
 
 fn line_of(name: String, configured: &BTreeMap<String, AgentConfig>) -> Installed {
     let entry = CATALOGUE.iter().find(|entry| entry.name == name);
-    let preset = resolve(&name, configured).ok();
+    let (preset, refused) = match resolve(&name, configured) {
+        Ok(preset) => (Some(preset), None),
+        Err(failure) => (None, (failure.code != Code::NotFoundAgent).then_some(failure.message)),
+    };
     let own = configured.get(&name).and_then(|config| config.command.first().cloned());
     Installed {
         program: own.or_else(|| entry.map(|e| e.program.to_owned())).unwrap_or_else(|| "dcc".to_owned()),
         executable: preset.as_ref().map(|preset| preset.executable.clone()),
         configured: configured.contains_key(&name),
+        advice: refused.or_else(|| preset.as_ref().and_then(unreachable)),
         install: entry.map(|e| e.install.to_owned()).unwrap_or_default(),
         quirks: preset.map(|preset| preset.quirks).unwrap_or_default(),
         name,
+    }
+}
+
+/// Names resolve over this port.
+const DNS_PORT: u16 = 53;
+
+/// What an agent cannot reach by the ports of its entry.
+fn unreachable(preset: &Preset) -> Option<String> {
+    match preset.connect_ports.as_slice() {
+        _ if preset.name == SCRIPTED => None,
+        [] => Some(format!("reaches no service: no port is named under [agents.{}] connect_ports", preset.name)),
+        ports if !ports.contains(&DNS_PORT) => Some(format!("cannot resolve names: port {DNS_PORT} is not among its connect_ports")),
+        _ => None,
     }
 }
 
@@ -275,14 +208,14 @@ pub fn traits(configured: &BTreeMap<String, AgentConfig>) -> BTreeMap<String, Ag
 fn traits_of(name: &str, config: Option<&AgentConfig>) -> AgentTraits {
     let entry = CATALOGUE.iter().find(|entry| entry.name == name);
     let own_mode = config.and_then(|config| config.ask_mode.clone());
-    let caps = config.and_then(|config| config.file_caps.clone());
-    let offers = |cap: FileCap| caps.as_ref().is_none_or(|caps| caps.contains(&cap));
+    let own_caps = config.and_then(|config| config.file_caps.as_deref());
+    let caps = own_caps.unwrap_or_else(|| entry.map_or(BOTH, |e| e.file_caps));
     AgentTraits {
         // What the operator names has to be there; what the catalogue names may be gone in an agent without modes.
         ask_mode_required: own_mode.is_some(),
         ask_mode: own_mode.or_else(|| entry.and_then(|e| e.ask_mode).map(str::to_owned)),
-        read_files: offers(FileCap::Read),
-        write_files: offers(FileCap::Write),
+        read_files: caps.contains(&FileCap::Read),
+        write_files: caps.contains(&FileCap::Write),
         ..AgentTraits::default()
     }
 }
@@ -354,6 +287,55 @@ mod tests {
         assert_eq!((preset.env["GOOSE_MODE"].as_str(), preset.connect_ports.as_slice(), preset.ask_mode.as_deref()), ("chat", &[443][..], Some("careful")));
         let traits = &traits(&all)["goose"];
         assert!(traits.ask_mode_required && !traits.read_files && traits.write_files);
+    }
+
+    #[test]
+    fn file_requests_follow_the_catalogue_until_the_operator_says_otherwise() {
+        let caps = |all: &BTreeMap<String, AgentConfig>, name: &str| (traits(all)[name].read_files, traits(all)[name].write_files);
+        let none = BTreeMap::new();
+        assert_eq!((caps(&none, "gemini"), caps(&none, "claude")), ((false, true), (true, true)));
+        let both = configured("gemini", AgentConfig { file_caps: Some(BOTH.to_vec()), ..AgentConfig::default() });
+        assert_eq!(caps(&both, "gemini"), (true, true));
+        assert_eq!(caps(&configured("mine", AgentConfig::default()), "mine"), (true, true));
+    }
+
+    #[test]
+    fn files_of_a_new_home_are_settings_below_it() {
+        let all: Vec<_> = CATALOGUE.iter().flat_map(|e| e.home_files).collect();
+        assert!(all.iter().all(|(path, text)| Path::new(path).components().all(|part| matches!(part, std::path::Component::Normal(_))) && text.ends_with('\n')));
+        let settings: serde_json::Value = serde_json::from_str(home_files("gemini")[0].1).unwrap();
+        assert_eq!(settings["tools"]["shell"]["enableInteractiveShell"], false);
+        assert!(home_files("nobody").is_empty());
+    }
+
+    #[test]
+    fn an_agent_without_the_ports_it_needs_is_told_apart() {
+        let network = |ports: &[u16]| {
+            let config = AgentConfig { command: vec!["sh".into()], connect_ports: ports.to_vec(), ..AgentConfig::default() };
+            let lines = installed(&configured("mine", config));
+            lines.into_iter().find(|line| line.name == "mine").and_then(|line| line.advice)
+        };
+        assert!(network(&[]).unwrap().contains("no port"));
+        assert!(network(&[443]).unwrap().contains("resolve"));
+        assert_eq!(network(&[53, 443]), None);
+        assert_eq!(installed(&BTreeMap::new())[0].advice, None);
+    }
+
+    #[test]
+    fn a_secret_in_the_environment_is_refused_and_never_repeated() {
+        let with = |name: &str, value: &str| {
+            let env = BTreeMap::from([(name.to_owned(), value.to_owned())]);
+            configured("mine", AgentConfig { command: vec!["sh".into()], env, ..AgentConfig::default() })
+        };
+        for (name, value) in [("ANTHROPIC_API_KEY", "0123456789abcdef0123456789abcdef"), ("PLAIN", "sk-ant-api03-0123456789abcdef0123456789abcdef")] {
+            let failure = resolve("mine", &with(name, value)).unwrap_err();
+            assert!(failure.code == Code::InvalidInput && failure.message.contains(name) && !failure.message.contains("0123"), "{failure}");
+            let lines = installed(&with(name, value));
+            assert!(lines.iter().find(|line| line.name == "mine").unwrap().advice.as_ref().unwrap().contains(name));
+        }
+        for (name, value) in [("OPENAI_API_KEY", "local"), ("OPENAI_BASE_URL", "http://127.0.0.1:8080/v1"), ("ANTHROPIC_MODEL", "a-model-with-quite-a-long-name")] {
+            assert!(resolve("mine", &with(name, value)).is_ok(), "{name}");
+        }
     }
 
     #[test]

@@ -91,10 +91,11 @@ impl Launcher for SandboxLauncher {
         let opened = opened(plan, extras);
         let spec = Spec::for_agent(&opened, &temporary.0, &home, &format!("session-{session_id}"))?;
         posture.notes.extend(spec.profile.notes.iter().cloned());
+        let path = spec.env.get("PATH").cloned().unwrap_or_default();
         let mut child = spawn(self.sandbox.host_command(), spec)?;
         let terminal = child.terminal.take();
         let (stdin, stdout, stderr) = streams(&mut child, terminal.as_ref())?;
-        let place = SessionPlace { home: escaped(&home), tmp: escaped(&temporary.0), read_paths: opened.read_paths };
+        let place = SessionPlace { home: escaped(&home), tmp: escaped(&temporary.0), read_paths: opened.read_paths, program: plan.executable.clone(), path };
         let process = Box::new(SandboxedAgent { child, terminal, posture, place, _temporary: temporary });
         Ok(Launched { process, stdin, stdout, stderr })
     }

@@ -13,13 +13,11 @@ use dcc_sessions::{AcpOptions, Launcher};
 
 pub struct Agents {
     configured: BTreeMap<String, AgentConfig>,
-    /// The script that the agent named `scripted` plays, when the project has one (the demo).
-    script: Option<PathBuf>,
 }
 
 impl Agents {
-    pub fn new(configured: BTreeMap<String, AgentConfig>, script: Option<PathBuf>) -> Self {
-        Self { configured, script }
+    pub fn new(configured: BTreeMap<String, AgentConfig>) -> Self {
+        Self { configured }
     }
 
     pub fn acp_options(&self) -> AcpOptions {
@@ -40,30 +38,24 @@ fn spec(preset: Preset) -> AgentSpec {
 
 impl AgentCatalogue for Agents {
     fn resolve(&self, name: &str) -> Outcome<AgentSpec> {
-        if let ("scripted", Some(script)) = (name, &self.script) {
-            return presets::scripted(&script.to_string_lossy()).map(spec);
-        }
         presets::resolve(name, &self.configured).map(spec)
     }
     fn resolve_command(&self, command: &[String]) -> Outcome<AgentSpec> {
         presets::custom(command).map(spec)
     }
     fn list(&self) -> Vec<(String, bool, String)> {
-        let mut all: Vec<_> = presets::installed(&self.configured)
+        presets::installed(&self.configured)
             .into_iter()
             .map(|agent| {
-                let what = match &agent.executable {
-                    Some(path) => path.to_string_lossy().into_owned(),
-                    None => format!("{} is not on PATH; {}", agent.program, agent.install),
+                let what = match (&agent.executable, &agent.advice) {
+                    (Some(path), Some(advice)) => format!("{}; {advice}", path.display()),
+                    (Some(path), None) => path.display().to_string(),
+                    (None, Some(advice)) => advice.clone(),
+                    (None, None) => format!("{} is not on PATH; {}", agent.program, agent.install),
                 };
                 (agent.name, agent.executable.is_some(), what)
             })
-            .collect();
-        if let Some(script) = &self.script {
-            all.retain(|(name, ..)| name != "scripted");
-            all.insert(0, ("scripted".to_owned(), true, format!("plays {}", script.display())));
-        }
-        all
+            .collect()
     }
 }
 
