@@ -153,6 +153,9 @@ pub struct GrantBinding {
     /// For the job scope: the shown path set.
     #[serde(default)]
     pub paths: Vec<RepoPath>,
+    /// The one command it is for, by the hash of its line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command_sha256: Option<Sha256Hex>,
 }
 
 impl GrantBinding {
@@ -263,6 +266,7 @@ pub fn issue_grant(approval: &Approval, scope: Scope, grant_id: GrantId, now: Ti
         wp_id: approval.wp_id.clone(),
         by_agent,
         paths: if scope == Scope::Job { approval.paths.clone() } else { Vec::new() },
+        command_sha256: None,
     };
     Some(Grant {
         grant_id,

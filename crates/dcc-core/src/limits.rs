@@ -80,6 +80,12 @@ pub const PROVIDER_RUNNING_MAX: usize = 4;
 pub const MODEL_RUNNING_MAX: usize = 2;
 /// Messages that wait for one session: more than a person types ahead.
 pub const SESSION_QUEUE_MAX: usize = 100;
+/// What a running command shows at once: the end of its output, for whoever looks while it runs.
+pub const COMMAND_RECENT_BYTES_MAX: usize = 256 * 1024;
+/// Words of a command, variables of its environment, and bytes of either.
+pub const COMMAND_WORDS_MAX: usize = 1_000;
+pub const COMMAND_VARIABLES_MAX: usize = 100;
+pub const COMMAND_BYTES_MAX: usize = 64 * 1024;
 /// Terminals of one session at once; each is a process tree.
 pub const SESSION_TERMINALS_MAX: usize = 8;
 /// Directories that the file watcher follows over all worktrees: a watch costs the kernel about a kilobyte, so this is

@@ -89,6 +89,9 @@ pub struct Requirement {
     /// Paths that would be written, for the scope gate; empty when none or unknown.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub paths: Vec<RepoPath>,
+    /// The command that would run, by the hash of its line; a grant for one command covers no other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command_sha256: Option<Sha256Hex>,
 }
 
 /// A fact that must still hold under the lock just before the first effect; else HSK-409-STALE-PREVIEW or a narrower code.

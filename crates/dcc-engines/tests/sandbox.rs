@@ -5,6 +5,8 @@
 
 #[path = "sandbox/attacks.rs"]
 mod attacks;
+#[path = "sandbox/commands.rs"]
+mod commands;
 #[path = "sandbox/freezing.rs"]
 mod freezing;
 #[path = "sandbox/lifetime.rs"]

@@ -107,6 +107,7 @@ impl PlanBody for SessionStartPlan {
             workspace_id: Some(self.workspace_id),
             branch: None,
             paths: Vec::new(),
+            command_sha256: None,
         }
     }
     fn preconditions(&self) -> Vec<Precondition> {
@@ -159,6 +160,7 @@ impl PlanBody for TurnPlan {
             workspace_id: Some(self.workspace_id),
             branch: None,
             paths: Vec::new(),
+            command_sha256: None,
         }
     }
     fn preconditions(&self) -> Vec<Precondition> {
@@ -271,6 +273,7 @@ impl PlanBody for AgentRequestPlan {
             workspace_id: Some(self.workspace_id),
             branch: None,
             paths: if self.kind == AskKind::Edit { self.paths.clone() } else { Vec::new() },
+            command_sha256: self.command.as_ref().filter(|_| self.kind == AskKind::Execute).map(|command| Sha256Hex::of(command.as_bytes())),
         }
     }
     fn preconditions(&self) -> Vec<Precondition> {
@@ -321,6 +324,7 @@ impl PlanBody for FileWritePlan {
             workspace_id: Some(self.workspace_id),
             branch: None,
             paths: vec![self.path.clone()],
+            command_sha256: None,
         }
     }
     fn preconditions(&self) -> Vec<Precondition> {

@@ -120,6 +120,7 @@ impl PlanBody for CommitPlan {
             workspace_id: Some(self.workspace_id),
             branch: Some(self.branch().to_owned()),
             paths: self.paths.iter().map(|p| p.path.clone()).collect(),
+            command_sha256: None,
         }
     }
     fn preconditions(&self) -> Vec<Precondition> {

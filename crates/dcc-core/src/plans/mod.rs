@@ -1,15 +1,21 @@
 //! The plan bodies, one per kind of effect. Each says itself what it needs, what must hold, and what a person sees.
 
 mod agent;
+mod budget;
+mod command;
 mod commit;
 mod locus;
 mod recipe;
 mod simple;
+mod steer;
 mod worktree;
 
-pub use agent::{AGENT_DIFF_BYTES_MAX, AgentRequestPlan, AskKind, FileWritePlan, SessionStartPlan, TurnPlan};
+pub use agent::{AGENT_DIFF_BYTES_MAX, AgentRequestPlan, AskKind, FileWritePlan, Origin, SessionStartPlan, TurnPlan};
+pub use budget::BudgetPlan;
+pub use command::{CommandPlan, one_line};
 pub use commit::{CommitChange, CommitPath, CommitPlan};
 pub use locus::LocusPlan;
 pub use recipe::RecipePlan;
 pub use simple::{SimpleAct, SimplePlan};
+pub use steer::{CancelPlan, ClosePlan, Descendant, Ending, HandoffPlan, PausePlan, RoutePlan, SendAct, SendPlan, Uncommitted};
 pub use worktree::WorktreePlan;

@@ -50,6 +50,7 @@ impl PlanBody for RecipePlan {
             workspace_id: Some(self.workspace_id),
             branch: None,
             paths: Vec::new(),
+            command_sha256: None,
         }
     }
     fn preconditions(&self) -> Vec<Precondition> {

@@ -1,9 +1,9 @@
-//! Acts that change only DCC's own state: workspace status and link, session control, revocation, derived data.
+//! Acts that change only DCC's own state: workspace status and link, revocation, derived data.
 
 use serde::{Deserialize, Serialize};
 
 use crate::capability::{Axis, Capability, Tier};
-use crate::ids::{ApprovalId, GrantId, MtId, SessionId, WorkspaceId, WpId};
+use crate::ids::{ApprovalId, GrantId, MtId, WorkspaceId, WpId};
 use crate::plan::{IntentClass, PlanBody, Precondition, Preview, PreviewItem, Requirement};
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -14,10 +14,6 @@ pub enum SimpleAct {
     ArchiveWorkspace { workspace_id: WorkspaceId },
     LinkWorkspace { workspace_id: WorkspaceId, wp_id: WpId, mt_id: Option<MtId> },
     UnlinkWorkspace { workspace_id: WorkspaceId },
-    SendMessage { session_id: SessionId, text: String },
-    CancelSession { session_id: SessionId, reason: Option<String> },
-    /// `waived` when there is a reason instead of a handoff.
-    CloseSession { session_id: SessionId, waived: bool, text: String },
     RevokeGrant { grant_id: GrantId, approval_id: ApprovalId },
     RebuildStore,
     SyncBoard,
@@ -45,13 +41,11 @@ impl PlanBody for SimplePlan {
             A::OpenWorkspace { .. } | A::CloseWorkspace { .. } | A::ArchiveWorkspace { .. } | A::LinkWorkspace { .. } | A::UnlinkWorkspace { .. } => {
                 (Axis::LocusWrite, IntentClass::WorkspaceState)
             }
-            A::SendMessage { .. } => (Axis::SessionSend, IntentClass::SessionControl),
-            A::CancelSession { .. } | A::CloseSession { .. } => (Axis::SessionControl, IntentClass::SessionControl),
             A::RevokeGrant { .. } => (Axis::SessionControl, IntentClass::GrantRevoke),
             A::RebuildStore => (Axis::StoreMaintain, IntentClass::StoreMaintain),
             A::SyncBoard => (Axis::LocusSync, IntentClass::BoardSync),
         };
-        Requirement { capabilities: vec![Capability::plain(axis)], tier: Tier::R1, intent, workspace_id: None, branch: None, paths: Vec::new() }
+        Requirement { capabilities: vec![Capability::plain(axis)], tier: Tier::R1, intent, workspace_id: None, branch: None, paths: Vec::new(), command_sha256: None }
     }
     fn preconditions(&self) -> Vec<Precondition> {
         Vec::new()

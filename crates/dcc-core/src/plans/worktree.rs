@@ -42,6 +42,7 @@ impl PlanBody for WorktreePlan {
             workspace_id: None,
             branch: Some(self.branch.clone()),
             paths: Vec::new(),
+            command_sha256: None,
         }
     }
     fn preconditions(&self) -> Vec<Precondition> {

@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 pub use locus::{BoardFacts, Drifted, Locus, LocusEntry, MirrorState, StagedRecord};
 pub use recorder::{Appended, ArtifactStore, ChainHead, Checkpoint, EventFilter, Order, Recorder, VerifyReport};
-pub use sandbox::{RunReport, Sandbox};
+pub use sandbox::{Recent, RunReport, RunningCommand, Sandbox};
 pub use search::{CodeHit, CodeQuery, CodeResults, CodeSearch};
 pub use sessions::{
     AgentCatalogue, AgentDoor, AgentReport, AgentSpec, BackendCapabilities, Driver, McpHandout, PermissionAnswer, PermissionAsk, SessionBackend, SessionHost, StartExtras, Steer, TerminalExit,

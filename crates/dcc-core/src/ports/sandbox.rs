@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::failure::Outcome;
 use crate::gate::Cleared;
-use crate::plans::RecipePlan;
+use crate::plans::{CommandPlan, RecipePlan};
 use crate::session::Posture;
 
 /// What a finished run left.
@@ -28,6 +28,27 @@ pub struct RunReport {
     pub posture: Posture,
 }
 
+/// The end of what a running command printed: standard output and error in the order they came.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Recent {
+    pub bytes: Vec<u8>,
+    /// True when earlier bytes are no longer among them.
+    pub cut: bool,
+}
+
+/// A command that runs confined.
+pub trait RunningCommand: Send + Sync {
+    /// Until the command and every process of it are gone; its timeout ends them. Whoever started it calls this once, and
+    /// the report is theirs.
+    fn finish(&self) -> Outcome<RunReport>;
+    /// Orders the end of the whole tree and returns at once.
+    fn end(&self);
+    fn recent(&self) -> Recent;
+    /// Stops every process of it where it stands, and lets it go on.
+    fn freeze(&self) -> Outcome<()>;
+    fn thaw(&self) -> Outcome<()>;
+}
+
 pub trait Sandbox: Send + Sync {
     /// What this machine can enforce; found by a self-test once.
     fn posture(&self) -> Posture;
@@ -36,6 +57,8 @@ pub trait Sandbox: Send + Sync {
     /// Runs to the end or the timeout; all processes of it are gone on return. HSK-503-SANDBOX-UNAVAILABLE when the
     /// kernel cannot enforce the profile.
     fn run(&self, cleared: Cleared<RecipePlan>) -> Outcome<RunReport>;
+    /// Starts a command and returns once it runs with every restriction in place; otherwise as [`Sandbox::run`].
+    fn start(&self, cleared: Cleared<CommandPlan>) -> Outcome<Box<dyn RunningCommand>>;
     /// Ends whatever a run of this job left when its process was killed; returns when nothing of it is found any more.
     fn end_run(&self, job_id: crate::ids::JobId) -> u32;
 }

@@ -122,6 +122,9 @@ pub struct SessionPlace {
     pub tmp: String,
     /// What it may read and run besides the system.
     pub read_paths: Vec<String>,
+    /// The session's own program, whose install tree it reads, and its PATH.
+    pub program: String,
+    pub path: String,
 }
 
 /// A command that an agent asks to run in a terminal (ACP terminal/create).

@@ -1,4 +1,4 @@
-//! The `Sandbox` port: recipes.
+//! The `Sandbox` port: recipes and commands.
 //!
 //! Authority: ephemeral. Every run has a private directory below the run directory, which is removed with it.
 //!
@@ -9,20 +9,21 @@ use std::ffi::OsString;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use dcc_core::failure::{Code, Failure, Outcome};
 use dcc_core::gate::Cleared;
 use dcc_core::ids::Sha256Hex;
 use dcc_core::limits;
-use dcc_core::plans::RecipePlan;
-use dcc_core::ports::sandbox::{RunReport, Sandbox};
+use dcc_core::plans::{CommandPlan, RecipePlan};
+use dcc_core::ports::sandbox::{RunReport, RunningCommand, Sandbox};
 use dcc_core::session::Posture;
 use sha2::{Digest as _, Sha256};
 
-use super::posture::{new_private_dir, self_test, unavailable};
-use super::spawn::{SandboxedChild, spawn};
-use super::spec::{EndReason, Ending, ExitReport, PATH_DEFAULT, Spec, path_of, text_of};
+use super::posture::{self_test, unavailable};
+use super::run::{Private, Run};
+use super::spawn::spawn;
+use super::spec::{PATH_DEFAULT, Spec, path_of, text_of};
 
 /// Landlock and seccomp through the re-executed host.
 #[derive(Debug)]
@@ -46,6 +47,12 @@ impl LandlockSandbox {
 
     fn measured(&self) -> &Posture {
         self.posture.get_or_init(|| self_test(&self.host_command, &self.run_dir))
+    }
+
+    fn begin(&self, spec: Spec, private: Private, mut posture: Posture, timeout_ms: u64, kept_max: u64) -> Outcome<Run> {
+        posture.notes.extend(spec.profile.notes.iter().cloned());
+        let child = spawn(&self.host_command, spec)?;
+        Ok(Run::new(child, private, posture, Duration::from_millis(timeout_ms), kept_max))
     }
 
     /// Refuses unless files and network were seen enforced.
@@ -73,34 +80,21 @@ impl Sandbox for LandlockSandbox {
     fn run(&self, cleared: Cleared<RecipePlan>) -> Outcome<RunReport> {
         let posture = self.require_enforced()?.clone();
         let plan = cleared.body();
-        if hash_file(&path_of(&plan.executable))? != plan.executable_sha256 {
-            return Err(Failure::new(Code::StalePreview, format!("{} changed since the run was planned", plan.executable)).hint("ask for the run again"));
-        }
-        let private = Private(new_private_dir(&self.run_dir, "recipe")?);
-        let spec = Spec::for_recipe(plan, &private.0, &run_marker(cleared.job_id()))?;
-        let mut posture = posture;
-        posture.notes.extend(spec.profile.notes.iter().cloned());
-        let started = Instant::now();
+        require_unchanged(&plan.executable, plan.executable_sha256)?;
+        let private = Private::make(&self.run_dir, "recipe")?;
+        let spec = Spec::for_recipe(plan, &private.tmp(), &run_marker(cleared.job_id()))?;
         let timeout_ms = if plan.timeout_ms == 0 { limits::RECIPE_TIMEOUT_MS } else { plan.timeout_ms };
-        let mut child = spawn(&self.host_command, spec)?;
-        let stdout = capture(child.stdout.take());
-        let stderr = capture(child.stderr.take());
-        let (report, timed_out) = await_end(&child, Duration::from_millis(timeout_ms))?;
-        posture.notes.extend(watchdog_note(&report));
-        let (stdout, stdout_cut) = finish(stdout);
-        let (stderr, stderr_cut) = finish(stderr);
-        Ok(RunReport {
-            exit_code: report.exit_code,
-            signal: report.signal,
-            timed_out,
-            duration_ms: started.elapsed().as_millis() as u64,
-            stdout,
-            stderr,
-            stdout_cut,
-            stderr_cut,
-            survivors: report.survivors,
-            posture,
-        })
+        self.begin(spec, private, posture, timeout_ms, limits::OUTPUT_BYTES_MAX as u64)?.finish()
+    }
+
+    fn start(&self, cleared: Cleared<CommandPlan>) -> Outcome<Box<dyn RunningCommand>> {
+        let posture = self.require_enforced()?.clone();
+        let plan = cleared.body();
+        require_unchanged(&plan.executable, plan.executable_sha256)?;
+        let private = Private::make(&self.run_dir, "command")?;
+        let spec = Spec::for_command(plan, &private.tmp(), &run_marker(cleared.job_id()))?;
+        let kept_max = plan.output_bytes_max.min(limits::OUTPUT_BYTES_MAX as u64);
+        Ok(Box::new(self.begin(spec, private, posture, plan.timeout_ms, kept_max)?))
     }
 
     fn end_run(&self, job_id: dcc_core::JobId) -> u32 {
@@ -113,66 +107,11 @@ fn run_marker(job_id: dcc_core::JobId) -> String {
     format!("job-{job_id}")
 }
 
-/// A run's directory; goes with it.
-struct Private(PathBuf);
-
-impl Drop for Private {
-    fn drop(&mut self) {
-        // What cannot be removed is only space; the name is never used again.
-        let _ = std::fs::remove_dir_all(&self.0);
+fn require_unchanged(executable: &str, sha256: Sha256Hex) -> Outcome<()> {
+    if hash_file(&path_of(executable))? == sha256 {
+        return Ok(());
     }
-}
-
-fn await_end(child: &SandboxedChild, timeout: Duration) -> Outcome<(ExitReport, bool)> {
-    let in_time = child.wait_timeout(timeout)?;
-    let report = if let Some(report) = in_time {
-        report
-    } else {
-        child.end(Ending::Terminate);
-        child.wait()?
-    };
-    let timed_out = in_time.is_none();
-    if report.left > 0 {
-        return Err(Failure::engine(format!("{} processes of the run could not be ended", report.left)).hint("they hang in the kernel; look for them with ps"));
-    }
-    Ok((report, timed_out))
-}
-
-fn watchdog_note(report: &ExitReport) -> Option<String> {
-    match report.ended_by? {
-        EndReason::Processes => Some("ended by the watchdog: too many processes".into()),
-        EndReason::Disk => Some("ended by the watchdog: the disk is nearly full".into()),
-        EndReason::Asked | EndReason::ParentGone => None,
-    }
-}
-
-type Capture = std::thread::JoinHandle<(Vec<u8>, u64)>;
-
-/// Reads to the end, keeps what fits, counts the rest: a flood costs time, not memory.
-fn capture<R: Read + Send + 'static>(pipe: Option<R>) -> Option<Capture> {
-    let mut pipe = pipe?;
-    Some(std::thread::spawn(move || {
-        let mut kept = Vec::new();
-        let mut cut = 0;
-        let mut chunk = vec![0; 64 * 1024];
-        loop {
-            match pipe.read(&mut chunk) {
-                Ok(0) => return (kept, cut),
-                Ok(count) => {
-                    let room = (limits::OUTPUT_BYTES_MAX - kept.len()).min(count);
-                    kept.extend_from_slice(&chunk[..room]);
-                    cut += (count - room) as u64;
-                }
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(_) => return (kept, cut),
-            }
-        }
-    }))
-}
-
-/// The tree is gone, so the pipe has ended.
-fn finish(capture: Option<Capture>) -> (Vec<u8>, u64) {
-    capture.and_then(|thread| thread.join().ok()).unwrap_or_default()
+    Err(Failure::new(Code::StalePreview, format!("{executable} changed since the run was planned")).hint("ask for the run again"))
 }
 
 /// The real file behind a program name: absolute as given, else in the operator's PATH and then the system's, absolute

@@ -20,6 +20,7 @@ mod install;
 mod posture;
 mod probe;
 mod profile;
+mod run;
 mod spawn;
 mod spec;
 mod terminal;

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use dcc_core::failure::{Code, Failure, Outcome};
 use dcc_core::ports::sessions::Driver;
-use dcc_core::plans::{RecipePlan, SessionStartPlan};
+use dcc_core::plans::{CommandPlan, RecipePlan, SessionStartPlan};
 use serde::{Deserialize, Serialize};
 
 use super::install;
@@ -151,6 +151,18 @@ impl Place {
     fn holds_git(&self) -> bool {
         self.git_dir.starts_with(&self.worktree) || self.common_dir.starts_with(&self.worktree) || self.worktree.starts_with(&self.common_dir)
     }
+    /// HSK-403-SCOPE for a worktree that an agent, or a command of its, must not have.
+    fn require_agents_own(&self) -> Outcome<()> {
+        let inside = self.main_worktree().is_some_and(|main| self.worktree.starts_with(main));
+        if self.holds_git() || inside {
+            return Err(Failure::new(
+                Code::Scope,
+                format!("an agent cannot run in {}: it is the repository's main worktree or lies inside it", self.worktree.display()),
+            )
+            .hint("create a worktree for the packet (workspace.create) and start the agent there"));
+        }
+        Ok(())
+    }
     /// Directories that no grant may contain or lie in: the project's state and the operator's keys.
     fn secret(&self) -> Vec<PathBuf> {
         let mut secret: Vec<PathBuf> = self.main_worktree().map(|main| main.join(STATE_DIR)).into_iter().collect();
@@ -167,18 +179,33 @@ impl Place {
 }
 
 impl Profile {
+    /// For a command word for word: that of its session, or of a worktree as a recipe has it; never a network.
+    pub fn for_command(plan: &CommandPlan, tmp: &Path) -> Outcome<Self> {
+        let place = Place::new(&plan.worktree, &plan.git_dir, &plan.common_dir)?;
+        let cwd = require_real(&plan.cwd)?;
+        if !cwd.starts_with(&place.worktree) {
+            return Err(Failure::new(Code::Scope, format!("the command's directory {} is not in the worktree", cwd.display())));
+        }
+        let Some(session) = &plan.place else {
+            let mut profile = Self::system(tmp, tmp);
+            profile.open_worktree(&place, plan.writes)?;
+            profile.finish(&place, &path_of(&plan.executable), &[])?;
+            return Ok(profile);
+        };
+        place.require_agents_own()?;
+        let (home, tmp) = (require_real(&session.home)?, require_real(&session.tmp)?);
+        let mut profile = Self::system(&tmp, &home);
+        profile.writable.extend([place.worktree.clone(), home]);
+        profile.add_program(&path_of(&session.program), &place.guarded());
+        profile.finish(&place, &path_of(&plan.executable), &session.read_paths)?;
+        Ok(profile)
+    }
+
     /// For a recipe: no network; the worktree is writable when the plan says so and it is not the main worktree.
     pub fn for_recipe(plan: &RecipePlan, tmp: &Path) -> Outcome<Self> {
         let place = Place::new(&plan.cwd, &plan.git_dir, &plan.common_dir)?;
         let mut profile = Self::system(tmp, tmp);
-        if plan.writes && !place.holds_git() {
-            profile.writable.push(place.worktree.clone());
-        } else {
-            if plan.writes {
-                profile.notes.push("the main worktree is read-only to recipes: run it in a worktree of its own to let it write".into());
-            }
-            profile.expose_read_only(&place.worktree)?;
-        }
+        profile.open_worktree(&place, plan.writes)?;
         profile.finish(&place, &path_of(&plan.executable), &plan.read_paths)?;
         Ok(profile)
     }
@@ -186,14 +213,7 @@ impl Profile {
     /// For an agent: its worktree, its home and `tmp` are writable. `home` is the agent's home that DCC owns.
     pub fn for_agent(plan: &SessionStartPlan, tmp: &Path, home: &Path) -> Outcome<Self> {
         let place = Place::new(&plan.cwd, &plan.git_dir, &plan.common_dir)?;
-        let inside = place.main_worktree().is_some_and(|main| place.worktree.starts_with(main));
-        if place.holds_git() || inside {
-            return Err(Failure::new(
-                Code::Scope,
-                format!("an agent cannot run in {}: it is the repository's main worktree or lies inside it", place.worktree.display()),
-            )
-            .hint("create a worktree for the packet (workspace.create) and start the agent there"));
-        }
+        place.require_agents_own()?;
         let mut profile = Self::system(tmp, home);
         profile.writable.push(place.worktree.clone());
         profile.writable.push(home.to_path_buf());
@@ -227,6 +247,18 @@ impl Profile {
     /// Grants a program's file and the directory tree it was installed in, unless that tree holds a guarded directory.
     pub fn add_program(&mut self, program: &Path, guarded: &[PathBuf]) {
         self.executable.extend(install::tree(program, guarded));
+    }
+
+    /// The worktree, writable when that is wanted and possible.
+    fn open_worktree(&mut self, place: &Place, writes: bool) -> Outcome<()> {
+        if writes && !place.holds_git() {
+            self.writable.push(place.worktree.clone());
+            return Ok(());
+        }
+        if writes {
+            self.notes.push("the main worktree is read-only to recipes: run it in a worktree of its own to let it write".into());
+        }
+        self.expose_read_only(&place.worktree)
     }
 
     /// The main worktree read-only, entry by entry, so that the project's state stays out of it.

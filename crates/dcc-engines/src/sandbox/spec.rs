@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use dcc_core::failure::Outcome;
 use dcc_core::ports::sessions::Driver;
-use dcc_core::plans::{RecipePlan, SessionStartPlan};
+use dcc_core::plans::{CommandPlan, RecipePlan, SessionStartPlan};
 use dcc_core::workspace::{escape_path, unescape_path};
 use serde::{Deserialize, Serialize};
 
@@ -76,6 +76,16 @@ impl Spec {
     pub fn for_recipe(plan: &RecipePlan, tmp: &Path, marker: &str) -> Outcome<Self> {
         let profile = Profile::for_recipe(plan, tmp)?;
         Ok(Self::new(plan.argv.clone(), &path_of(&plan.executable), &path_of(&plan.cwd), &plan.env, profile, Stdin::Null, marker))
+    }
+
+    /// `tmp` is for a command of no session; one of a session has the session's own.
+    pub fn for_command(plan: &CommandPlan, tmp: &Path, marker: &str) -> Outcome<Self> {
+        let profile = Profile::for_command(plan, tmp)?;
+        let mut declared = plan.env.clone();
+        if let Some(session) = &plan.place {
+            declared.entry("PATH".into()).or_insert_with(|| session.path.clone());
+        }
+        Ok(Self::new(plan.argv.clone(), &path_of(&plan.executable), &path_of(&plan.cwd), &declared, profile, Stdin::Null, marker))
     }
 
     /// `tmp` and `home` must exist; the caller removes `tmp` after the session.

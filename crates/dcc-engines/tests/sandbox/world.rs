@@ -11,7 +11,7 @@ use dcc_core::failure::Outcome;
 use dcc_core::gate::{self, Cleared, Facts};
 use dcc_core::ids::JobId;
 use dcc_core::op::Op;
-use dcc_core::plan::Frozen;
+use dcc_core::plan::{Frozen, PlanBody};
 use dcc_core::plans::{RecipePlan, SessionStartPlan};
 use dcc_core::policy::Policy;
 use dcc_core::ports::sandbox::{RunReport, Sandbox as _};
@@ -167,7 +167,12 @@ impl World {
 
 /// The operator may run recipes by policy.
 pub fn cleared(plan: RecipePlan) -> Cleared<RecipePlan> {
-    let frozen = Frozen::freeze(Op::SandboxRunRecipe, "sandbox", Vec::new(), plan).unwrap();
+    cleared_as(Op::SandboxRunRecipe, plan)
+}
+
+/// Whatever the operator may do by policy.
+pub fn cleared_as<P: PlanBody>(op: Op, plan: P) -> Cleared<P> {
+    let frozen = Frozen::freeze(op, "sandbox", Vec::new(), plan).unwrap();
     let job_id: JobId = unique_id().parse().unwrap();
     let verdict = gate::evaluate(&Facts {
         job_id,
