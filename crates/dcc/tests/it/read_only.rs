@@ -2,11 +2,10 @@
 //!
 //! The mounts are real, in a mount namespace of each command. Where there are none, the tests say that they were skipped.
 
-use std::io::{BufRead as _, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
-use dcc_testkit::{Http, World};
+use dcc_testkit::World;
 use serde_json::Value;
 
 use crate::{DCC, approved_worktree, pages::Reader, started_packet};
@@ -220,27 +219,15 @@ fn what_a_killed_server_acknowledged_is_read_from_the_log_it_left() {
     assert!(std::fs::read_dir(scene.world.path().join("tmp")).unwrap().next().is_none(), "no copy is left behind");
 }
 
-/// Ends the server that stands in a namespace of its own.
-struct Serving(Child);
-
-impl Drop for Serving {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 #[test]
 fn a_server_over_read_only_files_shows_everything_and_changes_nothing() {
     let Some(scene) = scene() else { return };
-    let mut child = command(&scene.world, Place::ReadOnlyRepository, &["up", "--no-open", "--port", "0"]).stdout(Stdio::piped()).spawn().unwrap();
-    let mut line = String::new();
-    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    let _serving = Serving(child);
-    let ready: Value = serde_json::from_str(&line).expect(&line);
-    let port = ready["base_url"].as_str().unwrap().trim_end_matches('/').rsplit(':').next().unwrap().parse().unwrap();
-    let credential = std::fs::read_to_string(scene.world.path().join("state/dcc/credential")).unwrap().trim().to_owned();
-    let http = Http { port, credential };
+    let server = scene.world.serve_with(|plain| {
+        *plain = command(&scene.world, Place::ReadOnlyRepository, &["up", "--no-open", "--port", "0"]);
+        plain.stdout(Stdio::piped());
+    });
+    let server = server.expect("it serves");
+    let http = &server.http;
     assert_eq!(http.get("/api/v1/health")["status"], "read_only");
     assert!(http.get("/api/v1/project")["read_only"].as_str().unwrap().contains("read-only"));
     let wp = &scene.reads[1][2];
@@ -248,7 +235,7 @@ fn a_server_over_read_only_files_shows_everything_and_changes_nothing() {
         let refused = http.submit(op, serde_json::json!({ "wp_id": wp }), params);
         assert_eq!((refused.status, refused.code_text().as_str()), (500, "HSK-500-RECORDER"), "{op}: {refused:?}");
     }
-    let reader = Reader::sign_in(&http);
+    let reader = Reader::sign_in(http);
     for page in ["/board", &format!("/wp/{wp}"), "/inbox", "/sessions", "/workspaces", "/jobs", "/timeline", "/health", &format!("/approval/{}", scene.reads[8][2])] {
         let html = reader.page(page);
         assert!(html.contains("id=\"read-only-note\" data-off=\"Read only: "), "{page} says why: {html}");
