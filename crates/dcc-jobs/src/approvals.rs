@@ -188,9 +188,12 @@ impl Runner {
         self.cx.config.require_writable()?;
         self.expire_due()?;
         let recorder = self.cx.ports.recorder.as_ref();
-        let approval = ledger::approval(recorder, approval_id)?;
-        let now = self.cx.now();
-        approval::check_decision(&approval, &request, now)?;
+        let mut approval = ledger::approval(recorder, approval_id)?;
+        if ledger::was_shown_before_step(recorder, approval_id)? {
+            // How old that rendering is nobody can say.
+            approval.presented = None;
+        }
+        approval::check_decision(&approval, &request, self.cx.now())?;
         let job = ledger::job(recorder, approval.job_id)?;
         self.record_decision(&job, &approval, &request)?;
         if !request.approve {

@@ -77,8 +77,9 @@ pub fn grants(recorder: &dyn Recorder, workspace_id: Option<WorkspaceId>, now: T
             ..EventFilter::default()
         },
     )?;
+    let stepped_back = clock_stepped_back(recorder)?;
     let mut grants = Vec::new();
-    for event in issued {
+    for event in issued.into_iter().filter(|e| e.seq > stepped_back) {
         if let Some(id) = event.approval_id
             && let Some(grant) = approval_fold(recorder, id)?.grant
         {
@@ -86,6 +87,21 @@ pub fn grants(recorder: &dyn Recorder, workspace_id: Option<WorkspaceId>, now: T
         }
     }
     Ok(grants)
+}
+
+/// The sequence of the last time that the clock was set back, 0 for never. What was limited in time before it counts as
+/// run out: the clock cannot say any more that it has not.
+pub fn clock_stepped_back(recorder: &dyn Recorder) -> Outcome<u64> {
+    let noted = read_all(recorder, EventFilter { codes: vec![EventCode::ClockWentBack], order: Order::Descending, ..EventFilter::default() })?;
+    let is_step = |e: &&Event| e.payload["back_ms"].as_i64().is_none_or(|ms| ms > limits::SAME_TURN_START_MS);
+    Ok(noted.iter().find(is_step).map_or(0, |e| e.seq))
+}
+
+/// True when the last rendering of the request was recorded before the clock was set back.
+pub fn was_shown_before_step(recorder: &dyn Recorder, id: ApprovalId) -> Outcome<bool> {
+    let stepped_back = clock_stepped_back(recorder)?;
+    let filter = EventFilter { approval_id: Some(id), codes: vec![EventCode::ApprovalPresented], order: Order::Descending, limit: 1, ..EventFilter::default() };
+    Ok(stepped_back > 0 && recorder.read(&filter)?.first().is_some_and(|shown| shown.seq < stepped_back))
 }
 
 pub fn session(recorder: &dyn Recorder, id: SessionId) -> Outcome<Session> {

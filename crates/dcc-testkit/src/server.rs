@@ -19,21 +19,30 @@ pub struct Server {
     pub http: Http,
 }
 
-/// A client: one connection a request, bearer credential.
+/// A client: one connection a request, as a script with the credential or as a signed-in browser.
 #[derive(Clone)]
 pub struct Http {
     pub port: u16,
     pub credential: String,
+    /// Cookie and write token; none sends the credential.
+    browser: Option<(String, String)>,
 }
 
-/// An answer; the body as it came.
+/// An answer; head and body as they came.
 #[derive(Debug)]
 pub struct Reply {
     pub status: u16,
+    head: String,
     pub body: Vec<u8>,
 }
 
 impl Reply {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.head.lines().find_map(|l| l.split_once(':').filter(|(k, _)| k.eq_ignore_ascii_case(name)).map(|(_, v)| v.trim()))
+    }
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|e| panic!("not JSON ({e}): {} {}", self.status, String::from_utf8_lossy(&self.body)))
     }
@@ -69,7 +78,7 @@ impl World {
         };
         let port = base.trim_end_matches('/').rsplit(':').next().and_then(|p| p.parse().ok()).expect("a port");
         let credential = std::fs::read_to_string(self.path().join("state/dcc/credential")).expect("a credential").trim().to_owned();
-        Some(Server { child, http: Http { port, credential } })
+        Some(Server { child, http: Http { port, credential, browser: None } })
     }
 }
 
@@ -121,7 +130,13 @@ impl Http {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
         stream.set_read_timeout(Some(ANSWER)).ok()?;
         let text = body.map(Value::to_string).unwrap_or_default();
-        let mut head = format!("{method} {path} HTTP/1.1\r\nhost: 127.0.0.1:{}\r\nauthorization: Bearer {}\r\nconnection: close\r\n", self.port, self.credential);
+        let mut head = format!("{method} {path} HTTP/1.1\r\nhost: 127.0.0.1:{}\r\nconnection: close\r\n", self.port);
+        head.push_str(&match &self.browser {
+            None => format!("authorization: Bearer {}\r\n", self.credential),
+            Some((cookie, token)) => {
+                format!("cookie: {cookie}\r\nx-dcc-token: {token}\r\norigin: http://127.0.0.1:{}\r\nsec-fetch-site: same-origin\r\n", self.port)
+            }
+        });
         if body.is_some() {
             head.push_str(&format!("content-type: application/json\r\ncontent-length: {}\r\n", text.len()));
         }
@@ -135,10 +150,25 @@ impl Http {
         self.try_call(method, path, body).unwrap_or_else(|| panic!("no answer to {method} {path}"))
     }
 
+    /// The same server from a browser that opened a sign-in link.
+    pub fn browser(&self) -> Self {
+        let link = self.post("/api/v1/login-link", &serde_json::json!({})).json();
+        let link = ["login_url", "url"].iter().find_map(|key| link[*key].as_str()).expect("a link").to_owned();
+        let path = link.split_once(&format!(":{}", self.port)).expect("an address of this server").1;
+        let unknown = Self { browser: Some((String::new(), String::new())), ..self.clone() };
+        let opened = unknown.call("GET", path, None);
+        let cookie = opened.header("set-cookie").and_then(|c| c.split(';').next()).unwrap_or_else(|| panic!("no cookie: {} {}", opened.status, opened.text())).to_owned();
+        let signed_in = Self { browser: Some((cookie.clone(), String::new())), ..self.clone() };
+        let page = signed_in.call("GET", "/board", None).text();
+        let meta = page.split("name=\"dcc-token\" content=\"").nth(1).and_then(|rest| rest.split('"').next());
+        let token = meta.unwrap_or_else(|| panic!("no token: {page}")).to_owned();
+        Self { browser: Some((cookie, token)), ..self.clone() }
+    }
+
     /// The JSON of a GET that succeeds.
     pub fn get(&self, path: &str) -> Value {
         let reply = self.call("GET", path, None);
-        assert_eq!(reply.status, 200, "{path}: {}", String::from_utf8_lossy(&reply.body));
+        assert_eq!(reply.status, 200, "{path}: {}", reply.text());
         reply.json()
     }
 
@@ -173,7 +203,7 @@ fn parse(bytes: &[u8]) -> Option<Reply> {
         (None, Some(_)) => unchunk(rest)?,
         (None, None) => rest.to_vec(),
     };
-    Some(Reply { status, body })
+    Some(Reply { status, head: head.to_owned(), body })
 }
 
 fn unchunk(mut rest: &[u8]) -> Option<Vec<u8>> {

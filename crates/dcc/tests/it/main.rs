@@ -6,6 +6,7 @@ mod bad_input;
 mod browser;
 mod contract;
 mod crash;
+mod decisions;
 mod denied;
 mod kills;
 mod observed;
