@@ -95,6 +95,7 @@ events! {
     SessionSteered "FR-EVT-SESS-STEER-001" "session_steered" Audit;
     RunQueued "FR-EVT-SESS-SCHED-001" "run_queued" Audit;
     RunDispatched "FR-EVT-SESS-SCHED-002" "run_dispatched" Audit;
+    RunDropped "FR-EVT-SESS-SCHED-003" "run_dropped" Audit;
     ChildSpawned "FR-EVT-SESS-SPAWN-001" "child_spawned" Audit;
     ChildEnded "FR-EVT-SESS-SPAWN-002" "child_ended" Audit;
     SessionCheckpoint "FR-EVT-SESS-CKPT-001" "session_checkpoint" Telemetry;
@@ -102,6 +103,7 @@ events! {
     ToolCallProgress "FR-EVT-TOOL-002" "tool_call_progress" Telemetry;
     ToolCallFinished "FR-EVT-TOOL-003" "tool_call_finished" Audit;
     RecipeFinished "FR-EVT-TOOL-004" "recipe_finished" Audit;
+    CommandFinished "FR-EVT-TOOL-005" "command_finished" Audit;
     HandoffWritten "FR-EVT-HANDOFF-001" "handoff_written" Audit;
     HandoffWaived "FR-EVT-HANDOFF-002" "handoff_waived" Audit;
     RecoveryStarted "FR-EVT-RECOVERY-001" "recovery_started" Audit;

@@ -1,14 +1,16 @@
 //! What every job kind may reach: the ports, the project's configuration, the journal. No concrete engine or store.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use dcc_core::ids::{InstanceId, ProjectId};
+use dcc_core::limits;
 use dcc_core::policy::Policy;
 use dcc_core::ports::{
-    AgentCatalogue, ArtifactStore, Clock, CodeSearch, Locus, Recorder, Sandbox, SessionBackend, Store, VersionEngine, WorktreeFiles,
+    AgentCatalogue, AgentDoor, ArtifactStore, Clock, CodeSearch, Locus, Recorder, Sandbox, SessionBackend, Store, VersionEngine, WorktreeFiles,
 };
+use dcc_core::session::RunLimits;
 
 use crate::journal::Journal;
 
@@ -40,8 +42,35 @@ pub struct Config {
     /// Default base branch and what policy adds.
     pub protected_branches: Vec<String>,
     pub recipes: BTreeMap<String, Recipe>,
+    pub budgets: crate::budgets::BudgetConfig,
+    pub limits: Limits,
+    /// What follows when an agent changed something without asking.
+    pub ungated: crate::observe::Ungated,
     /// Why the project is only read; none when it may be changed.
     pub read_only: Option<String>,
+}
+
+/// The operator's `[limits]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    pub runs: RunLimits,
+    /// How long a pause waits for a turn's boundary.
+    pub pause_bound_ms: u64,
+    /// How long processes may stand still, at most `limits::FREEZE_MS_MAX`.
+    pub freeze_ms: u64,
+    /// Permission requests of one session in a minute.
+    pub requests_per_minute: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            runs: RunLimits::default(),
+            pause_bound_ms: limits::PAUSE_BOUND_MS,
+            freeze_ms: limits::FREEZE_MS_MAX,
+            requests_per_minute: limits::SESSION_REQUESTS_PER_MINUTE,
+        }
+    }
 }
 
 impl Config {
@@ -85,8 +114,33 @@ pub struct Context {
     pub locus_lock: Mutex<()>,
     /// One writer at a time on the repository's refs and worktree administration.
     pub git_lock: Mutex<()>,
+    /// One move of a session at a time: reading its state and recording the move are one step.
+    pub(crate) moving: Mutex<()>,
+    /// Sessions that are to rest, and who waits for them to go on.
+    pub(crate) holds: crate::holds::Holds,
+    /// One look at the queue of messages at a time: of two who would deliver the same message the second finds it gone.
+    pub(crate) delivering: Mutex<()>,
+    /// Sessions that somebody is steering now, with the job that does it.
+    pub(crate) steered: Mutex<HashMap<dcc_core::SessionId, (dcc_core::JobId, dcc_core::op::Op)>>,
+    pub(crate) scheduler: crate::scheduler::Scheduler,
+    /// Permission requests of each session in the last minute.
+    pub(crate) requests: crate::host::flood::Requests,
+    /// True while a thread records the heartbeats of live runs.
+    pub(crate) beating: Mutex<bool>,
+    /// When each live session was checkpointed.
+    pub(crate) pace: crate::host::checkpoints::Pace,
     /// Sessions whose agent is being ended by us: its exit is then expected, not a fault.
     pub(crate) stopping: Mutex<HashSet<dcc_core::SessionId>>,
+    /// Calls that wait for a decision in a session's name: while there are any, it shows as blocked.
+    pub(crate) held: Mutex<HashMap<dcc_core::SessionId, u32>>,
+    /// What running turns use.
+    pub(crate) meters: crate::budgets::Meters,
+    /// How the worktrees of running turns were last seen.
+    pub(crate) observer: crate::observe::Observer,
+    /// One agent's tool call at a time is accepted and planned, so that the same request made twice at once waits once.
+    pub(crate) asking: Mutex<()>,
+    /// How agents of this process reach DCC; set by the server, absent without one.
+    pub agent_door: OnceLock<Arc<dyn AgentDoor>>,
     /// The one runner over this context; set once at start so that kinds can submit child jobs.
     pub(crate) runner: OnceLock<std::sync::Weak<crate::runner::Runner>>,
 }
@@ -101,9 +155,26 @@ impl Context {
             journal,
             locus_lock: Mutex::new(()),
             git_lock: Mutex::new(()),
+            moving: Mutex::new(()),
+            holds: crate::holds::Holds::default(),
+            delivering: Mutex::new(()),
+            steered: Mutex::default(),
+            scheduler: crate::scheduler::Scheduler::default(),
+            requests: crate::host::flood::Requests::default(),
+            beating: Mutex::new(false),
+            pace: crate::host::checkpoints::Pace::default(),
             stopping: Mutex::default(),
+            held: Mutex::default(),
+            meters: crate::budgets::Meters::default(),
+            observer: crate::observe::Observer::default(),
+            asking: Mutex::new(()),
+            agent_door: OnceLock::new(),
             runner: OnceLock::new(),
         }
+    }
+    /// The runner over this context, for kinds that submit jobs of their own.
+    pub(crate) fn require_runner(&self) -> dcc_core::Outcome<Arc<crate::runner::Runner>> {
+        self.runner.get().and_then(std::sync::Weak::upgrade).ok_or_else(|| dcc_core::Failure::engine("no runner"))
     }
     pub fn now(&self) -> dcc_core::Timestamp {
         self.ports.clock.now()

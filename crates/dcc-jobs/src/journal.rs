@@ -14,6 +14,9 @@ use crate::context::Ports;
 /// Gets every durable event, in batches.
 pub type Listener = Box<dyn Fn(&[Event]) + Send + Sync>;
 
+/// Keys of things that two may do at once, of whom the second looks again; the other keys are of decisions.
+const RACED: [&str; 4] = ["wp:", "message:", "succeeded:", "child:"];
+
 /// The one way to record something.
 pub struct Journal {
     ports: Ports,
@@ -47,7 +50,7 @@ impl Journal {
         match self.try_append(events)? {
             Appended::Written(events) => Ok(events),
             Appended::Taken { key, by } => {
-                let code = if key.starts_with("wp:") { Code::VersionConflict } else { Code::ApprovalConsumed };
+                let code = if RACED.iter().any(|front| key.starts_with(front)) { Code::VersionConflict } else { Code::ApprovalConsumed };
                 Err(Failure::new(code, format!("already recorded at {} (event {}): {key}", by.ts, by.seq)))
             }
         }

@@ -89,6 +89,10 @@ pub fn grants(recorder: &dyn Recorder, workspace_id: Option<WorkspaceId>, now: T
     Ok(grants)
 }
 
+/// The codes that a session's fold reads.
+/// What decides; counts and dates of a session are the store's.
+const SESSION_CODES: [EventCode; 11] = session::DECISIVE_CODES;
+
 /// The sequence of the last time that the clock was set back, 0 for never. What was limited in time before it counts as
 /// run out: the clock cannot say any more that it has not.
 pub fn clock_stepped_back(recorder: &dyn Recorder) -> Outcome<u64> {
@@ -105,13 +109,28 @@ pub fn was_shown_before_step(recorder: &dyn Recorder, id: ApprovalId) -> Outcome
 }
 
 pub fn session(recorder: &dyn Recorder, id: SessionId) -> Outcome<Session> {
-    let codes = vec![EventCode::SessionCreated, EventCode::SessionStateChange, EventCode::SessionCompleted];
-    let events = read_all(recorder, EventFilter { session_id: Some(id), codes, ..EventFilter::default() })?;
+    let events = read_all(recorder, EventFilter { session_id: Some(id), codes: SESSION_CODES.to_vec(), ..EventFilter::default() })?;
     let mut state = None;
     for event in &events {
         session::apply(&mut state, event);
     }
     state.ok_or_else(|| Failure::new(Code::NotFoundSession, format!("no session {id}")))
+}
+
+/// Every session, in the order of creation.
+pub fn sessions(recorder: &dyn Recorder) -> Outcome<Vec<Session>> {
+    let events = read_all(recorder, EventFilter { codes: SESSION_CODES.to_vec(), ..EventFilter::default() })?;
+    let mut order: Vec<SessionId> = Vec::new();
+    let mut states = std::collections::HashMap::new();
+    for event in &events {
+        let Some(id) = event.session_id else { continue };
+        let slot = states.entry(id).or_insert_with(|| {
+            order.push(id);
+            None
+        });
+        session::apply(slot, event);
+    }
+    Ok(order.into_iter().filter_map(|id| states.remove(&id).flatten()).collect())
 }
 
 const WORKSPACE_CODES: [EventCode; 7] = [

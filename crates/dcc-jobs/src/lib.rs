@@ -6,15 +6,24 @@
 //! On failure of the recorder nothing stateful starts and reads go on.
 
 pub mod approvals;
+pub mod budgets;
 pub mod context;
+mod delivery;
 pub mod facts;
+mod holds;
 pub mod host;
 pub mod journal;
 pub mod kinds;
 pub mod ledger;
+pub mod observe;
+pub mod outside;
 pub mod preconditions;
 pub mod recovery;
 pub mod runner;
+mod scheduler;
 
-pub use context::{Config, Context, Ports, Recipe};
+pub use context::{Config, Context, Limits, Ports, Recipe};
 pub use runner::Runner;
+
+#[cfg(test)]
+mod tests;

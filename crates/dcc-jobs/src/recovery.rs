@@ -1,6 +1,8 @@
 //! Taking a project up after whatever happened: jobs of another instance, sessions without a process, requests whose
 //! plan no longer holds. The world is asked, never memory; nothing resumes by itself that a person should resume.
 
+mod sessions;
+
 use std::sync::Arc;
 
 use serde_json::json;
@@ -10,10 +12,8 @@ use dcc_core::event::{EventCode, NewEvent};
 use dcc_core::job::{Job, JobState};
 use dcc_core::ports::JobFilter;
 use dcc_core::principal::{Actor, Principal};
-use dcc_core::session::{SessionState, StateReason};
 use dcc_core::{Code, Failure, Outcome, limits};
 
-use crate::host::change_state;
 use crate::kinds::{self, Recovered};
 use crate::runner::{Runner, correlation};
 use crate::{ledger, preconditions};
@@ -46,69 +46,89 @@ impl Runner {
         }
         self.check_pending(&mut report)?;
         self.expire_due()?;
-        if serving {
-            for job in self.left_by_others(JobState::Queued)? {
-                let kind = kinds::kind_of(job.op)?;
-                let mut job = ledger::job(self.cx.ports.recorder.as_ref(), job.job_id)?;
-                // Agents' requests died with their agent; a person's are acknowledged and are driven now.
-                if job.actor.is_operator() && job.state == JobState::Queued {
-                    self.start(&mut job, kind)?;
-                }
-            }
-        }
+        self.end_interrupted(&mut report)?;
+        self.take_up_queued(serving, &mut report)?;
         self.clear_quarantine()?;
         Ok(report)
     }
 
+    /// Jobs of other instances in a state, oldest first, as canon says.
     fn left_by_others(&self, state: JobState) -> Outcome<Vec<Job>> {
         let mine = self.cx.config.instance_id;
-        let jobs = self.cx.ports.store.jobs(&JobFilter { states: vec![state], ..JobFilter::default() })?;
-        Ok(jobs.into_iter().filter(|j| j.instance_id != mine).collect())
+        let mut found = Vec::new();
+        let mut filter = JobFilter { states: vec![state], ..JobFilter::default() };
+        loop {
+            let page = self.cx.ports.store.jobs(&filter)?;
+            let Some(last) = page.last() else { break };
+            filter.cursor = Some(last.job_id.to_string());
+            for derived in page.iter().filter(|j| j.instance_id != mine) {
+                let job = ledger::job(self.cx.ports.recorder.as_ref(), derived.job_id)?;
+                if job.state == state {
+                    found.push(job);
+                }
+            }
+        }
+        found.reverse();
+        Ok(found)
     }
 
-    fn recover_sessions(&self, report: &mut RecoveryReport) -> Outcome<()> {
-        let live = self.cx.ports.sessions.live();
-        for session in self.cx.ports.store.sessions(limits::PAGE_MAX)? {
-            let session = ledger::session(self.cx.ports.recorder.as_ref(), session.session_id)?;
-            if session.state.is_terminal() || live.contains(&session.session_id) || (session.state == SessionState::Paused && session.process.is_none()) {
-                continue;
+    /// A person's accepted jobs are acknowledged and are driven by whoever serves; an agent's died with the agent.
+    fn take_up_queued(self: &Arc<Self>, serving: bool, report: &mut RecoveryReport) -> Outcome<()> {
+        for mut job in self.left_by_others(JobState::Queued)? {
+            if !job.actor.is_operator() {
+                let failure = Failure::new(Code::Canceled, "the agent that asked is gone; nothing was done");
+                self.end_failed(&job, failure, Vec::new())?;
+                report.failed += 1;
+            } else if serving && job.plan_artifact.is_none() {
+                let kind = kinds::kind_of(job.op)?;
+                self.start(&mut job, kind)?;
             }
-            let reaped = session.process.as_ref().is_some_and(|p| self.cx.ports.sessions.reap(p));
-            if session.state_reason == StateReason::CrashRecovery {
-                continue;
-            }
-            change_state(&self.cx, session.session_id, SessionState::Paused, StateReason::CrashRecovery, json!({ "reaped": reaped }))?;
-            report.paused_sessions += 1;
+        }
+        if serving {
+            // Planned and permitted: these waited for a slot.
+            self.dispatch_waiting();
         }
         Ok(())
     }
 
-    fn recover_job(self: &Arc<Self>, derived: &Job, report: &mut RecoveryReport) -> Outcome<()> {
-        let job = ledger::job(self.cx.ports.recorder.as_ref(), derived.job_id)?;
-        if job.state != JobState::Running {
-            return Ok(());
+    /// Approved, and the process ended before anything began: nobody was told that it runs, so a person asks again
+    /// instead of being surprised by an effect at the next start.
+    fn end_interrupted(&self, report: &mut RecoveryReport) -> Outcome<()> {
+        for job in self.left_by_others(JobState::AwaitingUser)? {
+            let Some(approval_id) = job.approval_id else { continue };
+            if ledger::approval(self.cx.ports.recorder.as_ref(), approval_id)?.status != ApprovalStatus::Approved {
+                continue;
+            }
+            let why = "the process ended before what was approved began; nothing was done";
+            let stale = self.about_approval(&job, EventCode::ApprovalStale, approval_id, json!({ "status": "stale", "reason": why }));
+            self.end_failed(&job, Failure::new(Code::Canceled, why).hint("ask again"), vec![stale])?;
+            report.failed += 1;
         }
-        let about = |code, payload| NewEvent::new(code, Actor::SYSTEM, payload).about(&correlation(&job));
+        Ok(())
+    }
+
+    fn recover_job(self: &Arc<Self>, job: &Job, report: &mut RecoveryReport) -> Outcome<()> {
+        let about = |code, payload| NewEvent::new(code, Actor::SYSTEM, payload).about(&correlation(job));
         self.cx.journal.append(vec![about(EventCode::RecoveryStarted, json!({ "op": job.op, "effect": job.effect }))])?;
         let kind = kinds::kind_of(job.op)?;
-        let found = match self.stored_plan(&job) {
-            Ok(plan) => kind.recover(&self.cx, &job, plan),
+        let found = match self.stored_plan(job) {
+            Ok(plan) => kind.recover(&self.cx, job, plan),
             Err(failure) => Err(failure),
         };
         let resolved = |how: &str, why: &str| about(EventCode::RecoveryResolved, json!({ "resolved": how, "evidence": why }));
         match found {
             Ok(Recovered::Finished(mut effect)) => {
                 effect.events.insert(0, resolved("finished", "the planned effect is in the world"));
-                self.finish(&job, effect)?;
+                self.finish(job, effect)?;
                 report.finished += 1;
             }
             Ok(Recovered::Absent) => {
                 let failure = Failure::new(Code::Canceled, "the process ended before the effect; nothing was done").hint("ask again");
-                self.end_failed(&job, failure, vec![resolved("failed", "the planned effect is not in the world")])?;
+                self.end_failed(job, failure, vec![resolved("failed", "the planned effect is not in the world")])?;
                 report.failed += 1;
             }
-            Ok(Recovered::Unknown(why)) => self.stall(&job, &why, resolved("stalled", &why), report)?,
-            Err(failure) => self.stall(&job, &failure.message, resolved("stalled", &failure.message), report)?,
+            Ok(Recovered::Unknown(why)) => self.stall(job, &why, resolved("stalled", &why), report)?,
+            Err(failure) => self.stall(job, &failure.message, resolved("stalled", &failure.message), report)?,
         }
         Ok(())
     }
@@ -169,22 +189,4 @@ impl Runner {
         }
         Ok(())
     }
-
-    /// Runs that a closing server leaves: each session is paused with its agent ended, so that nothing runs unseen.
-    pub fn shut_down(&self) -> Outcome<()> {
-        for id in self.cx.ports.sessions.live() {
-            crate::host::cancel_pending(self, id, "the server stopped")?;
-            let turn = crate::host::running_turn(&self.cx, id)?;
-            let session = ledger::session(self.cx.ports.recorder.as_ref(), id)?;
-            if !session.state.is_terminal() {
-                change_state(&self.cx, id, SessionState::Paused, StateReason::OperatorPause, json!({ "fault": "the server was stopped" }))?;
-            }
-            if let Some(turn) = turn {
-                kinds::end_turn(self, turn, Ok("cancelled".into()))?;
-            }
-            crate::host::stop_agent(&self.cx, id)?;
-        }
-        Ok(())
-    }
 }
-

@@ -60,6 +60,8 @@ impl Runner {
 
     /// Plans and executes an accepted job.
     pub(crate) fn start(self: &Arc<Self>, job: &mut Job, kind: &'static dyn Kind) -> Outcome<Job> {
+        // A packet's id and version are chosen while planning: nobody else may choose the same before they are recorded.
+        let guard = if kind.lock() == Lock::Locus { self.guard(Lock::Locus) } else { None };
         let (prepared, bindings, claim) = match kind.prepare(&self.cx, job) {
             Ok(parts) => parts,
             Err(failure) => return self.end_failed(job, failure, Vec::new()),
@@ -74,12 +76,30 @@ impl Runner {
         }));
         job.plan_digest = Some(prepared.plan_digest);
         job.plan_artifact = Some(artifact);
-        self.execute(job, kind, prepared, vec![planned], claim)
+        self.execute_under(guard, job, kind, prepared, vec![planned], claim)
     }
 
     /// Gates, then parks, refuses or applies. `head` are events to be written first.
     pub(crate) fn execute(self: &Arc<Self>, job: &Job, kind: &'static dyn Kind, prepared: Prepared, head: Vec<NewEvent>, claim: Option<String>) -> Outcome<Job> {
-        let guard = self.guard(kind.lock());
+        self.execute_under(None, job, kind, prepared, head, claim)
+    }
+
+    /// The same with the kind's lock in hand already.
+    fn execute_under<'a>(
+        self: &'a Arc<Self>,
+        guard: Option<MutexGuard<'a, ()>>,
+        job: &Job,
+        kind: &'static dyn Kind,
+        prepared: Prepared,
+        head: Vec<NewEvent>,
+        claim: Option<String>,
+    ) -> Outcome<Job> {
+        let guard = guard.or_else(|| self.guard(kind.lock()));
+        if kind.lock() == Lock::Git
+            && let Err(failure) = crate::outside::look_under_lock(&self.cx)
+        {
+            eprintln!("dcc: job {}: heads could not be compared: {failure}", job.job_id);
+        }
         let gathered = match facts::gather(&self.cx, job, &prepared.requirement) {
             Ok(gathered) => gathered,
             Err(failure) => return self.end_failed(job, failure, head),
@@ -97,7 +117,20 @@ impl Runner {
                 if let Err(failure) = preconditions::check_all(&self.cx, &prepared.preconditions) {
                     return self.end_stale(job, &basis, failure, events);
                 }
-                self.begin(job, &basis, events)?;
+                let run = match kind.run(&self.cx, job, &prepared.plan) {
+                    Ok(run) => run,
+                    Err(failure) => return self.end_failed(job, failure, events),
+                };
+                if let Some(run) = run
+                    && let Err(why) = self.cx.scheduler.claim(&self.cx, &run)
+                {
+                    drop(guard);
+                    return self.wait_for_slot(job, kind, &prepared, &run, &why, events);
+                }
+                if let Err(failure) = self.begin(job, &basis, events) {
+                    self.cx.scheduler.release(job.job_id);
+                    return Err(failure);
+                }
                 let job = ledger::job(self.cx.ports.recorder.as_ref(), job.job_id)?;
                 if kind.runs_long() {
                     drop(guard);
@@ -110,12 +143,19 @@ impl Runner {
 
     fn apply(self: &Arc<Self>, job: &Job, kind: &'static dyn Kind, plan: Value, verdict: &Verdict, guard: Option<MutexGuard<'_, ()>>) -> Outcome<Job> {
         let done = kind.execute(&self.cx, job, plan, verdict);
-        drop(guard);
-        match done {
+        // Heads that the job moved are on record before somebody else compares them with the record.
+        let guard = guard.filter(|_| kind.lock() == Lock::Git);
+        let ended = match done {
             Ok(Done::Finished(effect)) => self.finish(job, effect),
             Ok(Done::Continues) => ledger::job(self.cx.ports.recorder.as_ref(), job.job_id),
             Err(failure) => self.end_failed(job, failure, Vec::new()),
+        };
+        if guard.is_some()
+            && let Err(failure) = crate::outside::keep_heads(&self.cx, job)
+        {
+            eprintln!("dcc: job {}: heads could not be compared: {failure}", job.job_id);
         }
+        ended
     }
 
     fn apply_on_thread(self: &Arc<Self>, job: Job, kind: &'static dyn Kind, plan: Value, verdict: Verdict) -> Outcome<Job> {
@@ -223,7 +263,17 @@ impl Runner {
         );
         self.cx.journal.append(events)?;
         self.wake();
+        self.give_back(job.job_id);
         ledger::job(self.cx.ports.recorder.as_ref(), job.job_id)
+    }
+
+    /// A job that is over holds no slot; what waits for one may begin.
+    pub(crate) fn give_back(&self, job_id: JobId) {
+        if self.cx.scheduler.release(job_id)
+            && let Some(runner) = self.cx.runner.get().and_then(std::sync::Weak::upgrade)
+        {
+            runner.dispatch_waiting();
+        }
     }
 
     /// Records the end of a job that was refused or failed.
@@ -242,6 +292,10 @@ impl Runner {
         self.cx.journal.append(events)?;
         self.discard_quarantine(job);
         self.wake();
+        if job.state == JobState::Queued {
+            kinds::kind_of(job.op)?.gave_up(&self.cx, job, &failure)?;
+        }
+        self.give_back(job.job_id);
         ledger::job(self.cx.ports.recorder.as_ref(), job.job_id)
     }
 

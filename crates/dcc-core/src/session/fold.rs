@@ -10,7 +10,7 @@ use super::{CheckpointMark, Pausing, QueuedRun, Session, SessionState, StateReas
 
 /// The codes that decide what a session is and may do. The others only count and date; a session's turn carries
 /// thousands of them.
-pub const DECISIVE_CODES: [EventCode; 10] = [
+pub const DECISIVE_CODES: [EventCode; 11] = [
     EventCode::SessionCreated,
     EventCode::SessionStateChange,
     EventCode::SessionCompleted,
@@ -18,6 +18,7 @@ pub const DECISIVE_CODES: [EventCode; 10] = [
     EventCode::SessionNoted,
     EventCode::RunQueued,
     EventCode::RunDispatched,
+    EventCode::RunDropped,
     EventCode::SessionSucceeded,
     EventCode::HandoffWritten,
     EventCode::HandoffWaived,
@@ -47,7 +48,7 @@ pub fn apply(session: &mut Option<Session>, event: &Event) {
                 s.queued_run = Some(QueuedRun { job_id, since, why });
             }
         }
-        EventCode::RunDispatched => s.queued_run = None,
+        EventCode::RunDispatched | EventCode::RunDropped => s.queued_run = None,
         EventCode::SessionSucceeded => s.succeeded_by = serde_json::from_value(event.payload["succeeded_by"].clone()).ok(),
         EventCode::HandoffWritten => s.last_handoff_id = serde_json::from_value(event.payload["handoff"]["handoff_id"].clone()).ok().or(s.last_handoff_id),
         EventCode::SessionCheckpoint => {
@@ -78,10 +79,8 @@ fn state(s: &mut Session, event: &Event) {
     if let Ok(reason) = serde_json::from_value(event.payload["reason"].clone()) {
         s.state_reason = reason;
     }
-    for (key, slot) in [("fault", &mut s.fault), ("closing", &mut s.closing)] {
-        if let Some(text) = event.payload[key].as_str() {
-            *slot = Some(text.to_owned());
-        }
+    if let Some(text) = event.payload["closing"].as_str() {
+        s.closing = Some(text.to_owned());
     }
     facts(s, &event.payload);
     if s.state == SessionState::Active {
@@ -112,7 +111,7 @@ fn state(s: &mut Session, event: &Event) {
 
 /// What became known of the session without a move: its agent, its use. A key that is absent says nothing, null says that there is none.
 fn facts(s: &mut Session, payload: &Value) {
-    for (key, slot) in [("agent_session_id", &mut s.agent_session_id), ("briefed", &mut s.briefed), ("model_id", &mut s.model_id)] {
+    for (key, slot) in [("agent_session_id", &mut s.agent_session_id), ("briefed", &mut s.briefed), ("model_id", &mut s.model_id), ("fault", &mut s.fault)] {
         if let Some(text) = payload[key].as_str() {
             *slot = Some(text.to_owned());
         }

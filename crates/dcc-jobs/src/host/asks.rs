@@ -8,16 +8,20 @@ use dcc_core::op::Op;
 use dcc_core::ports::sessions::{Observed, ToolStatus};
 use dcc_core::ports::{PermissionAsk, ToolReport};
 use dcc_core::principal::Actor;
-use dcc_core::session::{Session, SessionState, StateReason};
+use dcc_core::ids::SessionId;
+use dcc_core::session::{Session, SessionState};
 use dcc_core::{Code, Failure, Outcome};
 
+use super::checkpoints;
 use super::judge::{judge, side_effect};
-use super::states::{change_state_for, has_pending, running_turn, workspace_of};
+use super::moves::{Move, move_if};
+use super::states::{running_turn, wait_decided, workspace_of};
 use super::Host;
-use crate::ledger;
+use crate::{delivery, ledger};
 
 impl Host {
     pub(super) fn request(&self, session: &Session, op: Op, params: Value) -> Outcome<Job> {
+        crate::observe::at_decision(&self.runner, session)?;
         let turn = running_turn(self.cx(), session.session_id)?.ok_or_else(|| Failure::new(Code::IllegalTransition, "the session has no running turn"))?;
         let parent = ledger::job(self.cx().ports.recorder.as_ref(), turn)?;
         let request = JobRequest {
@@ -46,12 +50,18 @@ impl Host {
             locations: ask.locations.clone(),
             raw_input: None,
             raw_output: job.failure.as_ref().map(|f| json!({ "code": f.code, "message": f.message })),
+            content: Vec::new(),
         };
         self.record(session, EventCode::ToolCallFinished, json!({ "tool": tool, "observed": Observed::Gated }), Some(&ask.tool_call_id))
     }
 
     pub(super) fn decide(&self, session: &Session, ask: &PermissionAsk) -> Outcome<bool> {
         if !ask.can_allow {
+            return Ok(false);
+        }
+        super::flood::count(self.cx(), session.session_id)?;
+        if delivery::at_boundary(&self.runner, session, "a permission request")? {
+            // The turn is being cancelled, and with it this request.
             return Ok(false);
         }
         let workspace = workspace_of(self.cx(), session)?;
@@ -67,21 +77,32 @@ impl Host {
                 locations: ask.locations.clone(),
                 raw_input: None,
                 raw_output: None,
+                content: Vec::new(),
             };
             self.record(session, EventCode::ToolCallProgress, json!({ "tool": held, "observed": Observed::Gated, "approval_id": job.approval_id }), Some(&ask.tool_call_id))?;
-            change_state_for(self.cx(), session.session_id, SessionState::Blocked, StateReason::ApprovalWait, json!({}), Some(job.root_job_id))?;
         }
-        let job = self.runner.wait(job.job_id, None)?;
+        let job = if job.state == JobState::AwaitingUser {
+            wait_decided(&self.runner, session.session_id, &job, None, || !ask.withdrawn.is_set())?
+        } else {
+            self.runner.wait(job.job_id, None)?
+        };
         if job.state != JobState::Completed {
             self.refused(session, ask, &job)?;
         }
-        if ask.withdrawn.is_set() {
-            return Ok(false);
+        checkpoints::make(self.cx(), session, checkpoints::Why::Approval)?;
+        self.rest_here(session.session_id, || ask.withdrawn.is_set())?;
+        Ok(job.state == JobState::Completed && !ask.withdrawn.is_set())
+    }
+
+    /// A boundary: the session rests here when that was asked for, and whoever comes here while it rests waits until it
+    /// goes on or `is_over` says that nobody wants the answer any more.
+    pub(super) fn rest_here(&self, id: SessionId, is_over: impl Fn() -> bool) -> Outcome<()> {
+        let cx = self.cx();
+        if let Some(reason) = cx.holds.asked(id) {
+            move_if(cx, id, None, |s| s.has_turn().then(|| Move::new(SessionState::Paused, reason)))?;
+            cx.holds.reach(id);
         }
-        let now = ledger::session(self.cx().ports.recorder.as_ref(), session.session_id)?;
-        if now.state_reason == StateReason::ApprovalWait && !has_pending(self.cx(), session.session_id)? {
-            change_state_for(self.cx(), session.session_id, SessionState::Active, StateReason::Running, json!({}), Some(job.root_job_id))?;
-        }
-        Ok(job.state == JobState::Completed)
+        cx.holds.wait_released(id, None, is_over);
+        Ok(())
     }
 }

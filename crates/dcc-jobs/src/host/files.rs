@@ -6,13 +6,13 @@ use serde_json::json;
 
 use dcc_core::job::JobState;
 use dcc_core::op::Op;
-use dcc_core::session::{Session, SessionState, StateReason};
+use dcc_core::session::Session;
 use dcc_core::workspace::Workspace;
 use dcc_core::{Code, Failure, Outcome, RepoPath, limits};
 
-use super::states::{change_state_for, has_pending, workspace_of};
+use super::states::{wait_decided, workspace_of};
 use super::Host;
-use crate::ledger;
+use crate::delivery;
 
 impl Host {
     pub(super) fn read(&self, session: &Session, path: &str, line: Option<u32>, limit: Option<u32>) -> Outcome<String> {
@@ -38,16 +38,15 @@ impl Host {
     pub(super) fn write(&self, session: &Session, path: &str, content: &str) -> Outcome<()> {
         let workspace = workspace_of(self.cx(), session)?;
         let path = inside(&workspace, path).ok_or_else(|| Failure::new(Code::Scope, format!("{path} is outside the session's worktree")))?;
+        if delivery::at_boundary(&self.runner, session, "a file that is to be written")? {
+            return Err(Failure::new(Code::Canceled, "the operator interrupted the turn"));
+        }
+        // Before the file is written, not after: what rests changes nothing.
+        self.rest_here(session.session_id, || false)?;
         let sha256 = self.cx().ports.artifacts.put(content.as_bytes())?;
         let job = self.request(session, Op::FsWrite, json!({ "path": path, "content_sha256": sha256 }))?;
         let job = if job.state == JobState::AwaitingUser {
-            change_state_for(self.cx(), session.session_id, SessionState::Blocked, StateReason::ApprovalWait, json!({}), Some(job.root_job_id))?;
-            let job = self.runner.wait(job.job_id, None)?;
-            let now = ledger::session(self.cx().ports.recorder.as_ref(), session.session_id)?;
-            if now.state_reason == StateReason::ApprovalWait && !has_pending(self.cx(), session.session_id)? {
-                change_state_for(self.cx(), session.session_id, SessionState::Active, StateReason::Running, json!({}), Some(job.root_job_id))?;
-            }
-            job
+            wait_decided(&self.runner, session.session_id, &job, None, || true)?
         } else {
             job
         };
@@ -78,7 +77,7 @@ pub(super) fn inside(workspace: &Workspace, text: &str) -> Option<RepoPath> {
 }
 
 /// Names that usually hold credentials; an agent has no business reading them through us.
-fn looks_secret(path: &RepoPath) -> bool {
+pub(super) fn looks_secret(path: &RepoPath) -> bool {
     let name = String::from_utf8_lossy(path.file_name()).to_ascii_lowercase();
     name == ".env" || name.starts_with(".env.") || name.ends_with(".pem") || name.ends_with(".key") || name.starts_with("id_rsa") || name.starts_with("id_ed25519") || name == ".netrc"
 }

@@ -4,11 +4,19 @@
 //! and never answered later; nothing an agent says changes a state that only a person may change.
 
 mod asks;
+pub(crate) mod beats;
+pub(crate) mod checkpoints;
+mod children;
 mod endings;
 mod files;
+pub(crate) mod flood;
 mod judge;
+mod moves;
 mod reports;
 mod states;
+pub(crate) mod steers;
+mod tools;
+mod updates;
 
 use std::sync::Arc;
 
@@ -25,9 +33,12 @@ use crate::context::Context;
 use crate::ledger;
 use crate::runner::Runner;
 
-pub(crate) use endings::{cancel_session, close_session, stop_agent};
-pub(crate) use reports::message_payload;
-pub(crate) use states::{cancel_pending, change_state, change_state_for, running_turn};
+pub use tools::{Intent, ToolUse};
+
+pub(crate) use endings::{forget_agent, let_go, stop_agent};
+pub(crate) use moves::{Move, change_state, move_if, note, require_move};
+pub(crate) use reports::{cut_text, message_payload};
+pub(crate) use states::{cancel_answers, cancel_pending, running_turn, session_correlation};
 
 pub struct Host {
     runner: Arc<Runner>,

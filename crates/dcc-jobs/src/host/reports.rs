@@ -11,28 +11,34 @@ use dcc_core::ports::{AgentReport, ToolReport};
 use dcc_core::session::{Session, SessionState, StateReason};
 use dcc_core::{Code, Failure, Outcome, limits};
 
-use super::states::{cancel_pending, change_state, running_turn};
+use super::checkpoints;
+use super::moves::{Move, move_if, note};
+use super::states::{cancel_answers, cancel_pending, running_turn};
 use super::Host;
+use super::updates::{LOCATIONS_BYTES_MAX, bounded};
 use crate::context::Context;
-use crate::{kinds, ledger};
+use crate::{delivery, kinds};
 
 /// Text above this goes by artifact.
 const INLINE_TEXT_BYTES: usize = 16 * 1024;
 
 impl Host {
     pub(super) fn take(&self, session: &Session, report: AgentReport) -> Outcome<()> {
+        crate::budgets::take(&self.runner, session, &report);
         match report {
-            AgentReport::Message { text } => self.record(session, EventCode::SessionMessage, message_payload(self.cx(), "agent", &text)?, None),
-            AgentReport::Thought { text } => self.record(session, EventCode::SessionMessage, message_payload(self.cx(), "thought", &text)?, None),
+            AgentReport::Message { text } => self.said(session, "agent", &text),
+            AgentReport::Thought { text } => self.said(session, "thought", &text),
             AgentReport::Tool(tool) => self.tool(session, tool),
-            AgentReport::Plan { entries } => self.record(session, EventCode::SessionUpdate, json!({ "kind": "plan", "entries": entries }), None),
-            AgentReport::Usage { used, size, cost } => self.record(session, EventCode::SessionUpdate, json!({ "kind": "usage", "used": used, "size": size, "cost": cost }), None),
-            AgentReport::Other { kind } => self.record(session, EventCode::SessionUpdate, json!({ "kind": "other", "what": cut_text(&kind, 200) }), None),
-            AgentReport::Noise { sample } => self.record(session, EventCode::SessionUpdate, json!({ "kind": "noise", "sample": cut_text(&sample, 400) }), None),
             AgentReport::TurnEnded { turn, stop_reason } => self.turn_over(session, turn, Ok(stop_reason)),
             AgentReport::TurnFailed { turn, failure } => self.turn_over(session, turn, Err(failure)),
             AgentReport::Exited { exit_code, stderr_head } => self.exited(session, exit_code, &stderr_head),
+            other => self.update(session, other),
         }
+    }
+
+    fn said(&self, session: &Session, role: &str, text: &str) -> Outcome<()> {
+        self.record(session, EventCode::SessionMessage, message_payload(self.cx(), role, text)?, None)?;
+        if self.cx().pace.count(session.session_id, text.len()) { checkpoints::make(self.cx(), session, checkpoints::Why::Stream) } else { Ok(()) }
     }
 
     fn tool(&self, session: &Session, mut tool: ToolReport) -> Outcome<()> {
@@ -42,43 +48,78 @@ impl Host {
             _ => EventCode::ToolCallFinished,
         };
         for slot in [&mut tool.raw_input, &mut tool.raw_output] {
-            if slot.as_ref().is_some_and(|v| v.to_string().len() > INLINE_TEXT_BYTES / 2) {
-                let bytes = slot.as_ref().map(ToString::to_string).unwrap_or_default();
-                *slot = Some(json!({ "ref": self.cx().ports.artifacts.put(dcc_core::redact::redact_text(&bytes).0.as_bytes())? }));
-            }
+            *slot = slot.take().map(|value| inline_or_ref(self.cx(), value)).transpose()?;
         }
+        tool.content = self.shown(std::mem::take(&mut tool.content))?;
         tool.title = cut_text(&tool.title, limits::LINE_BYTES_MAX);
-        tool.locations.truncate(100);
+        tool.locations = bounded(tool.locations, LOCATIONS_BYTES_MAX);
         let id = cut_text(&tool.tool_call_id, 200);
-        self.record(session, code, json!({ "tool": tool, "observed": Observed::Reported }), Some(&id))
+        self.record(session, code, json!({ "tool": tool, "observed": Observed::Reported }), Some(&id))?;
+        if code == EventCode::ToolCallFinished {
+            checkpoints::make(self.cx(), session, checkpoints::Why::ToolCall)?;
+            delivery::at_boundary(&self.runner, session, "a finished tool call")?;
+        }
+        Ok(())
     }
 
     fn turn_over(&self, session: &Session, turn: JobId, ended: Result<String, Failure>) -> Outcome<()> {
+        let id = session.session_id;
         // Whoever still waits for an answer in this turn waits for nobody.
-        cancel_pending(&self.runner, session.session_id, "the turn ended")?;
+        cancel_answers(&self.runner, id, "the turn ended")?;
+        let fault = ended.as_ref().err().map(|f| f.message.clone());
+        crate::observe::at_end(&self.runner, session);
         kinds::end_turn(&self.runner, turn, ended)?;
-        let now = ledger::session(self.cx().ports.recorder.as_ref(), session.session_id)?;
-        if now.state == SessionState::Active || now.state_reason == StateReason::ApprovalWait {
-            change_state(self.cx(), session.session_id, SessionState::Blocked, StateReason::InputWait, json!({}))?;
+        crate::observe::forget(self.cx(), id);
+        let asked = self.cx().holds.asked(id);
+        move_if(self.cx(), id, None, |s| match (s.has_turn(), asked, fault) {
+            (false, ..) => None,
+            (true, Some(reason), _) => Some(Move::new(SessionState::Paused, reason)),
+            (true, None, Some(fault)) => Some(Move::new(SessionState::Blocked, StateReason::ToolError).with(json!({ "fault": fault }))),
+            (true, None, None) => Some(Move::new(SessionState::Blocked, StateReason::InputWait)),
+        })?;
+        if asked.is_some() {
+            self.cx().holds.reach(id);
         }
-        Ok(())
+        self.cx().holds.wake();
+        crate::budgets::settle(&self.runner, id)?;
+        delivery::next(&self.runner, id, delivery::Occasion::TurnOver).map(drop)
     }
 
     fn exited(&self, session: &Session, exit_code: Option<i32>, stderr_head: &str) -> Outcome<()> {
+        let id = session.session_id;
         let (stderr_head, _) = dcc_core::redact::redact_text(&cut_text(stderr_head, 4000));
+        super::forget_agent(self.cx(), id);
         let code = exit_code.map_or("a signal".to_owned(), |c| format!("exit code {c}"));
-        cancel_pending(&self.runner, session.session_id, "the agent is gone")?;
-        if let Some(turn) = running_turn(self.cx(), session.session_id)? {
+        cancel_pending(&self.runner, id, "the agent is gone")?;
+        if let Some(turn) = running_turn(self.cx(), id)? {
+            crate::observe::at_end(&self.runner, session);
             kinds::end_turn(&self.runner, turn, Err(Failure::new(Code::AgentFailed, format!("the agent ended with {code} during the turn"))))?;
         }
-        let now = ledger::session(self.cx().ports.recorder.as_ref(), session.session_id)?;
-        let expected = self.cx().stopping.lock().unwrap_or_else(PoisonError::into_inner).contains(&session.session_id);
-        if !now.state.is_terminal() && !expected {
-            let fault = if stderr_head.is_empty() { format!("the agent ended with {code}") } else { format!("the agent ended with {code}:\n{stderr_head}") };
-            change_state(self.cx(), session.session_id, SessionState::Failed, StateReason::AgentExit, json!({ "fault": fault }))?;
+        crate::observe::forget(self.cx(), id);
+        crate::budgets::settle(&self.runner, id)?;
+        let expected = self.cx().stopping.lock().unwrap_or_else(PoisonError::into_inner).contains(&id);
+        let fault = if stderr_head.is_empty() { format!("the agent ended with {code}") } else { format!("the agent ended with {code}:\n{stderr_head}") };
+        let now = self.session(id)?;
+        if !now.state.is_terminal() {
+            note(self.cx(), &now, json!({ "process": null, "fault": (!expected).then_some(&fault) }))?;
         }
+        // A session that rests goes on resting: resuming it starts the agent again.
+        let failed = |s: &Session| (!s.state.is_terminal() && s.state != SessionState::Paused && !expected).then(|| Move::new(SessionState::Failed, StateReason::AgentExit).with(json!({ "fault": fault })));
+        move_if(self.cx(), id, None, failed)?;
+        super::let_go(self.cx(), id);
+        // A process less may be a slot more.
+        self.runner.dispatch_waiting();
         Ok(())
     }
+}
+
+/// A value of a tool call's row; a large one goes by artifact, redacted.
+pub(super) fn inline_or_ref(cx: &Context, value: Value) -> Outcome<Value> {
+    let text = value.to_string();
+    if text.len() <= INLINE_TEXT_BYTES / 2 {
+        return Ok(value);
+    }
+    Ok(json!({ "ref": cx.ports.artifacts.put(dcc_core::redact::redact_text(&text).0.as_bytes())? }))
 }
 
 /// A message's payload; large text goes by artifact with its beginning inline.
@@ -90,7 +131,7 @@ pub(crate) fn message_payload(cx: &Context, role: &str, text: &str) -> Outcome<V
     Ok(json!({ "role": role, "text": cut_text(text, 2000), "text_ref": sha256 }))
 }
 
-pub(super) fn cut_text(text: &str, max: usize) -> String {
+pub(crate) fn cut_text(text: &str, max: usize) -> String {
     if text.len() <= max {
         return text.to_owned();
     }

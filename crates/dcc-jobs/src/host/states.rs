@@ -1,27 +1,28 @@
-//! A session's state, moved by the machine only; its running turn and its open requests.
+//! What belongs to a session now: its running turn, its open requests, the wait for a decision in its name.
 
-use serde_json::{Value, json};
+use std::sync::PoisonError;
+use std::time::Duration;
 
-use dcc_core::event::{Correlation, EventCode, NewEvent};
+use dcc_core::event::{Correlation, EventCode};
 use dcc_core::ids::{JobId, SessionId};
-use dcc_core::job::JobState;
+use dcc_core::job::{Job, JobState};
 use dcc_core::op::Op;
 use dcc_core::ports::JobFilter;
-use dcc_core::principal::Actor;
-use dcc_core::session::{self, Session, SessionState, StateReason};
+use dcc_core::session::{Session, SessionState, StateReason};
 use dcc_core::workspace::Workspace;
 use dcc_core::{Code, Failure, Outcome};
 
+use super::moves::{Move, move_if};
 use crate::context::Context;
 use crate::ledger;
 use crate::runner::Runner;
 
-pub(super) fn workspace_of(cx: &Context, session: &Session) -> Outcome<Workspace> {
+pub(crate) fn workspace_of(cx: &Context, session: &Session) -> Outcome<Workspace> {
     let id = session.workspace_id.ok_or_else(|| Failure::new(Code::Scope, "the session has no workspace"))?;
     ledger::workspace(cx.ports.recorder.as_ref(), id)
 }
 
-pub(super) fn session_correlation(session: &Session) -> Correlation {
+pub(crate) fn session_correlation(session: &Session) -> Correlation {
     Correlation {
         wp_id: session.wp_id.clone(),
         mt_id: session.mt_id.clone(),
@@ -34,45 +35,57 @@ pub(super) fn session_correlation(session: &Session) -> Correlation {
     }
 }
 
-/// Moves a session, refused when the machine does not know the move.
-pub(crate) fn change_state(cx: &Context, id: SessionId, to: SessionState, reason: StateReason, extra: Value) -> Outcome<()> {
-    change_state_for(cx, id, to, reason, extra, None)
-}
-
-/// As [`change_state`], naming the run that it happens for.
-pub(crate) fn change_state_for(cx: &Context, id: SessionId, to: SessionState, reason: StateReason, extra: Value, run: Option<JobId>) -> Outcome<()> {
-    let now = ledger::session(cx.ports.recorder.as_ref(), id)?;
-    session::step(now.state, to).or_else(|f| if now.state == to { Ok(to) } else { Err(f) })?;
-    let mut payload = json!({ "from": now.state, "to": to, "reason": reason });
-    if let (Value::Object(target), Value::Object(more)) = (&mut payload, extra) {
-        target.extend(more);
-    }
-    let mut correlation = session_correlation(&now);
-    if run.is_some() {
-        correlation.job_id = run;
-        correlation.workflow_run_id = run;
-    }
-    let code = if to.is_terminal() { EventCode::SessionCompleted } else { EventCode::SessionStateChange };
-    cx.journal.append(vec![NewEvent::new(code, Actor::SYSTEM, payload).about(&correlation)]).map(|_| ())
-}
-
 /// The turn that runs in the session, by canon.
 pub(crate) fn running_turn(cx: &Context, id: SessionId) -> Outcome<Option<JobId>> {
     let filter = JobFilter { states: vec![JobState::Running], op: Some(Op::SessionRun), session_id: Some(id), ..JobFilter::default() };
     Ok(cx.ports.store.jobs(&filter)?.first().map(|j| j.job_id))
 }
 
-pub(super) fn has_pending(cx: &Context, id: SessionId) -> Outcome<bool> {
-    let filter = JobFilter { states: vec![JobState::AwaitingUser], session_id: Some(id), ..JobFilter::default() };
-    Ok(!cx.ports.store.jobs(&filter)?.is_empty())
+/// Waits for a decision in the session's name. The session shows as blocked until the last such wait is over; then it is
+/// at work again, when somebody still wants the answer. `limit` none waits until the job is over.
+pub(super) fn wait_decided(runner: &Runner, id: SessionId, job: &Job, limit: Option<Duration>, is_wanted: impl Fn() -> bool) -> Outcome<Job> {
+    let cx = &runner.cx;
+    if running_turn(cx, id)?.is_none() {
+        // Nothing of the session runs that could show as blocked.
+        return runner.wait(job.job_id, limit);
+    }
+    let waits = |change: fn(u32) -> u32| {
+        let mut held = cx.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = held.entry(id).or_default();
+        *count = change(*count);
+        let left = *count;
+        held.retain(|_, count| *count > 0);
+        left
+    };
+    waits(|count| count + 1);
+    // A session that rests shows that it rests, whatever it waits for besides.
+    let blocks = |s: &Session| (s.state == SessionState::Active).then(|| Move::new(SessionState::Blocked, StateReason::ApprovalWait));
+    let waited = move_if(cx, id, Some(job.root_job_id), blocks).and_then(|_| runner.wait(job.job_id, limit));
+    let left = waits(|count| count.saturating_sub(1));
+    let job = waited?;
+    if left == 0 && running_turn(cx, id)?.is_some() && is_wanted() {
+        let goes_on = |s: &Session| (s.state == SessionState::Blocked && s.state_reason == StateReason::ApprovalWait).then(|| Move::new(SessionState::Active, StateReason::Running));
+        move_if(cx, id, Some(job.root_job_id), goes_on)?;
+    }
+    Ok(job)
 }
 
-/// Cancels the requests of a session that nobody will answer any more.
+/// Cancels the requests of a session that are of no use without its agent, which is gone.
 pub(crate) fn cancel_pending(runner: &Runner, id: SessionId, why: &str) -> Outcome<()> {
+    cancel_those(runner, id, why, |_| true)
+}
+
+/// Cancels the requests whose effect is an answer that nobody in the turn waits for any more. What stands by itself, as a
+/// commit does, goes on waiting for its decision while the agent lives.
+pub(crate) fn cancel_answers(runner: &Runner, id: SessionId, why: &str) -> Outcome<()> {
+    cancel_those(runner, id, why, |op| matches!(op, Op::CapabilityRequest | Op::FsWrite))
+}
+
+fn cancel_those(runner: &Runner, id: SessionId, why: &str, is_meant: impl Fn(Op) -> bool) -> Outcome<()> {
     let filter = JobFilter { states: vec![JobState::AwaitingUser], session_id: Some(id), ..JobFilter::default() };
     for job in runner.cx.ports.store.jobs(&filter)? {
         // A person's own request that names the session (a commit) is not the agent's and stays.
-        if job.actor.is_operator() {
+        if job.actor.is_operator() || !is_meant(job.op) {
             continue;
         }
         if let Some(approval_id) = job.approval_id {

@@ -1,29 +1,45 @@
 //! One file per job kind. A kind plans (reads only), applies (with a clearance) and recovers (asks the world).
 
 mod accept_edit;
+mod budget_set;
 mod capability_request;
 mod commit;
 mod create_worktree;
 mod fs_write;
 mod locus;
 mod params;
+mod preamble;
+mod handoff_write;
+mod launch;
 mod recipe;
+mod session_cancel;
+mod session_close;
+mod session_pause;
+mod session_resume;
+mod session_retry;
+mod session_route;
 mod session_run;
+mod session_send;
+mod session_spawn;
 mod session_start;
 mod simple;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
-use dcc_core::event::NewEvent;
+use dcc_core::event::{EventCode, NewEvent};
 use dcc_core::gate::{self, Cleared, Verdict};
-use dcc_core::ids::Sha256Hex;
+use dcc_core::ids::{SessionId, Sha256Hex};
 use dcc_core::job::{Bindings, Job};
 use dcc_core::op::{self, Op};
 use dcc_core::plan::{Frozen, Plan, PlanBody, Precondition, Preview, Requirement};
+use dcc_core::session::Run;
 use dcc_core::{Failure, Outcome};
 
 use crate::context::Context;
+use crate::ledger;
+use crate::runner::correlation;
 
+pub(crate) use capability_request::asked_by;
 pub use session_run::end_turn;
 
 /// A typed plan with what belongs to the job but not to the plan.
@@ -91,6 +107,18 @@ pub(crate) trait JobKind: Send + Sync {
     fn runs_long(&self) -> bool {
         false
     }
+    /// What it takes of the limits on runs; none for what is no run (SESSIONS 3).
+    fn run(&self, _cx: &Context, _job: &Job, _body: &Self::Plan) -> Outcome<Option<Run>> {
+        Ok(None)
+    }
+    /// Recorded together with the beginning of its wait for a slot.
+    fn waits(&self, _cx: &Context, _job: &Job, _body: &Self::Plan) -> Outcome<Vec<NewEvent>> {
+        Ok(Vec::new())
+    }
+    /// It ended without having begun.
+    fn gave_up(&self, _cx: &Context, _job: &Job, _failure: &Failure) -> Outcome<()> {
+        Ok(())
+    }
     fn apply(&self, cx: &Context, job: &Job, cleared: Cleared<Self::Plan>) -> Outcome<Done>;
     /// Only called for a job that was running when its process ended.
     fn recover(&self, cx: &Context, job: &Job, body: &Self::Plan) -> Outcome<Recovered>;
@@ -114,6 +142,9 @@ pub(crate) trait Kind: Send + Sync {
     fn reload(&self, plan: Value) -> Outcome<Prepared>;
     fn lock(&self) -> Lock;
     fn runs_long(&self) -> bool;
+    fn run(&self, cx: &Context, job: &Job, plan: &Value) -> Outcome<Option<Run>>;
+    fn waits(&self, cx: &Context, job: &Job, plan: &Value) -> Outcome<Vec<NewEvent>>;
+    fn gave_up(&self, cx: &Context, job: &Job, failure: &Failure) -> Outcome<()>;
     fn execute(&self, cx: &Context, job: &Job, plan: Value, verdict: &Verdict) -> Outcome<Done>;
     fn recover(&self, cx: &Context, job: &Job, plan: Value) -> Outcome<Recovered>;
 }
@@ -132,6 +163,15 @@ impl<K: JobKind> Kind for K {
     }
     fn runs_long(&self) -> bool {
         JobKind::runs_long(self)
+    }
+    fn run(&self, cx: &Context, job: &Job, plan: &Value) -> Outcome<Option<Run>> {
+        JobKind::run(self, cx, job, thaw::<K::Plan>(plan.clone())?.body())
+    }
+    fn waits(&self, cx: &Context, job: &Job, plan: &Value) -> Outcome<Vec<NewEvent>> {
+        JobKind::waits(self, cx, job, thaw::<K::Plan>(plan.clone())?.body())
+    }
+    fn gave_up(&self, cx: &Context, job: &Job, failure: &Failure) -> Outcome<()> {
+        JobKind::gave_up(self, cx, job, failure)
     }
     fn execute(&self, cx: &Context, job: &Job, plan: Value, verdict: &Verdict) -> Outcome<Done> {
         let cleared = gate::clear(thaw::<K::Plan>(plan)?, verdict)?;
@@ -167,18 +207,39 @@ pub(crate) fn kind_of(op: Op) -> Outcome<&'static dyn Kind> {
     }
     Ok(match op {
         Op::WorkspaceCreate => &create_worktree::CreateWorktree,
+        Op::BudgetSet => &budget_set::SetBudget,
         Op::VersionCommit => &commit::Commit,
         Op::SandboxRunRecipe => &recipe::RunRecipe,
         Op::SessionStart => &session_start::StartSession,
         Op::SessionRun => &session_run::RunTurn,
+        Op::SessionSend => &session_send::Send,
+        Op::SessionPause => &session_pause::Pause,
+        Op::SessionResume => &session_resume::Resume,
+        Op::SessionRetry => &session_retry::Retry,
+        Op::SessionSpawn => &session_spawn::Spawn,
+        Op::SessionRoute => &session_route::Route,
+        Op::SessionCancel => &session_cancel::Cancel,
+        Op::SessionClose => &session_close::Close,
+        Op::HandoffWrite => &handoff_write::WriteHandoff,
         Op::CapabilityRequest => &capability_request::RequestCapability,
         Op::FsWrite => &fs_write::WriteFile,
-        Op::WorkspaceOpen | Op::WorkspaceClose | Op::WorkspaceArchive | Op::WorkspaceLink | Op::WorkspaceUnlink | Op::SessionSend
-        | Op::SessionCancel | Op::SessionClose | Op::GrantRevoke | Op::StoreRebuild | Op::LocusSyncTaskBoard => &simple::Simple,
+        Op::WorkspaceOpen | Op::WorkspaceClose | Op::WorkspaceArchive | Op::WorkspaceLink | Op::WorkspaceUnlink
+        | Op::GrantRevoke | Op::StoreRebuild | Op::LocusSyncTaskBoard => &simple::Simple,
         Op::LocusAcceptEdit => &accept_edit::SettleEdit,
         _ if op.as_str().starts_with("locus.") => &locus::ChangeLocus,
         _ => return Err(op::not_built(op)),
     })
+}
+
+/// A run that waited for a slot waits no longer.
+fn drop_run(cx: &Context, job: &Job, id: SessionId) -> Outcome<()> {
+    let session = ledger::session(cx.ports.recorder.as_ref(), id)?;
+    if session.queued_run.is_none_or(|q| q.job_id != job.job_id) {
+        return Ok(());
+    }
+    let mut dropped = NewEvent::new(EventCode::RunDropped, job.actor, json!({})).about(&correlation(job));
+    dropped.correlation.session_id = Some(id);
+    cx.journal.append(vec![dropped]).map(drop)
 }
 
 /// Operations that only DCC itself submits.

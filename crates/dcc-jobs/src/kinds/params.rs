@@ -4,7 +4,8 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use dcc_core::ids::{MtId, SessionId, WorkspaceId, WpId};
-use dcc_core::job::Job;
+use dcc_core::job::{Bindings, Job};
+use dcc_core::plans::{Origin, SessionStartPlan};
 use dcc_core::session::Session;
 use dcc_core::workspace::Workspace;
 use dcc_core::{Failure, Outcome, limits};
@@ -46,6 +47,19 @@ pub(crate) fn workspace(cx: &Context, job: &Job) -> Outcome<Workspace> {
 }
 pub(crate) fn session(cx: &Context, job: &Job) -> Outcome<Session> {
     ledger::session(cx.ports.recorder.as_ref(), session_id(job)?)
+}
+
+/// The session that a plan of an agent process is about.
+pub(crate) fn session_of(job: &Job, plan: &SessionStartPlan) -> Outcome<SessionId> {
+    match plan.origin {
+        Origin::Resumed { session_id, .. } => Ok(session_id),
+        _ => session_id(job),
+    }
+}
+
+/// The job's bindings, completed by the session's own.
+pub(crate) fn bindings_of(job: &Job, session: &Session) -> Bindings {
+    Bindings { wp_id: session.wp_id.clone(), mt_id: session.mt_id.clone(), workspace_id: session.workspace_id, ..job.bindings.clone() }
 }
 
 /// A reason that says something, within one line's bound.

@@ -94,6 +94,7 @@ pub fn open(found: &Found, options: &OpenOptions) -> Outcome<Project> {
     let store_opened = settle_store(&runner, &opened)?;
     let recovery = runner.recover(options.serving)?;
     register_root(&runner, found)?;
+    dcc_jobs::outside::take_up(&runner.cx, options.serving);
     let Records { project_id, recorder, .. } = records;
     Ok(Project { app, recovery, store_opened, read_only: None, dirs: found.dirs.clone(), project_id, recorder, _lock: Some(lock) })
 }
@@ -114,8 +115,7 @@ pub fn open_or_read(found: &Found, options: &OpenOptions) -> Outcome<Project> {
 /// The application over opened records.
 pub(super) fn assemble(found: &Found, records: &Records, read_only: Option<String>) -> Outcome<(Arc<Runner>, Arc<App>)> {
     let config = OperatorConfig::load(&found.dirs.config_file())?;
-    let script = Some(found.state_dir.join("scripted.json")).filter(|path| path.exists());
-    let agents = Arc::new(Agents::new(config.agents.clone(), script));
+    let agents = Arc::new(Agents::new(config.agents.clone()));
     let host_command = vec![std::env::current_exe().map_err(|e| Failure::engine(format!("the program's own path is unknown: {e}")))?.into_os_string(), "sandbox-host".into()];
     let (run_dir, homes) = (found.dirs.state.join("sandbox"), found.dirs.state.join("agents"));
     if read_only.is_none() {
@@ -179,6 +179,7 @@ fn job_config(found: &Found, project_id: ProjectId, instance_id: InstanceId, con
         worktrees_path: worktrees_path(&found.root),
         protected_branches: protected,
         recipes,
+        ungated: config.policy.ungated,
         limits: config.limits.of_jobs(),
         budgets: dcc_jobs::budgets::BudgetConfig {
             project: config.budgets.project.clone(),

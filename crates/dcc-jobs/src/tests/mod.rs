@@ -1,0 +1,9 @@
+//! Steering held against the real corridor: recorder, artifacts, Locus, store and git are real, the agents are puppets.
+
+#![allow(clippy::disallowed_methods, reason = "tests start git and write files of their own")]
+
+mod moves;
+mod pausing;
+mod puppet;
+mod rig;
+mod sending;
