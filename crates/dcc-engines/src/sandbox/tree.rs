@@ -80,9 +80,22 @@ pub fn is_still(root: u32) -> bool {
     let still = || {
         let mut found = descendants(root);
         found.sort_unstable_by_key(|process| process.pid);
-        found.iter().all(|process| process.stopped).then_some(found)
+        found.iter().all(is_held).then_some(found)
     };
     still().is_some_and(|first| still().as_ref() == Some(&first))
+}
+
+/// Stopped, or about to be before it does anything: a process whose child was stopped between vfork and exec sleeps
+/// where no signal wakes it, with the stop waiting.
+fn is_held(process: &Process) -> bool {
+    process.stopped || std::fs::read_to_string(format!("/proc/{}/status", process.pid)).is_ok_and(|status| has_stop_pending(&status))
+}
+
+fn has_stop_pending(status: &str) -> bool {
+    const STOP_BIT: u64 = 1 << (Signal::STOP.as_raw() - 1);
+    let masks = status.lines().filter_map(|line| line.strip_prefix("SigPnd:").or_else(|| line.strip_prefix("ShdPnd:")));
+    let is_asleep = status.lines().any(|line| line.starts_with("State:\tD"));
+    is_asleep && masks.filter_map(|mask| u64::from_str_radix(mask.trim(), 16).ok()).any(|mask| mask & STOP_BIT != 0)
 }
 
 /// Sends the signal if that very process still lives.
@@ -249,5 +262,18 @@ impl Tree {
             // tidy, allowed: the kernel has no notification for "a process tree is empty"; the pause is bounded by a deadline.
             std::thread::sleep(Duration::from_millis(PASS_MS));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::has_stop_pending;
+
+    #[test]
+    fn a_stop_that_waits_for_a_sleeper_counts() {
+        let status = |state: &str, pending: &str| format!("Name:\tsh\nState:\t{state}\nSigPnd:\t0000000000000000\nShdPnd:\t{pending}\nSigBlk:\t0000000000040000\n");
+        assert!(has_stop_pending(&status("D (disk sleep)", "0000000000040000")));
+        assert!(!has_stop_pending(&status("D (disk sleep)", "0000000000000000")), "nothing waits for it");
+        assert!(!has_stop_pending(&status("R (running)", "0000000000040000")), "it runs until it notices");
     }
 }

@@ -63,6 +63,25 @@ fn a_frozen_tree_stands_still_and_goes_on() {
 }
 
 #[test]
+fn a_tree_that_makes_processes_all_the_time_stands_still_each_time() {
+    let world = World::new();
+    let marker = unique_id();
+    let busy = "while :; do /bin/true; done";
+    let plan = world.agent(&format!("({busy}) & ({busy}) & echo ready; {busy}"), Vec::new());
+    let spec = Spec::for_agent(&plan, &world.path("tmp"), &world.path("home"), &marker).unwrap();
+    let mut child = spawn(&host_command(), spec).unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    // Some of these find a process between vfork and exec, whose parent cannot take its stop.
+    for _ in 0..25 {
+        child.freeze().unwrap();
+        child.thaw().unwrap();
+    }
+    child.end(dcc_engines::sandbox::Ending::Kill);
+    assert_eq!(child.wait().unwrap().left, 0);
+}
+
+#[test]
 fn a_frozen_tree_is_thawed_before_it_is_ended() {
     let world = World::new();
     let (mut child, marker) = start(&world);
