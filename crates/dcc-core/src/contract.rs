@@ -74,6 +74,7 @@ pub fn events_of(op: Op) -> Vec<(EventCode, Vec<Id>)> {
         Op::FsWrite => vec![(EventCode::ToolCallStarted, vec![Wp, Session, Workspace, Job]), (EventCode::ToolCallFinished, vec![Wp, Session, Workspace, Job])],
         Op::SessionCancel => one(EventCode::SessionSteered, &[Session]),
         Op::SessionClose => one(EventCode::HandoffWaived, &[Session]),
+        Op::BudgetSet => one(EventCode::BudgetSet, &[]),
         Op::GrantRevoke => one(EventCode::GrantRevoked, &[]),
         Op::StoreRebuild => vec![(EventCode::RebuildStarted, vec![Job]), (EventCode::RebuildFinished, vec![Job])],
         _ => Vec::new(),

@@ -301,9 +301,11 @@ pub fn covers(grant: &Grant, facts: &Facts<'_>) -> bool {
     let path_set_fits = grant.scope != Scope::Job
         || grant.binding.paths.is_empty()
         || facts.requirement.paths.iter().all(|p| grant.binding.paths.contains(p));
+    let command_fits = grant.binding.command_sha256.is_none() || grant.binding.command_sha256 == facts.requirement.command_sha256;
     live && held
         && binding
         && path_set_fits
+        && command_fits
         && facts.requirement.tier <= grant.tier
         && grant.binding.workspace_id == facts.requirement.workspace_id
         && grant.intent == facts.requirement.intent

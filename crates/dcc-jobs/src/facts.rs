@@ -5,8 +5,9 @@ use dcc_core::gate::{self, Facts, Verdict};
 use dcc_core::ids::{Sha256Hex, WorkspaceId, WpId};
 use dcc_core::job::Job;
 use dcc_core::locus::scope;
-use dcc_core::plan::Requirement;
+use dcc_core::plan::{IntentClass, Requirement};
 use dcc_core::principal::{Principal, Role};
+use dcc_core::session::Session;
 use dcc_core::{Outcome, Timestamp};
 
 use crate::context::Context;
@@ -18,8 +19,10 @@ pub struct Gathered {
     pub model: Option<String>,
     own_workspace_id: Option<WorkspaceId>,
     wp_id: Option<WpId>,
+    foreign_packet: Option<WpId>,
     out_of_scope: Vec<String>,
     grants: Vec<Grant>,
+    over_budget: Option<String>,
     approval: Option<Approval>,
     now: Timestamp,
 }
@@ -53,11 +56,29 @@ pub fn gather(cx: &Context, job: &Job, requirement: &Requirement) -> Outcome<Gat
         model: session.as_ref().and_then(|s| s.model_id.clone()),
         own_workspace_id: session.as_ref().and_then(|s| s.workspace_id),
         wp_id,
+        foreign_packet: foreign_packet(job, session.as_ref()),
         out_of_scope,
         grants,
+        over_budget: over_budget(cx, job, requirement)?,
         approval,
         now,
     })
+}
+
+/// The packet that a locus operation changes, when the acting session is bound to another or to none.
+fn foreign_packet(job: &Job, session: Option<&Session>) -> Option<WpId> {
+    let changed = job.bindings.wp_id.as_ref().filter(|_| job.op.as_str().starts_with("locus."))?;
+    let session = session?;
+    (session.wp_id.as_ref() != Some(changed)).then(|| changed.clone())
+}
+
+/// What an agent would do next costs something: a turn, or a start that leads to one.
+fn over_budget(cx: &Context, job: &Job, requirement: &Requirement) -> Outcome<Option<String>> {
+    match requirement.intent {
+        IntentClass::SessionTurn => crate::budgets::exceeded(cx, job.bindings.session_id, job.bindings.wp_id.as_ref()),
+        IntentClass::SessionStart => crate::budgets::exceeded(cx, None, job.bindings.wp_id.as_ref()),
+        _ => Ok(None),
+    }
 }
 
 /// Runs the gates over the gathered facts.
@@ -72,10 +93,12 @@ pub fn decide(cx: &Context, job: &Job, requirement: &Requirement, plan_digest: S
         own_workspace_id: gathered.own_workspace_id,
         model: gathered.model.as_deref(),
         wp_id: gathered.wp_id.as_ref(),
+        foreign_packet: gathered.foreign_packet.as_ref(),
         protected_branches: &cx.config.protected_branches,
         out_of_scope: &gathered.out_of_scope,
         policy: &cx.policy,
         grants: &gathered.grants,
+        over_budget: gathered.over_budget.as_deref(),
         approval: gathered.approval.as_ref(),
         now: gathered.now,
     })

@@ -1,13 +1,17 @@
 //! The door of the process that owns the project: submits to the runner, reads from canon and from the derived store.
 
+mod budgets;
+mod agent_door;
 mod door;
 pub mod pages;
 mod queries;
 mod records;
+mod watching;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use dcc_core::ports::VerifyReport;
+use dcc_core::ports::watch::WatchState;
 use dcc_core::{Outcome, Timestamp};
 use dcc_jobs::{Context, Runner};
 
@@ -26,6 +30,8 @@ pub struct App {
     pub hub: Arc<Hub>,
     /// Last whole verification of the chain and when it was made.
     verified: Mutex<Option<(VerifyReport, Timestamp)>>,
+    /// How the file watcher stands; none when this process runs none.
+    watching: Mutex<Option<WatchState>>,
     /// Checks of the machine, made at start.
     pub machine: MachineFacts,
 }
@@ -39,7 +45,7 @@ impl App {
             let lines: Vec<EventLine> = events.iter().map(EventLine::from).collect();
             publisher.publish(&lines);
         }))?;
-        Ok(Arc::new(Self { runner, hub, verified: Mutex::new(None), machine }))
+        Ok(Arc::new(Self { runner, hub, verified: Mutex::new(None), watching: Mutex::new(None), machine }))
     }
 
     pub(crate) fn cx(&self) -> &Context {

@@ -43,9 +43,7 @@ impl App {
             Query::Log { workspace_id, path, limit } => {
                 let limit = if limit == 0 { 50 } else { limit.min(limits::PAGE_MAX) };
                 let paths: Vec<_> = path.into_iter().collect();
-                let items: Vec<Value> = ports
-                    .version
-                    .log(&self.workspace(workspace_id)?.binding, limit, &paths)?
+                let items: Vec<Value> = dcc_jobs::outside::history(self.cx(), &self.workspace(workspace_id)?.binding, limit, &paths)?
                     .iter()
                     .map(|commit| {
                         let mut map = object(commit);
@@ -83,6 +81,7 @@ impl App {
                 let now = self.cx().now();
                 Ok(page(ports.store.grants(limits::PAGE_MAX)?.iter().map(|g| grant_json(g, now)).collect(), &paging))
             }
+            Query::Budgets { paging } => Ok(page(self.budgets()?, &paging)),
             Query::Events { filter } => self.events(filter),
             Query::Event { event_id } => {
                 let event = ports.recorder.event(event_id)?.ok_or_else(|| Failure::new(Code::NotFound, format!("no event {event_id}")))?;
@@ -282,6 +281,7 @@ impl App {
             "recorder": { "head": ports.recorder.head().ok(), "writable": ports.recorder.is_writable(), "verified": self.last_verified().map(|(report, at)| json!({ "report": report, "at": at })) },
             "store": ports.store.health(),
             "store_fault": self.cx().journal.store_fault(),
+            "watching": self.watching(),
             "sandbox": ports.sandbox.posture(),
             "sessions_live": ports.sessions.live().len(),
             "approvals_pending": pending,

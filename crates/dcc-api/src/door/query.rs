@@ -76,6 +76,8 @@ pub enum Query {
     Approvals { status: Option<ApprovalStatus>, paging: Paging },
     Approval { approval_id: ApprovalId },
     Grants { paging: Paging },
+    /// Limits and totals of the project, each packet and each session that has either.
+    Budgets { paging: Paging },
     Events { filter: EventFilter },
     Event { event_id: EventId },
     Search { q: String, scope: SearchKind, workspace_id: Option<WorkspaceId>, regex: bool, limit: usize },
@@ -136,6 +138,7 @@ impl Query {
             }
             Self::Approval { approval_id } => a.path(format_args!("/approvals/{approval_id}")),
             Self::Grants { paging } => a.list("/grants", paging),
+            Self::Budgets { paging } => a.list("/budgets", paging),
             Self::Events { filter } => events(&mut a, filter),
             Self::Event { event_id } => a.path(format_args!("/events/{event_id}")),
             Self::Search { q, scope, workspace_id, regex, limit } => {

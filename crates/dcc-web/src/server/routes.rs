@@ -9,7 +9,7 @@ use axum::middleware::from_fn_with_state;
 use axum::routing::{MethodRouter, get, post};
 use tower_http::compression::CompressionLayer;
 
-use super::api::{approvals, artifacts, board, events, grants, health, jobs, login_link, notes, project, search, sessions, wps, workspaces};
+use super::api::{approvals, artifacts, board, budgets, events, grants, health, jobs, login_link, notes, project, search, sessions, wps, workspaces};
 use super::app::{App, Channel};
 use super::{guard, login, openapi, pages, sse};
 
@@ -140,6 +140,7 @@ pub static ROUTES: &[Route] = &[
     Route::read("/api/v1/approvals/{id}", "One approval", &[], "Thing", || get(approvals::one)),
     Route::write("/api/v1/approvals/{id}/presentation", "Render for a decision; records it, hands out the one-time nonce", "Empty", (200, "Presentation"), || post(approvals::present)),
     Route::write("/api/v1/approvals/{id}/decision", "Decide", "Decision", (200, "Decided"), || post(approvals::decide)),
+    Route::read("/api/v1/budgets", "Limits and totals", PAGING, "List", || get(budgets::list)),
     Route::read("/api/v1/grants", "Standing grants", PAGING, "List", || get(grants::list)),
     Route::read("/api/v1/events", "A slice of the Flight Recorder", EVENTS, "List", || get(events::list)),
     Route::read("/api/v1/events/stream", "Live events (SSE), resumable by Last-Event-ID", &[param("after", "Seq")], "", || get(sse::stream)),

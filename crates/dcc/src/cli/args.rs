@@ -65,6 +65,9 @@ pub enum Command {
     /// Standing permissions
     #[command(subcommand)]
     Grants(GrantCommand),
+    /// Limits on tokens, cost and time, and what was used
+    #[command(subcommand)]
+    Budget(super::budget::BudgetCommand),
     #[command(subcommand)]
     Job(JobCommand),
     /// Run a recipe of your configuration in the sandbox
@@ -78,6 +81,11 @@ pub enum Command {
     Timeline(TimelineArgs),
     #[command(subcommand)]
     Recorder(RecorderCommand),
+    /// DCC's tools for the agent inside a session, over MCP on standard input and output; started by the agent
+    Mcp {
+        #[arg(long)]
+        session: String,
+    },
     #[command(external_subcommand)]
     Unbuilt(Vec<String>),
 }

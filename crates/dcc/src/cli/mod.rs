@@ -2,8 +2,10 @@
 
 mod approvals;
 mod args;
+mod budget;
 mod demo;
 mod jobs;
+mod mcp;
 mod output;
 mod project;
 mod recorder;
@@ -89,19 +91,21 @@ fn dispatch(cli: &Cli, command: Command) -> Outcome<u8> {
         Command::Session(command) => sessions::run(cli, command),
         Command::Approvals(command) => approvals::run(cli, command),
         Command::Grants(command) => approvals::grants(cli, &command),
+        Command::Budget(command) => budget::run(cli, command),
         Command::Job(command) => jobs::run(cli, command),
         Command::Run(args) => jobs::recipe(cli, args),
         Command::Vcs(command) => vcs::run(cli, command),
         Command::Search(args) => vcs::search(cli, &args),
         Command::Timeline(args) => recorder::timeline(cli, &args),
         Command::Recorder(command) => recorder::run(cli, command),
+        Command::Mcp { session } => mcp::run(&session),
         Command::Unbuilt(words) => Err(unbuilt(&words)),
     }
 }
 
 fn unbuilt(words: &[String]) -> Failure {
     let name = words.first().map_or("", String::as_str);
-    let planned = ["backup", "restore", "project", "budget", "anchor", "handoff", "policy", "mcp", "import"];
+    let planned = ["backup", "restore", "project", "anchor", "handoff", "policy", "import"];
     if planned.contains(&name) {
         Failure::new(Code::NotBuilt, format!("dcc {name} is not built yet")).hint("docs/roadmap.md says what is planned; nothing was changed")
     } else {

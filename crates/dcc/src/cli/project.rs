@@ -108,7 +108,7 @@ pub fn doctor(cli: &Cli) -> Outcome<u8> {
         checks.push(("project".into(), "absent".into(), "not initialised".into(), Some("dcc init".into())));
     }
     let config = OperatorConfig::load(&found.dirs.config_file()).unwrap_or_default();
-    for (name, installed, what) in dcc_core::ports::AgentCatalogue::list(&crate::agents::Agents::new(config.agents, None)) {
+    for (name, installed, what) in dcc_core::ports::AgentCatalogue::list(&crate::agents::Agents::new(config.agents)) {
         checks.push((format!("agent {name}"), if installed { "ok" } else { "absent" }.into(), what, None));
     }
     let faults = checks.iter().filter(|(_, status, ..)| status == "fault").count();
@@ -170,7 +170,7 @@ pub fn agent(cli: &Cli, command: &AgentCommand) -> Outcome<u8> {
     match command {
         AgentCommand::List => {
             let config = OperatorConfig::load(&crate::wire::dirs::Dirs::from_env()?.config_file())?;
-            let agents = dcc_core::ports::AgentCatalogue::list(&crate::agents::Agents::new(config.agents, None));
+            let agents = dcc_core::ports::AgentCatalogue::list(&crate::agents::Agents::new(config.agents));
             let items: Vec<Value> = agents.iter().map(|(name, installed, what)| json!({ "name": name, "status": if *installed { "installed" } else { "absent" }, "what": what })).collect();
             let value = json!({ "items": items, "next_cursor": null });
             cli.out.show(&value, |_| table(&["agent", "status", ""], agents.iter().map(|(n, i, w)| vec![n.clone(), if *i { "installed" } else { "absent" }.into(), w.clone()]).collect()));

@@ -75,6 +75,7 @@ fn work(world: &World) {
     let parked = world.json(&["vcs", "commit", "--ws", &ws, "-m", "Greet", "src/greeting.txt"]).json();
     world.ok(&["approvals", "approve", parked["approval_id"].as_str().unwrap()]);
     world.ok(&["ws", "archive", &ws]);
+    world.ok(&["budget", "set", "--max-tokens", "1000000"]);
     world.ok(&["up", "--stop"]);
 }
 

@@ -6,6 +6,7 @@
 pub mod approvals;
 pub mod artifacts;
 pub mod board;
+pub mod budgets;
 pub mod events;
 pub mod grants;
 pub mod health;

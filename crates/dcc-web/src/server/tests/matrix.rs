@@ -26,6 +26,7 @@ GET /api/v1/approvals Operator
 GET /api/v1/approvals/{id} Operator
 POST /api/v1/approvals/{id}/presentation Operator changes
 POST /api/v1/approvals/{id}/decision Operator changes
+GET /api/v1/budgets Operator
 GET /api/v1/grants Operator
 GET /api/v1/events Operator
 GET /api/v1/events/stream Operator

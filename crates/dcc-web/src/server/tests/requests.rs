@@ -52,6 +52,7 @@ fn every_query() -> Vec<Query> {
         Query::Approvals { status: Some(ApprovalStatus::Pending), paging: paging() },
         Query::Approval { approval_id: ID.parse().unwrap() },
         Query::Grants { paging: paging() },
+        Query::Budgets { paging: paging() },
         Query::Events { filter: EventFilter::default() },
         Query::Events {
             filter: EventFilter {
