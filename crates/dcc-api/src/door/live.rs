@@ -1,7 +1,8 @@
 //! The live bus: committed events to every reader, bounded.
 //!
 //! Authority: ephemeral. Invariants: a reader sees every event in order of sequence and none twice, or is told of a gap;
-//! one slow reader costs one bounded queue and delays nobody; what is published was durable before.
+//! one slow reader costs one bounded queue and delays nobody; what is published was durable before. A touch is no event:
+//! it has no sequence, is never repeated to a late reader, and one of a workspace waits in a queue at most.
 //! Failure: a full queue is emptied and becomes one gap; one reader too many is HSK-429-RATE-LIMIT.
 //!
 //! No runtime is named here: a reader may block with a time limit (a command) or be polled (the async server).
@@ -59,6 +60,8 @@ pub enum StreamItem {
     Event(EventLine),
     /// Events up to this sequence were left out: read everything again.
     Gap { seq: u64 },
+    /// Files of this workspace, or what git says of it, may have changed: read what shows it again.
+    Touch { workspace_id: WorkspaceId },
 }
 
 struct Queue {
@@ -109,14 +112,26 @@ impl Queue {
             return;
         }
         self.last_seq = line.seq;
+        self.add(StreamItem::Event(line.clone()));
+    }
+
+    fn touch(&mut self, workspace_id: WorkspaceId) {
+        let item = StreamItem::Touch { workspace_id };
+        if !self.items.contains(&item) {
+            self.add(item);
+        }
+    }
+
+    fn add(&mut self, item: StreamItem) {
+        let last = self.last_seq;
         if self.items.len() >= STREAM_QUEUE_MAX {
             self.items.clear();
-            self.items.push_back(StreamItem::Gap { seq: line.seq });
+            self.items.push_back(StreamItem::Gap { seq: last });
         } else if let [StreamItem::Gap { seq }] = self.items.make_contiguous() {
             // Nobody read the gap yet: it swallows what follows, since the reader reads everything again anyway.
-            *seq = line.seq;
+            *seq = last;
         } else {
-            self.items.push_back(StreamItem::Event(line.clone()));
+            self.items.push_back(item);
         }
     }
 }
@@ -134,10 +149,19 @@ impl Hub {
 
     /// Hands durable events, in order, to every reader. Returns how many readers there are.
     pub fn publish(&self, lines: &[EventLine]) -> usize {
+        self.each(|queue| lines.iter().for_each(|line| queue.push(line)))
+    }
+
+    /// Tells every reader that these workspaces may look different now. Returns how many readers there are.
+    pub fn touch(&self, workspaces: &[WorkspaceId]) -> usize {
+        self.each(|queue| workspaces.iter().for_each(|id| queue.touch(*id)))
+    }
+
+    fn each(&self, act: impl Fn(&mut Queue)) -> usize {
         let mut readers = self.readers();
         readers.retain(|reader| {
             let Some(slot) = reader.upgrade() else { return false };
-            slot.change(|queue| lines.iter().for_each(|line| queue.push(line)));
+            slot.change(&act);
             true
         });
         readers.len()
@@ -256,12 +280,16 @@ impl Subscription {
 
     /// Drops what the backlog already carried.
     fn fresh(&mut self, item: StreamItem) -> Option<StreamItem> {
-        let seq = match &item {
+        match &item {
             StreamItem::Event(line) if line.seq <= self.sent_seq => return None,
-            StreamItem::Event(line) => line.seq,
-            StreamItem::Gap { seq } => *seq,
-        };
-        self.sent_seq = self.sent_seq.max(seq);
+            StreamItem::Event(line) => self.sent_seq = line.seq,
+            StreamItem::Gap { seq } => {
+                // A queue that held touches alone knows no sequence; a reader never goes back.
+                self.sent_seq = self.sent_seq.max(*seq);
+                return Some(StreamItem::Gap { seq: self.sent_seq });
+            }
+            StreamItem::Touch { .. } => {}
+        }
         Some(item)
     }
 }
@@ -294,9 +322,44 @@ mod tests {
             out.push(match item {
                 StreamItem::Event(line) => (true, line.seq),
                 StreamItem::Gap { seq } => (false, seq),
+                StreamItem::Touch { .. } => continue,
             });
         }
         out
+    }
+
+    fn workspace(n: u128) -> WorkspaceId {
+        format!("0198c0de-0000-7000-8000-{n:012x}").parse().unwrap()
+    }
+
+    #[test]
+    fn a_touch_is_told_once_to_whoever_listens_and_moves_no_sequence() {
+        let hub = Hub::default();
+        let mut reader = hub.subscribe(None, || Ok(5), |_, _| Ok(vec![])).unwrap();
+        hub.touch(&[workspace(1), workspace(2), workspace(1)]);
+        hub.publish(&[line(6)]);
+        hub.touch(&[workspace(1)]);
+        let mut told = Vec::new();
+        while let Ok(Some(item)) = reader.next_timeout(Duration::ZERO) {
+            told.push(item);
+        }
+        let touch = |n| StreamItem::Touch { workspace_id: workspace(n) };
+        assert_eq!(told, [touch(1), touch(2), StreamItem::Event(line(6))]);
+        hub.touch(&[workspace(1)]);
+        assert_eq!(reader.next_timeout(Duration::ZERO), Ok(Some(touch(1))));
+        let mut late = hub.subscribe(Some(5), || Ok(6), |_, _| Ok(vec![line(6)])).unwrap();
+        assert_eq!(drain(&mut late), [(true, 6)]);
+    }
+
+    #[test]
+    fn too_many_touches_are_a_gap_that_does_not_go_back() {
+        let hub = Hub::default();
+        let mut slow = hub.subscribe(None, || Ok(7), |_, _| Ok(vec![])).unwrap();
+        let many: Vec<WorkspaceId> = (0..=STREAM_QUEUE_MAX as u128).map(workspace).collect();
+        hub.touch(&many);
+        assert_eq!(drain(&mut slow), [(false, 7)]);
+        hub.publish(&[line(8)]);
+        assert_eq!(drain(&mut slow), [(true, 8)]);
     }
 
     #[test]

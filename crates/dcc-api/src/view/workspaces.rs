@@ -53,4 +53,18 @@ pub struct WorkspaceRow {
     pub last_commit: Option<CommitRow>,
     pub last_opened_at_ms: Option<i64>,
     pub created_at_ms: Option<i64>,
+    /// Moves of HEAD and edits outside the scope that were made without DCC.
+    pub outside: Option<MarkView>,
+    /// What agents changed here without asking.
+    pub ungated: Option<MarkView>,
+}
+
+/// How often something was recorded, and the last time.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct MarkView {
+    pub count: i64,
+    /// What the last one says.
+    pub message: String,
+    pub last_at_ms: i64,
 }

@@ -1,5 +1,6 @@
 // The event stream: one for all tabs of this browser. The tab that holds the lock reads it and tells
-// the others. An event leads to one refresh of the present page; nothing is asked without an event.
+// the others. An event leads to one refresh of the present page, and so does a file that changed in a
+// worktree which the page shows; nothing is asked without one of them.
 import { find, findAll, make, makeState, metaValue, announce, announceNow, emit, root } from "./core.js";
 import { refresh } from "./morph.js";
 
@@ -30,6 +31,10 @@ function scheduleRefresh() {
   if (!gather) gather = setTimeout(() => { gather = 0; refresh(); }, 70);
 }
 
+/** Pages that show what git says of a worktree; others name workspaces too and have nothing to read again. */
+const SHOWS_FILES = /^\/(board|workspaces|ws|wp|session)(\/|$)/;
+const showsWorkspace = (id) => SHOWS_FILES.test(location.pathname) && (location.pathname.startsWith(`/ws/${id}`) || find(`#main a[href^="/ws/${CSS.escape(id)}"]`) !== null);
+
 /** What came over the stream, in this tab or through the leading one. */
 function take(message) {
   if (message.kind === "state") { setConnected(message.up); return; }
@@ -40,6 +45,7 @@ function take(message) {
     return;
   }
   if (message.kind === "gap") { scheduleRefresh(); return; }
+  if (message.kind === "touch") { if (message.workspace_id && showsWorkspace(message.workspace_id)) scheduleRefresh(); return; }
   if (message.seq <= seenSeq) return;
   seenSeq = message.seq;
   emit("dcc:event", message);
@@ -62,6 +68,7 @@ function openStream() {
   source.addEventListener("hello", read("hello"));
   source.addEventListener("event", read("event"));
   source.addEventListener("gap", read("gap"));
+  source.addEventListener("touch", read("touch"));
   source.addEventListener("open", () => pass({ kind: "state", up: true }));
   source.addEventListener("error", () => {
     pass({ kind: "state", up: false });

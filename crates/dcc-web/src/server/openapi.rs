@@ -111,7 +111,7 @@ fn responses(route: &Route) -> Value {
     let content = match (schema, route.path) {
         ("", path) if path.ends_with("/stream") => json!({"text/event-stream": {"schema": {
             "type": "string",
-            "description": "event hello {seq, instance_id}; event event with id = seq and data of EventLine; event gap {seq}: read everything again.",
+            "description": "event hello {seq, instance_id}; event event with id = seq and data of EventLine; event gap {seq}: read everything again; event touch {workspace_id}, without an id: files of that workspace changed.",
         }}}),
         ("", _) => json!({"application/octet-stream": {"schema": {"type": "string"}}}),
         (schema, _) => json!({"application/json": {"schema": reference(schema)}}),

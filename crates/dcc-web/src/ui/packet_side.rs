@@ -62,6 +62,7 @@ fn bindings(view: &PacketView, now_ms: i64) -> Markup {
                     li data-row data-copy=(ws.workspace_id) {
                         (st_quiet(Pip::of_workspace(ws), &ws.health))
                         (workspace_link(&ws.workspace_id, ws.branch.as_deref().unwrap_or(&ws.name)))
+                        (super::components::outside_marks(ws))
                         @if let Some(failure) = &ws.health_failure { span.lab.st-failed.cut title=(t(&failure.message)) { (t(&failure.message)) @if let Some(hint) = &failure.hint { " " (t(hint)) } } }
                         span.m.push.mut.nw { @match ws.dirty_files { Some(0) => "clean", Some(n) => { "±" (n) }, None => "± ?" } @if let Some(ahead) = ws.ahead { ", " (ahead) " ahead" } }
                         a.btn.sm href={ "/ws/" (query(&ws.workspace_id)) } { "Review" }
@@ -135,7 +136,7 @@ pub fn history(view: &PacketView, now_ms: i64) -> Markup {
                         li data-row data-copy=(commit.commit_oid) {
                             span.m title=(t(&commit.commit_oid)) { (t(short(&commit.commit_oid))) }
                             span.cut { (t(&commit.subject)) }
-                            @if !commit.governed { (st(Pip::Stale, "ungated")) }
+                            @if !commit.governed { (st(Pip::Stale, "ungoverned")) }
                             span.push.lab.nw { @if let Some(job) = &commit.job_id { "job " (super::components::job_link(job)) " · " } (ago(commit.committed_at_ms, now_ms)) }
                         }
                     }

@@ -23,6 +23,7 @@ pub fn review(shell: &Shell, view: &ReviewView, now_ms: i64) -> Markup {
     let body = html! {
         (head(view, name, now_ms))
         @if let Some(failure) = &view.failure { (failure_note(failure)) }
+        (super::components::outside_notes(ws, now_ms))
         @if !view.approvals.is_empty() { ol aria-label="Waits for you" { @for row in &view.approvals { (approval_line(row, &format!("/approval/{}", query(&row.approval_id)), false, now_ms)) } } }
         (link_form(view))
         div.cols.c-review data-review=(ws.workspace_id) {
@@ -157,7 +158,7 @@ fn log(view: &ReviewView) -> Markup {
             @for commit in &view.commits {
                 li data-row data-copy=(commit.commit_oid) {
                     span.m title=(t(&commit.commit_oid)) { (t(short(&commit.commit_oid))) } span.cut { (t(&commit.subject)) }
-                    @if !commit.governed { (st(Pip::Stale, "ungated")) }
+                    @if !commit.governed { (st(Pip::Stale, "ungoverned")) }
                     span.push.lab.nw { (t(&commit.author)) @if let Some(job) = &commit.job_id { " · job " (super::components::job_link(job)) } }
                 }
             }
@@ -190,7 +191,7 @@ fn commit(view: &ReviewView, name: &str, now_ms: i64) -> Markup {
                     (not_built(&[
                         ("Inline comments to the agent", "Write to the session instead: the composer queues your message."),
                         ("Split diff, other compare sources", "Unified against the last commit only."),
-                        ("Discard, restore, reset, merge", "Destructive verbs are not built: use git in a terminal. The review shows the result; DCC does not record such changes yet."),
+                        ("Discard, restore, reset, merge", "Destructive verbs are not built: use git in a terminal. DCC finds what you did, records it as ungoverned and shows it here."),
                         ("Word-level syntax colours", "Only changed words are marked."),
                     ]))
                 }

@@ -83,6 +83,7 @@ pub fn serve_project(found: &Found, project: &Project, port: u16, ready: impl Fn
             eprintln!("dcc: {failure}");
         }
     });
+    let watching = crate::wire::watch::start(found, &project.app);
     let served = runtime.block_on(async {
         let mut server = std::pin::pin!(serve(options, signals()));
         tokio::select! {
@@ -92,6 +93,7 @@ pub fn serve_project(found: &Found, project: &Project, port: u16, ready: impl Fn
         server.await
     });
     project.app.hub.close();
+    watching.join();
     let ended = project.app.runner.shut_down();
     runtime.shutdown_timeout(Duration::from_secs(2));
     served.and(ended)

@@ -11,3 +11,4 @@ pub mod lock;
 pub mod open;
 pub mod project;
 pub mod read_only;
+pub mod watch;

@@ -72,7 +72,7 @@ fn programs() -> Result<(PathBuf, PathBuf), String> {
 
 /// A server with its printed sign-in link, a browser signed in by it, and the walk; none where there is no browser. The
 /// walk ends with a clean console and in the page that it began in.
-fn browse<W, F>(world: &World, server: &mut Command, walk: W)
+pub(crate) fn browse<W, F>(world: &World, server: &mut Command, walk: W)
 where
     W: FnOnce(Walk) -> F,
     F: Future<Output = ()> + Send + 'static,
@@ -191,7 +191,7 @@ async fn picture(client: &Client, name: &str) {
 }
 
 /// A person in front of the screen.
-struct Walk {
+pub(crate) struct Walk {
     client: Client,
 }
 
@@ -217,7 +217,7 @@ impl Walk {
     }
 
     /// Polls until the script answers with something.
-    async fn until(&self, what: &str, script: &str) -> Value {
+    pub(crate) async fn until(&self, what: &str, script: &str) -> Value {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let said = self.client.execute(script, Vec::new()).await;
@@ -230,7 +230,7 @@ impl Walk {
     }
 
     /// A real click, when the element is there and nothing stands before it; one that missed is tried again.
-    async fn click(&self, selector: &str) {
+    pub(crate) async fn click(&self, selector: &str) {
         self.act(selector, None).await;
     }
 

@@ -10,11 +10,14 @@ mod decisions;
 mod denied;
 mod kills;
 mod observed;
+mod outside;
 mod pages;
 mod read_only;
 mod recovery;
 mod repairs;
 mod slice;
+mod ungated;
+mod watch;
 
 /// The binary under test.
 const DCC: &str = env!("CARGO_BIN_EXE_dcc");

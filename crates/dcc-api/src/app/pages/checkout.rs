@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use dcc_core::event::EventCode;
 use dcc_core::ports::version::{CommitFacts, HeadState};
 use dcc_core::workspace::{Workspace, WorkspaceHealth, WorkspaceKind, WorkspaceStatus};
 use dcc_core::{Code, Oid, WorkspaceId};
@@ -67,12 +68,24 @@ impl Checkout {
 struct Kept {
     at: Instant,
     whole_at: Option<Instant>,
+    /// Something changed since; the answer is shown until it is asked again.
+    is_moved: bool,
     seen: Checkout,
 }
 
 fn cache() -> &'static Mutex<HashMap<WorkspaceId, Kept>> {
     static CACHE: OnceLock<Mutex<HashMap<WorkspaceId, Kept>>> = OnceLock::new();
     CACHE.get_or_init(Mutex::default)
+}
+
+/// The answers about these worktrees are old now.
+pub(in crate::app) fn moved(workspaces: &[WorkspaceId]) {
+    let mut kept = cache().lock().unwrap_or_else(PoisonError::into_inner);
+    for id in workspaces {
+        if let Some(slot) = kept.get_mut(id) {
+            slot.is_moved = true;
+        }
+    }
 }
 
 /// Which of these to ask now: the never asked first, then the stalest, at most `max`.
@@ -88,7 +101,7 @@ impl App {
         let ages: Vec<_> = {
             let kept = cache().lock().unwrap_or_else(PoisonError::into_inner);
             let age = |w: &Workspace| {
-                let known = kept.get(&w.workspace_id)?;
+                let known = kept.get(&w.workspace_id).filter(|known| !known.is_moved)?;
                 let at = if depth == Depth::Whole { known.whole_at? } else { known.at };
                 Some(at.elapsed())
             };
@@ -105,6 +118,11 @@ impl App {
 
     /// One worktree, asked now.
     pub(super) fn ask(&self, workspace: &Workspace, depth: Depth) -> Checkout {
+        // What changes while git answers makes the answer old again.
+        if let Some(slot) = cache().lock().unwrap_or_else(PoisonError::into_inner).get_mut(&workspace.workspace_id) {
+            slot.whole_at = slot.whole_at.filter(|_| !slot.is_moved);
+            slot.is_moved = false;
+        }
         let mut seen = self.look(workspace);
         if depth == Depth::Whole && seen.is_readable() {
             self.look_further(workspace, &mut seen);
@@ -115,13 +133,13 @@ impl App {
         }
         let now = Instant::now();
         let whole = (depth == Depth::Whole).then_some(now);
-        let slot = kept.entry(workspace.workspace_id).or_insert_with(|| Kept { at: now, whole_at: None, seen: Checkout::default() });
+        let slot = kept.entry(workspace.workspace_id).or_insert_with(|| Kept { at: now, whole_at: None, is_moved: false, seen: Checkout::default() });
         if depth == Depth::Status {
             seen.ahead = slot.seen.ahead;
             seen.behind = slot.seen.behind;
             seen.last_commit = slot.seen.last_commit.take();
         }
-        *slot = Kept { at: now, whole_at: whole.or(slot.whole_at), seen: seen.clone() };
+        *slot = Kept { at: now, whole_at: whole.or(slot.whole_at), is_moved: slot.is_moved, seen: seen.clone() };
         seen
     }
 
@@ -153,7 +171,7 @@ impl App {
             seen.ahead = Some(i64::from(apart.ahead));
             seen.behind = Some(i64::from(apart.behind));
         }
-        seen.last_commit = version.log(&workspace.binding, 1, &[]).ok().and_then(|log| log.into_iter().next());
+        seen.last_commit = dcc_jobs::outside::history(self.cx(), &workspace.binding, 1, &[]).ok().and_then(|log| log.into_iter().next());
     }
 }
 
@@ -190,6 +208,8 @@ pub(super) fn workspace_row(workspace: &Workspace, seen: Option<&Checkout>, name
         last_commit: seen.and_then(|s| s.last_commit.as_ref()).map(commit_row),
         last_opened_at_ms: workspace.last_opened_at.map(dcc_core::Timestamp::as_ms),
         created_at_ms: Some(workspace.created_at.as_ms()),
+        outside: names.marks.get(&(workspace.workspace_id, EventCode::OutOfBandChange)).cloned(),
+        ungated: names.marks.get(&(workspace.workspace_id, EventCode::UngatedEffect)).cloned(),
     }
 }
 

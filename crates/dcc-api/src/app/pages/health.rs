@@ -77,6 +77,7 @@ impl App {
             Err(failure) => fixed(row("Commit author", "needs", &failure.message), "Copy the command", None, Some("git config --global user.name \"Your Name\"")),
         });
         rows.extend(self.root_check());
+        rows.extend(self.outside_rows());
         rows
     }
 

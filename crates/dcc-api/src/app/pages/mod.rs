@@ -11,6 +11,7 @@ mod changes;
 mod checkout;
 mod drift;
 mod health;
+mod health_outside;
 mod inbox;
 mod jobs;
 mod names;
@@ -34,6 +35,8 @@ use dcc_core::{Code, Failure, Outcome};
 use super::App;
 use crate::door::{Page, PageQuery, Screens};
 use crate::view::Shell;
+
+pub(super) use checkout::moved;
 
 impl Screens for App {
     fn page(&self, actor: Actor, page: PageQuery) -> Outcome<Page> {

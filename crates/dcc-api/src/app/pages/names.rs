@@ -5,6 +5,8 @@
 use std::collections::HashMap;
 
 use dcc_core::approval::{Approval, ApprovalStatus, Grant};
+use dcc_core::event::EventCode;
+use dcc_core::ports::{EventFilter, Order};
 use dcc_core::principal::Principal;
 use dcc_core::session::Session;
 use dcc_core::workspace::Workspace;
@@ -12,6 +14,7 @@ use dcc_core::{SessionId, Timestamp, WorkspaceId, WpId, limits};
 
 use super::super::App;
 use super::super::records::grant_status;
+use crate::view::MarkView;
 
 /// Lookup by id for one page.
 #[derive(Default)]
@@ -22,6 +25,8 @@ pub(super) struct Names {
     pub titles: HashMap<WpId, String>,
     pub pending: Vec<Approval>,
     pub grants: Vec<Grant>,
+    /// What was recorded as ungoverned, by workspace and code.
+    pub marks: HashMap<(WorkspaceId, EventCode), MarkView>,
 }
 
 impl App {
@@ -35,7 +40,24 @@ impl App {
             titles: ports.locus.packets().unwrap_or_default().into_iter().map(|e| (e.record.wp_id, e.record.title)).collect(),
             pending: store.approvals(Some(ApprovalStatus::Pending), limits::PAGE_MAX).unwrap_or_default(),
             grants: store.grants(limits::PAGE_MAX).unwrap_or_default(),
+            marks: self.marks(),
         }
+    }
+
+    fn marks(&self) -> HashMap<(WorkspaceId, EventCode), MarkView> {
+        let filter = EventFilter { codes: vec![EventCode::OutOfBandChange, EventCode::UngatedEffect], order: Order::Descending, ..EventFilter::default() };
+        let mut marks: HashMap<_, MarkView> = HashMap::new();
+        for event in self.cx().ports.recorder.read(&filter).unwrap_or_default() {
+            let Some(id) = event.workspace_id else { continue };
+            // Newest first: the first one seen is the last that happened.
+            let mark = marks.entry((id, event.code)).or_insert_with(|| MarkView {
+                message: event.payload["message"].as_str().unwrap_or_default().to_owned(),
+                last_at_ms: event.ts.as_ms(),
+                ..MarkView::default()
+            });
+            mark.count += 1;
+        }
+        marks
     }
 }
 

@@ -121,7 +121,7 @@ impl App {
 
     /// The branch's own commits, newest first.
     pub(super) fn commits_since_base(&self, workspace: &Workspace) -> Vec<CommitRow> {
-        let log = self.cx().ports.version.log(&workspace.binding, COMMITS_SHOWN, &[]).unwrap_or_default();
+        let log = dcc_jobs::outside::history(self.cx(), &workspace.binding, COMMITS_SHOWN, &[]).unwrap_or_default();
         log.iter().take_while(|commit| Some(&commit.oid) != workspace.base_oid.as_ref()).map(commit_row).collect()
     }
 }

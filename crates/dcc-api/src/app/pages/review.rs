@@ -43,7 +43,7 @@ impl App {
                 Err(failure) => Some(failure_view(&failure)),
             };
             self.fill_changes(&mut view, &workspace, source, file, &scope);
-            view.commits = version.log(&workspace.binding, COMMITS_SHOWN, &[]).unwrap_or_default().iter().map(commit_row).collect();
+            view.commits = dcc_jobs::outside::history(self.cx(), &workspace.binding, COMMITS_SHOWN, &[]).unwrap_or_default().iter().map(commit_row).collect();
         }
         self.fill_commit(&mut view, &workspace);
         let jobs = self.cx().ports.store.jobs(&JobFilter { workspace_id: Some(id), limit: JOBS_READ, ..JobFilter::default() }).unwrap_or_default();

@@ -97,6 +97,10 @@ impl Fake {
         self.lines.lock().unwrap().push(line(seq));
         self.hub.publish(&[line(seq)]);
     }
+    /// A file changed in a worktree.
+    pub fn touch(&self) {
+        self.hub.touch(&[ID.parse().unwrap()]);
+    }
 }
 
 fn job(op: Op, state: JobState) -> FlatJob {

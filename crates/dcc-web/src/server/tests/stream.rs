@@ -90,6 +90,19 @@ async fn it_resumes_where_the_reader_left_off() {
 }
 
 #[tokio::test]
+async fn a_touch_has_no_id_and_leaves_the_sequence_alone() {
+    let site = Site::new();
+    happened(&site, 2);
+    let mut reader = Reader::open(&site, get("/api/v1/events/stream").bearer()).await;
+    reader.expect("hello", 2).await;
+    site.fake.touch();
+    let touch = reader.next().await.unwrap();
+    assert_eq!((touch.event.as_str(), touch.id.as_str(), touch.data), ("touch", "", json!({"workspace_id": ID})));
+    site.fake.happen(3);
+    reader.expect("event", 3).await;
+}
+
+#[tokio::test]
 async fn what_was_missed_for_too_long_is_a_gap() {
     let site = Site::new();
     let many = STREAM_QUEUE_MAX as u64 + 5;

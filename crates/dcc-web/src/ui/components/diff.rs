@@ -133,8 +133,9 @@ pub fn file_article(workspace_id: &str, file: &FileRow, diff: Option<&FileDiff>)
                 @if let Some(by) = &file.touched_by { span.lab.cut { (t(by)) } }
                 label.push { "viewed " input.seen type="checkbox" data-seen=(id) aria-label={ "Viewed " (t(&name)) }; }
             }
-            div.df-body id={ "body-" (id) } data-oid=(file.blob_oid)
-                data-lazy=[diff.is_none().then(|| format!("/ws/{}/file?{}", super::path::query(workspace_id), path_key(&file.path)))] {
+            // Lines that are shown stay as they are read; when the file moves on, a bar says so and offers the new ones.
+            div.df-body id={ "body-" (id) } data-oid=(file.blob_oid) data-loaded[diff.is_some()]
+                data-lazy={ "/ws/" (super::path::query(workspace_id)) "/file?" (path_key(&file.path)) } {
                 @if let Some(diff) = diff { (diff_lines(diff)) } @else { p.pad.lab { "Lines load when this file comes into view." } }
             }
         }
