@@ -76,6 +76,7 @@ pub const CATALOGUE: &[Entry] = &[
             "cannot create files when file reads are offered, so only writes are",
             "runs commands only with tools.shell.enableInteractiveShell false in its settings, which a new home begins with",
             "may have lost a session that it is to take up again",
+            "starts no MCP server in a folder that it does not trust, so DCC's own tools do not reach it",
         ],
     },
     Entry {
@@ -126,7 +127,11 @@ pub const CATALOGUE: &[Entry] = &[
         file_caps: BOTH,
         home_files: &[],
         install: "npm package @github/copilot",
-        quirks: &["its modes are named by addresses", "has a switch beside its mode, allow_all, that ends all asking"],
+        quirks: &[
+            "its modes are named by addresses",
+            "has a switch beside its mode, allow_all, that ends all asking",
+            "takes MCP servers over HTTP only, so DCC's own tools do not reach it",
+        ],
     },
     Entry {
         name: "cursor",
