@@ -70,6 +70,11 @@ pub fn events_of(op: Op) -> Vec<(EventCode, Vec<Id>)> {
             (EventCode::RecipeFinished, vec![Wp, Workspace, Job]),
         ],
         Op::SessionStart => vec![(EventCode::SessionCreated, vec![Wp, Session, Workspace, Job])],
+        Op::SandboxRunCommand => vec![
+            (EventCode::ToolCallStarted, vec![Wp, Workspace, Job]),
+            (EventCode::ToolCallFinished, vec![Wp, Workspace, Job]),
+            (EventCode::CommandFinished, vec![Wp, Workspace, Job]),
+        ],
         Op::SessionRun => vec![(EventCode::SessionMessage, vec![Wp, Session, Workspace, Job]), (EventCode::SessionStateChange, vec![Wp, Session, Workspace, Job])],
         Op::FsWrite => vec![(EventCode::ToolCallStarted, vec![Wp, Session, Workspace, Job]), (EventCode::ToolCallFinished, vec![Wp, Session, Workspace, Job])],
         Op::SessionCancel => one(EventCode::SessionSteered, &[Session]),

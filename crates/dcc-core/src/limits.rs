@@ -80,6 +80,8 @@ pub const PROVIDER_RUNNING_MAX: usize = 4;
 pub const MODEL_RUNNING_MAX: usize = 2;
 /// Messages that wait for one session: more than a person types ahead.
 pub const SESSION_QUEUE_MAX: usize = 100;
+/// A command word for word; a test suite or a server of an agent's work lives shorter than this.
+pub const COMMAND_TIMEOUT_MS: u64 = 60 * 60 * 1000;
 /// What a running command shows at once: the end of its output, for whoever looks while it runs.
 pub const COMMAND_RECENT_BYTES_MAX: usize = 256 * 1024;
 /// Words of a command, variables of its environment, and bytes of either.

@@ -104,7 +104,7 @@ ops! {
     ProjectAdd "project.add" Idempotent false;
     BudgetSet "budget.set" Idempotent true;
     SandboxRunRecipe "sandbox.run_recipe" Never true;
-    SandboxRunCommand "sandbox.run_command" Never false;
+    SandboxRunCommand "sandbox.run_command" Never true;
     AnchorCreate "anchor.create" Provable false;
     AnchorLink "anchor.link" Provable false;
     AnchorNote "anchor.note" Provable false;

@@ -353,6 +353,7 @@ impl Runner {
             (JobState::Queued | JobState::Stalled, _) => {
                 self.end(&job, JobState::Cancelled, failure, Vec::new())?;
             }
+            (JobState::Running, _) if self.cx.commands.get(job_id).is_some_and(|command| command.stop()) => return self.wait(job_id, Some(std::time::Duration::from_secs(15))),
             (JobState::Running, _) => {
                 return Err(Failure::new(Code::IllegalTransition, "the job is running").hint("a turn ends with dcc session cancel S; other jobs end by themselves"));
             }

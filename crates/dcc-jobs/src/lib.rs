@@ -7,6 +7,7 @@
 
 pub mod approvals;
 pub mod budgets;
+mod commands;
 pub mod context;
 mod delivery;
 pub mod facts;

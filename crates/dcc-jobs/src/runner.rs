@@ -378,13 +378,18 @@ impl Runner {
         self.ended.1.notify_all();
     }
 
-    /// Blocks until the job is terminal or `stop` says so when looked at again; `timeout` none waits for ever.
+    /// Blocks until the job is terminal; `timeout` none waits for ever.
     pub fn wait(&self, job_id: JobId, timeout: Option<Duration>) -> Outcome<Job> {
         let deadline = timeout.map(|t| Instant::now() + t);
         let mut seen = *self.ended.0.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             let job = ledger::job(self.cx.ports.recorder.as_ref(), job_id)?;
-            if job.state.is_terminal() || matches!(job.state, JobState::Stalled) {
+            if job.state.is_terminal() || matches!(job.state, JobState::Stalled) || done() {
+        self.wait_or(job_id, timeout, || false)
+    }
+
+    /// As [`Runner::wait`], also until `done`, which is looked at whenever waiters are woken.
+    pub(crate) fn wait_or(&self, job_id: JobId, timeout: Option<Duration>, done: impl Fn() -> bool) -> Outcome<Job> {
                 return Ok(job);
             }
             let guard = self.ended.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -17,11 +17,15 @@ pub(crate) fn forget_agent(cx: &Context, id: SessionId) {
 /// Ends the agent and its tree; the exit that follows is expected.
 pub(crate) fn stop_agent(cx: &Context, id: SessionId) -> Outcome<()> {
     if !cx.ports.sessions.live().contains(&id) {
+        cx.commands.end_session(id);
         return Ok(());
     }
     forget_agent(cx, id);
     cx.stopping.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
-    cx.ports.sessions.stop(id)
+    let stopped = cx.ports.sessions.stop(id);
+    // After the agent: nothing is left that could begin another.
+    cx.commands.end_session(id);
+    stopped
 }
 
 /// Nothing of an ended session is held, counted or waited for any more.

@@ -15,6 +15,7 @@ mod moves;
 mod reports;
 mod states;
 pub(crate) mod steers;
+mod terminals;
 mod tools;
 mod updates;
 
@@ -25,7 +26,7 @@ use serde_json::Value;
 use dcc_core::Outcome;
 use dcc_core::event::{EventCode, NewEvent};
 use dcc_core::ids::SessionId;
-use dcc_core::ports::{AgentReport, PermissionAnswer, PermissionAsk, SessionHost};
+use dcc_core::ports::{AgentReport, PermissionAnswer, PermissionAsk, SessionHost, TerminalExit, TerminalOutput, TerminalSpec};
 use dcc_core::principal::Actor;
 use dcc_core::session::Session;
 
@@ -89,5 +90,21 @@ impl SessionHost for Host {
 
     fn write_file(&self, session_id: SessionId, path: &str, content: &str) -> Outcome<()> {
         self.write(&self.session(session_id)?, path, content)
+    }
+
+    fn terminal_create(&self, session_id: SessionId, spec: TerminalSpec) -> Outcome<String> {
+        self.create_terminal(&self.session(session_id)?, spec)
+    }
+    fn terminal_output(&self, session_id: SessionId, terminal_id: &str) -> Outcome<TerminalOutput> {
+        self.terminal_shows(&self.session(session_id)?, terminal_id)
+    }
+    fn terminal_wait(&self, session_id: SessionId, terminal_id: &str) -> Outcome<TerminalExit> {
+        self.await_terminal(&self.session(session_id)?, terminal_id)
+    }
+    fn terminal_kill(&self, session_id: SessionId, terminal_id: &str) -> Outcome<()> {
+        self.kill_terminal(&self.session(session_id)?, terminal_id)
+    }
+    fn terminal_release(&self, session_id: SessionId, terminal_id: &str) -> Outcome<()> {
+        self.release_terminal(&self.session(session_id)?, terminal_id)
     }
 }

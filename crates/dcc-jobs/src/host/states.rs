@@ -44,10 +44,22 @@ pub(crate) fn running_turn(cx: &Context, id: SessionId) -> Outcome<Option<JobId>
 /// Waits for a decision in the session's name. The session shows as blocked until the last such wait is over; then it is
 /// at work again, when somebody still wants the answer. `limit` none waits until the job is over.
 pub(super) fn wait_decided(runner: &Runner, id: SessionId, job: &Job, limit: Option<Duration>, is_wanted: impl Fn() -> bool) -> Outcome<Job> {
+    wait_decided_or(runner, id, job, limit, is_wanted, || false)
+}
+
+/// As [`wait_decided`], also until `done`: for a job that is of use before it is over.
+pub(super) fn wait_decided_or(
+    runner: &Runner,
+    id: SessionId,
+    job: &Job,
+    limit: Option<Duration>,
+    is_wanted: impl Fn() -> bool,
+    done: impl Fn() -> bool,
+) -> Outcome<Job> {
     let cx = &runner.cx;
     if running_turn(cx, id)?.is_none() {
         // Nothing of the session runs that could show as blocked.
-        return runner.wait(job.job_id, limit);
+        return runner.wait_or(job.job_id, limit, done);
     }
     let waits = |change: fn(u32) -> u32| {
         let mut held = cx.held.lock().unwrap_or_else(PoisonError::into_inner);
@@ -60,7 +72,7 @@ pub(super) fn wait_decided(runner: &Runner, id: SessionId, job: &Job, limit: Opt
     waits(|count| count + 1);
     // A session that rests shows that it rests, whatever it waits for besides.
     let blocks = |s: &Session| (s.state == SessionState::Active).then(|| Move::new(SessionState::Blocked, StateReason::ApprovalWait));
-    let waited = move_if(cx, id, Some(job.root_job_id), blocks).and_then(|_| runner.wait(job.job_id, limit));
+    let waited = move_if(cx, id, Some(job.root_job_id), blocks).and_then(|_| runner.wait_or(job.job_id, limit, done));
     let left = waits(|count| count.saturating_sub(1));
     let job = waited?;
     if left == 0 && running_turn(cx, id)?.is_some() && is_wanted() {
@@ -78,7 +90,7 @@ pub(crate) fn cancel_pending(runner: &Runner, id: SessionId, why: &str) -> Outco
 /// Cancels the requests whose effect is an answer that nobody in the turn waits for any more. What stands by itself, as a
 /// commit does, goes on waiting for its decision while the agent lives.
 pub(crate) fn cancel_answers(runner: &Runner, id: SessionId, why: &str) -> Outcome<()> {
-    cancel_those(runner, id, why, |op| matches!(op, Op::CapabilityRequest | Op::FsWrite))
+    cancel_those(runner, id, why, |op| matches!(op, Op::CapabilityRequest | Op::FsWrite | Op::SandboxRunCommand))
 }
 
 fn cancel_those(runner: &Runner, id: SessionId, why: &str, is_meant: impl Fn(Op) -> bool) -> Outcome<()> {

@@ -76,8 +76,9 @@ impl JobKind for RequestCapability {
     fn apply(&self, cx: &Context, job: &Job, cleared: Cleared<AgentRequestPlan>) -> Outcome<Done> {
         let mut effect = Effect::default().with("allowed", true);
         let plan = cleared.body();
-        // A one-time yes to an edit covers the write that follows it: these very paths, once each, within this turn.
-        if plan.kind == AskKind::Edit
+        // A one-time yes to an edit covers the write that follows it: these very paths, once each, within this turn. A
+        // one-time yes to a command covers the run of that very command in a terminal.
+        if (plan.kind == AskKind::Edit || plan.requirement().command_sha256.is_some())
             && let Basis::Approval { approval_id } = cleared.basis()
         {
             let fold = ledger::approval_fold(cx.ports.recorder.as_ref(), *approval_id)?;
@@ -85,6 +86,7 @@ impl JobKind for RequestCapability {
                 let now = cx.now();
                 let requirement = plan.requirement();
                 let workspace = ledger::workspace(cx.ports.recorder.as_ref(), plan.workspace_id)?;
+                let max_uses = requirement.paths.len().max(1) as u32;
                 let grant = Grant {
                     grant_id: fresh::<GrantId>(cx.ports.clock.as_ref()),
                     approval_id: *approval_id,
@@ -95,7 +97,8 @@ impl JobKind for RequestCapability {
                         workspace_id: Some(plan.workspace_id),
                         wp_id: workspace.wp_id,
                         by_agent: true,
-                        paths: plan.paths.clone(),
+                        paths: requirement.paths.clone(),
+                        command_sha256: requirement.command_sha256,
                         ..GrantBinding::default()
                     },
                     capabilities: requirement.capabilities,
@@ -103,7 +106,7 @@ impl JobKind for RequestCapability {
                     tier: requirement.tier,
                     issued_at: now,
                     expires_at: now.plus_ms(limits::ONCE_TTL_MS),
-                    max_uses: plan.paths.len() as u32,
+                    max_uses,
                     used: 0,
                     revoked: false,
                 };

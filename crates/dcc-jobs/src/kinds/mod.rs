@@ -13,6 +13,8 @@ mod handoff_write;
 mod launch;
 mod recipe;
 mod session_cancel;
+mod repair;
+mod run_command;
 mod session_close;
 mod session_pause;
 mod session_resume;
@@ -212,6 +214,7 @@ pub(crate) fn kind_of(op: Op) -> Outcome<&'static dyn Kind> {
         Op::SandboxRunRecipe => &recipe::RunRecipe,
         Op::SessionStart => &session_start::StartSession,
         Op::SessionRun => &session_run::RunTurn,
+        Op::SandboxRunCommand => &run_command::RunCommand,
         Op::SessionSend => &session_send::Send,
         Op::SessionPause => &session_pause::Pause,
         Op::SessionResume => &session_resume::Resume,

@@ -90,7 +90,7 @@ fn rest(runner: &Arc<Runner>, job: &Job, plan: &PausePlan) -> Outcome<&'static s
         return Err(Failure::new(Code::IllegalTransition, format!("the session did not come to rest: it is {}", now.state.as_str())));
     }
     let Some(turn) = host::running_turn(cx, id)? else { return settle(cx, id, job, "its turn has just ended") };
-    match cx.ports.sessions.freeze(id) {
+    match cx.ports.sessions.freeze(id).and_then(|()| cx.commands.freeze(id)) {
         Ok(()) => frozen(runner, id, turn, job, plan),
         Err(failure) => {
             cut(runner, id, turn, &format!("it reached no boundary, and its processes cannot stand still: {}", failure.message))?;
@@ -147,6 +147,7 @@ fn cut(runner: &Arc<Runner>, id: SessionId, turn: JobId, why: &str) -> Outcome<(
     cx.ports.sessions.cancel_turn(id)?;
     if session.frozen_until.is_some() {
         cx.ports.sessions.thaw(id)?;
+        cx.commands.thaw(id)?;
     }
     cx.holds.wake();
     let ended = runner.wait(turn, Some(Duration::from_millis(limits::AGENT_CANCEL_GRACE_MS)))?;

@@ -240,6 +240,7 @@ fn go_on(runner: &Arc<Runner>, job: &Job, session: &Session, plan: &SessionStart
     cx.requests.forget(id);
     if session.frozen_until.is_some() {
         cx.ports.sessions.thaw(id)?;
+        cx.commands.thaw(id)?;
     }
     cx.holds.release(id);
     end_stalled(runner, id)?;

@@ -70,7 +70,7 @@ pub enum Command {
     Budget(super::budget::BudgetCommand),
     #[command(subcommand)]
     Job(JobCommand),
-    /// Run a recipe of your configuration in the sandbox
+    /// Run a recipe of your configuration, or a command after --, in the sandbox
     Run(RunArgs),
     /// Version control
     #[command(subcommand)]

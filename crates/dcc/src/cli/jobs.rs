@@ -7,7 +7,7 @@ use dcc_core::ids::JobId;
 use dcc_core::job::JobState;
 use dcc_core::op::Op;
 use dcc_core::ports::JobFilter;
-use dcc_core::{Code, Failure, Outcome, Sha256Hex};
+use dcc_core::{Failure, Outcome, Sha256Hex};
 
 use super::Cli;
 use super::args::{JobCommand, RunArgs};
@@ -57,16 +57,16 @@ pub fn run(cli: &Cli, command: JobCommand) -> Outcome<u8> {
     }
 }
 
-pub fn recipe(cli: &Cli, args: RunArgs) -> Outcome<u8> {
-    let Some(recipe) = args.recipe else {
-        return Err(Failure::new(Code::NotBuilt, "running a command word for word is not built yet").hint("make it a recipe: [recipes.NAME] argv = [...] in config.toml, then dcc run --ws WS NAME"));
+/// A recipe by its name, or a command word for word after `--`; both print what the run printed.
+pub fn run_confined(cli: &Cli, args: RunArgs) -> Outcome<u8> {
+    let (op, params) = match (args.recipe, args.command) {
+        (Some(recipe), command) if command.is_empty() => (Op::SandboxRunRecipe, json!({ "recipe": recipe })),
+        (None, command) if !command.is_empty() => (Op::SandboxRunCommand, json!({ "argv": command })),
+        _ => return Err(Failure::invalid("name a recipe, or give a command after --").hint("dcc run --ws WS RECIPE, or dcc run --ws WS -- COMMAND...")),
     };
-    if !args.command.is_empty() {
-        return Err(Failure::invalid("name a recipe or give a command, not both"));
-    }
     let bindings = workspaces::bind(cli, &args.ws)?;
     let link = cli.link()?;
-    let job = cli.drive(link.as_ref(), Op::SandboxRunRecipe, json!({ "recipe": recipe }), bindings)?;
+    let job = cli.drive(link.as_ref(), op, params, bindings)?;
     if !cli.out.is_json() {
         for key in ["stdout_sha256", "stderr_sha256"] {
             if let Some(sha256) = job[key].as_str().and_then(|t| Sha256Hex::parse(t).ok()) {

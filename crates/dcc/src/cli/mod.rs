@@ -93,7 +93,7 @@ fn dispatch(cli: &Cli, command: Command) -> Outcome<u8> {
         Command::Grants(command) => approvals::grants(cli, &command),
         Command::Budget(command) => budget::run(cli, command),
         Command::Job(command) => jobs::run(cli, command),
-        Command::Run(args) => jobs::recipe(cli, args),
+        Command::Run(args) => jobs::run_confined(cli, args),
         Command::Vcs(command) => vcs::run(cli, command),
         Command::Search(args) => vcs::search(cli, &args),
         Command::Timeline(args) => recorder::timeline(cli, &args),
