@@ -62,11 +62,14 @@ fn make_home(home: &Path, session: &Path, files: &[(&str, &str)]) -> Outcome<()>
     let failed = |error: std::io::Error| Failure::engine(format!("cannot make {}: {error}", home.display()));
     let name = session.file_name().ok_or_else(|| Failure::engine("a session's temporary directory has no name"))?;
     let new = home.with_file_name(format!(".new-{}", name.to_string_lossy()));
+    // What an earlier start of this session left when it was cut off; mostly there is nothing.
+    let _ = std::fs::remove_dir_all(&new);
     make_private(&new)?;
     for (path, text) in files {
         let path = new.join(path);
         make_private(path.parent().unwrap_or(&new))?;
-        std::fs::write(&path, text).map_err(failed)?;
+        let mut file = std::fs::File::create_new(&path).map_err(failed)?;
+        file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
     }
     // Another session of this agent may have been faster: its home stands.
     std::fs::rename(&new, home).or_else(|error| {
@@ -210,6 +213,9 @@ mod tests {
     fn a_new_home_begins_with_its_files_and_an_old_one_is_left_alone() {
         let dir = tempfile::tempdir().unwrap();
         let (home, session) = (dir.path().join("homes/gemini"), dir.path().join("run/session-1"));
+        // A start that was cut off left its half behind.
+        make_private(&dir.path().join("homes/.new-session-1/.gemini")).unwrap();
+        std::fs::File::create_new(dir.path().join("homes/.new-session-1/.gemini/settings.json")).unwrap();
         make_home(&home, &session, &[(".gemini/settings.json", "{}\n")]).unwrap();
         let settings = home.join(".gemini/settings.json");
         assert_eq!(std::fs::read_to_string(&settings).unwrap(), "{}\n");
