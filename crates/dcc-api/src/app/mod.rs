@@ -6,6 +6,7 @@ mod door;
 pub mod pages;
 mod queries;
 mod records;
+mod sessions;
 mod watching;
 
 use std::sync::{Arc, Mutex, PoisonError};

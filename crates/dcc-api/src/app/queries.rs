@@ -13,7 +13,7 @@ use dcc_jobs::ledger;
 
 use super::App;
 use super::records::{approval_json, event_json, family_of, grant_json, job_json, object, packet_json};
-use crate::door::{Paging, Query, SearchKind};
+use crate::door::{Paging, Query, SearchKind, SessionFilter};
 
 impl App {
     pub(super) fn answer(&self, query: Query) -> Outcome<Value> {
@@ -54,13 +54,9 @@ impl App {
                     .collect();
                 Ok(json!({ "items": items, "next_cursor": null }))
             }
-            Query::Sessions { paging } => Ok(page(ports.store.sessions(limits::PAGE_MAX)?.iter().map(|s| json!(s)).collect(), &paging)),
-            Query::Session { session_id } => {
-                let derived = ports.store.session(session_id)?.ok_or_else(|| Failure::new(Code::NotFoundSession, format!("no session {session_id}")))?;
-                let mut map = object(&derived);
-                map.insert("live".into(), json!(ports.sessions.live().contains(&session_id)));
-                Ok(Value::Object(map))
-            }
+            Query::Sessions { filter, paging } => Ok(page(self.session_rows(&filter)?, &paging)),
+            Query::Session { session_id } => self.session_json(session_id),
+            Query::Terminal { session_id, from } => self.terminal(session_id, from),
             Query::ToolCalls { session_id, after_seq, limit } => {
                 let limit = if limit == 0 { limits::PAGE_MAX } else { limit.min(limits::PAGE_MAX) };
                 let items = ports.store.tool_calls(Some(session_id), after_seq.unwrap_or(0), limit)?;
@@ -90,7 +86,8 @@ impl App {
             Query::Search { q, scope, workspace_id, regex, limit } => self.search_json(q, scope, workspace_id, regex, limit),
             // Nothing writes these yet, so the true answer is the empty list, marked as not built.
             Query::Anchors { .. } => Err(Failure::new(Code::NotBuilt, "anchors are not built yet")),
-            Query::Handoffs { .. } => self.handoffs(),
+            Query::Handoffs { paging } => Ok(page(self.handoff_rows()?, &paging)),
+            Query::Handoff { handoff_id } => self.handoff_json(handoff_id),
             Query::Health => Ok(self.health_json()),
             Query::Resolve { short } => {
                 let items: Vec<Value> = ports.store.resolve_short(&short)?.into_iter().map(|(kind, id)| json!({ "kind": kind, "id": id })).collect();
@@ -102,6 +99,16 @@ impl App {
     /// A workspace by canon.
     pub(crate) fn workspace(&self, id: WorkspaceId) -> Outcome<Workspace> {
         ledger::workspace(self.cx().ports.recorder.as_ref(), id)
+    }
+
+    fn terminal(&self, session_id: dcc_core::SessionId, from: u64) -> Outcome<Value> {
+        let terminal = self.cx().ports.sessions.terminal(session_id).ok_or_else(|| {
+            Failure::new(Code::IllegalTransition, format!("session {} has no terminal open", session_id.short()))
+                .hint("a terminal is open while a plain command runs in it: dcc session start --ws WS -- COMMAND")
+        })?;
+        let chunk = terminal.read(from, std::time::Duration::from_millis(limits::TERMINAL_POLL_MS));
+        let next = chunk.from + chunk.bytes.len() as u64;
+        Ok(json!({ "session_id": session_id, "from": chunk.from, "next": next, "b64": dcc_core::path::base64(&chunk.bytes), "ended": chunk.ended }))
     }
 
     fn jobs(&self, filter: JobFilter) -> Outcome<Value> {
@@ -268,10 +275,6 @@ impl App {
         }
     }
 
-    fn handoffs(&self) -> Outcome<Value> {
-        self.events(EventFilter { codes: vec![dcc_core::event::EventCode::HandoffWritten, dcc_core::event::EventCode::HandoffWaived], ..EventFilter::default() })
-    }
-
     fn health_json(&self) -> Value {
         let ports = &self.cx().ports;
         let pending = ports.store.approvals(Some(ApprovalStatus::Pending), limits::PAGE_MAX).map_or(0, |a| a.len());
@@ -284,6 +287,7 @@ impl App {
             "watching": self.watching(),
             "sandbox": ports.sandbox.posture(),
             "sessions_live": ports.sessions.live().len(),
+            "recovery": self.session_rows(&SessionFilter { recovery: true, ..SessionFilter::default() }).unwrap_or_default(),
             "approvals_pending": pending,
             "agents": ports.agents.list().into_iter().map(|(name, installed, what)| json!({ "name": name, "installed": installed, "what": what })).collect::<Vec<_>>(),
             "checks": self.machine.checks.iter().map(|(name, status, evidence, fix)| json!({ "name": name, "status": status, "evidence": evidence, "fix": fix })).collect::<Vec<_>>(),

@@ -14,7 +14,9 @@ use dcc_core::path::base64;
 use dcc_core::ports::store::JobFilter;
 use dcc_core::ports::version::DiffSource;
 use dcc_core::ports::{EventFilter, Order};
-use dcc_core::{ApprovalId, EventId, JobId, RepoPath, SessionId, Sha256Hex, WorkspaceId, WpId};
+use dcc_core::principal::Role;
+use dcc_core::session::SessionState;
+use dcc_core::{ApprovalId, EventId, HandoffId, JobId, RepoPath, SessionId, Sha256Hex, WorkspaceId, WpId};
 
 /// Where a page of a list starts and how long it is.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -52,6 +54,18 @@ impl SearchKind {
     }
 }
 
+/// Filter over sessions; all given parts must match.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SessionFilter {
+    pub states: Vec<SessionState>,
+    pub role: Option<Role>,
+    pub wp_id: Option<WpId>,
+    pub parent_session_id: Option<SessionId>,
+    /// The recovery queue: what rests without an agent, with what a person needs to decide.
+    pub recovery: bool,
+}
+
 /// Every read. Lists hold closed things too.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(tag = "read", rename_all = "snake_case")]
@@ -69,8 +83,10 @@ pub enum Query {
     /// Files with counts; the lines of one file when `path` names it.
     Diff { workspace_id: WorkspaceId, source: DiffSource, path: Option<RepoPath> },
     Log { workspace_id: WorkspaceId, path: Option<RepoPath>, limit: usize },
-    Sessions { paging: Paging },
+    Sessions { filter: SessionFilter, paging: Paging },
     Session { session_id: SessionId },
+    /// What the session's terminal showed from a place on, `{from, b64, next, ended}`; waits a while for more when there is none.
+    Terminal { session_id: SessionId, from: u64 },
     ToolCalls { session_id: SessionId, after_seq: Option<u64>, limit: usize },
     Board,
     Approvals { status: Option<ApprovalStatus>, paging: Paging },
@@ -83,6 +99,7 @@ pub enum Query {
     Search { q: String, scope: SearchKind, workspace_id: Option<WorkspaceId>, regex: bool, limit: usize },
     Anchors { paging: Paging },
     Handoffs { paging: Paging },
+    Handoff { handoff_id: HandoffId },
     Health,
     /// Short ids: `{"items":[{"kind","id"}]}`, all that match.
     Resolve { short: String },
@@ -123,7 +140,19 @@ impl Query {
                 a.repo_path(path.as_ref());
                 a.limit(*limit);
             }
-            Self::Sessions { paging } => a.list("/sessions", paging),
+            Self::Sessions { filter, paging } => {
+                a.path(format_args!("/sessions"));
+                a.joined("state", filter.states.iter().map(|state| state.as_str()));
+                a.word("role", filter.role.as_ref());
+                a.opt("wp_id", filter.wp_id.as_ref());
+                a.opt("parent_session_id", filter.parent_session_id.as_ref());
+                a.opt("recovery", filter.recovery.then_some("true"));
+                a.paging(paging);
+            }
+            Self::Terminal { session_id, from } => {
+                a.path(format_args!("/sessions/{session_id}/terminal"));
+                a.opt("from", Some(from));
+            }
             Self::Session { session_id } => a.path(format_args!("/sessions/{session_id}")),
             Self::ToolCalls { session_id, after_seq, limit } => {
                 a.path(format_args!("/sessions/{session_id}/tool-calls"));
@@ -151,6 +180,7 @@ impl Query {
             }
             Self::Anchors { paging } => a.list("/anchors", paging),
             Self::Handoffs { paging } => a.list("/handoffs", paging),
+            Self::Handoff { handoff_id } => a.path(format_args!("/handoffs/{handoff_id}")),
             Self::Health => a.path(format_args!("/health")),
             Self::Resolve { short } => {
                 a.path(format_args!("/resolve"));

@@ -80,8 +80,14 @@ impl JobKind for Cancel {
     }
 }
 
-/// What ends with a session, and what stays uncommitted; also for a dialog before anybody cancels.
-pub(crate) fn what_ends(cx: &Context, session: &Session) -> Outcome<CancelPlan> {
+impl Runner {
+    /// What would end with a session and what would stay uncommitted: for a dialog before anybody cancels.
+    pub fn what_ends(&self, id: SessionId) -> Outcome<CancelPlan> {
+        what_ends(&self.cx, &ledger::session(self.cx.ports.recorder.as_ref(), id)?)
+    }
+}
+
+fn what_ends(cx: &Context, session: &Session) -> Outcome<CancelPlan> {
     let descendants = descendants(cx, session.session_id)?;
     let mut workspaces: Vec<_> = std::iter::once(session).chain(&descendants).filter_map(|s| s.workspace_id).collect();
     workspaces.sort();

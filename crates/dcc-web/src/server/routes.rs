@@ -96,6 +96,7 @@ const PATH: Param = param("path", "Text");
 const B64: Param = param("b64", "Base64");
 const DIFF: &[Param] = &[param("source", "DiffSource"), param("base", "Text"), param("oid", "Oid"), PATH, B64];
 const JOBS: &[Param] = &[param("state", "JobStates"), param("op", "Op"), WP, MT, SESSION, WORKSPACE, param("root_job_id", "Uuid"), CURSOR, LIMIT];
+const SESSIONS: &[Param] = &[param("state", "SessionStates"), param("role", "Role"), WP, param("parent_session_id", "Uuid"), param("recovery", "Flag"), CURSOR, LIMIT];
 const EVENTS: &[Param] = &[
     param("after_seq", "Seq"),
     param("before_seq", "Seq"),
@@ -132,8 +133,9 @@ pub static ROUTES: &[Route] = &[
     Route::read("/api/v1/workspaces/{id}/status", "Changed paths of the worktree", &[], "Thing", || get(workspaces::status)),
     Route::read("/api/v1/workspaces/{id}/diff", "Changed files; the lines of one when path names it", DIFF, "Thing", || get(workspaces::diff)),
     Route::read("/api/v1/workspaces/{id}/log", "Commits of the branch, newest first", &[PATH, B64, LIMIT], "List", || get(workspaces::log)),
-    Route::read("/api/v1/sessions", "Sessions", PAGING, "List", || get(sessions::list)),
+    Route::read("/api/v1/sessions", "Sessions", SESSIONS, "List", || get(sessions::list)),
     Route::read("/api/v1/sessions/{id}", "One session", &[], "Thing", || get(sessions::one)),
+    Route::read("/api/v1/sessions/{id}/terminal", "What its terminal shows from a place on; waits a while for more", &[param("from", "Seq")], "Thing", || get(sessions::terminal)),
     Route::read("/api/v1/sessions/{id}/tool-calls", "Tool calls of a session, oldest first", &[param("after_seq", "Seq"), LIMIT], "List", || get(sessions::tool_calls)),
     Route::read("/api/v1/board", "Packets by lane", &[], "Thing", || get(board::board)),
     Route::read("/api/v1/approvals", "Approvals, newest first", &[param("status", "ApprovalStatus"), CURSOR, LIMIT], "List", || get(approvals::list)),
@@ -149,6 +151,7 @@ pub static ROUTES: &[Route] = &[
     Route::read("/api/v1/artifacts/{sha256}", "Bytes of an artifact", &[], "", || get(artifacts::bytes)),
     Route::read("/api/v1/anchors", "Objective anchors (advisory)", PAGING, "List", || get(notes::anchors)),
     Route::read("/api/v1/handoffs", "Handoffs (advisory)", PAGING, "List", || get(notes::handoffs)),
+    Route::read("/api/v1/handoffs/{id}", "One handoff (advisory)", &[], "Thing", || get(notes::handoff)),
     Route::read("/api/v1/health", "Checks with evidence", &[], "Thing", || get(health::health)),
     Route::write("/api/v1/recorder/verify", "Walk the whole hash chain now; the answer says how far it holds", "Empty", (200, "Thing"), || post(health::verify)),
     Route::read("/api/v1/project", "Which project this server serves", &[], "Project", || get(project::project)),

@@ -8,6 +8,7 @@ use dcc_api::door::SearchKind;
 use dcc_core::event::EventCode;
 use dcc_core::failure::Code;
 use dcc_core::job::JobState;
+use dcc_core::session::SessionState;
 use dcc_core::limits::{COMMIT_PATHS_MAX, LINE_BYTES_MAX, PAGE_MAX, SEARCH_HITS_MAX, TEXT_BYTES_MAX};
 use dcc_core::locus::WpStatus;
 use dcc_core::op::Op;
@@ -108,6 +109,8 @@ fn lists() -> Vec<(&'static str, Value)> {
         ("Op", words(Op::ALL.iter().filter(|op| op.is_built()).map(|op| op.as_str()))),
         ("JobState", words(JobState::ALL.map(JobState::as_str))),
         ("JobStates", several(JobState::ALL.map(JobState::as_str))),
+        ("SessionStates", several(SessionState::ALL.map(SessionState::as_str))),
+        ("Role", words(["coder", "validator", "human", "orchestrator"])),
         ("WpStatus", words(WpStatus::ALL.iter().map(|status| status.as_str()))),
         ("ApprovalStatus", words(["pending", "approved", "denied", "expired", "stale", "cancelled", "superseded", "consumed"])),
         ("Scope", words(["once", "job", "session", "workspace"])),

@@ -58,7 +58,10 @@ pub enum Command {
     Ws(WsCommand),
     /// Execution sessions
     #[command(subcommand)]
-    Session(SessionCommand),
+    Session(super::session_args::SessionCommand),
+    /// What was done and what remains: advisory, for whoever goes on
+    #[command(subcommand)]
+    Handoff(super::session_args::HandoffCommand),
     /// The Approval Inbox
     #[command(subcommand)]
     Approvals(ApprovalCommand),
@@ -259,35 +262,12 @@ pub enum WsCommand {
     Archive { ws: String },
     Link { ws: String, wp: String, mt: Option<String> },
     Unlink { ws: String },
-}
-
-#[derive(Subcommand, Debug)]
-pub enum SessionCommand {
-    Start {
-        #[arg(long)]
+    /// Set right what is wrong with a workspace
+    Repair {
         ws: String,
-        #[arg(long, required_unless_present = "command")]
-        agent: Option<String>,
-        #[arg(long)]
-        mt: Option<String>,
-        #[arg(long)]
-        prompt: Option<String>,
-        #[arg(long)]
-        role: Option<String>,
-        /// An ACP agent's command, after --
-        #[arg(last = true)]
-        command: Vec<String>,
-    },
-    List,
-    Show { session: String },
-    Send { session: String, text: String, #[arg(long, default_value = "queue")] when: String },
-    Cancel { session: String, #[arg(long)] reason: Option<String> },
-    Close {
-        session: String,
-        #[arg(long, required_unless_present = "waive")]
-        handoff: Option<PathBuf>,
-        #[arg(long, conflicts_with = "handoff")]
-        waive: Option<String>,
+        /// Take the repository's changed configuration, as it is now, for accepted
+        #[arg(long, required = true)]
+        accept_config: bool,
     },
 }
 

@@ -2,6 +2,7 @@
 
 mod approvals;
 mod args;
+mod attach;
 mod budget;
 mod demo;
 mod jobs;
@@ -9,6 +10,7 @@ mod mcp;
 mod output;
 mod project;
 mod recorder;
+mod session_args;
 mod sessions;
 mod up;
 mod vcs;
@@ -89,6 +91,7 @@ fn dispatch(cli: &Cli, command: Command) -> Outcome<u8> {
         Command::Board(command) => work::board(cli, &command),
         Command::Ws(command) => workspaces::run(cli, command),
         Command::Session(command) => sessions::run(cli, command),
+        Command::Handoff(command) => sessions::handoff(cli, command),
         Command::Approvals(command) => approvals::run(cli, command),
         Command::Grants(command) => approvals::grants(cli, &command),
         Command::Budget(command) => budget::run(cli, command),
@@ -105,7 +108,7 @@ fn dispatch(cli: &Cli, command: Command) -> Outcome<u8> {
 
 fn unbuilt(words: &[String]) -> Failure {
     let name = words.first().map_or("", String::as_str);
-    let planned = ["backup", "restore", "project", "anchor", "handoff", "policy", "import"];
+    let planned = ["backup", "restore", "project", "anchor", "policy", "import"];
     if planned.contains(&name) {
         Failure::new(Code::NotBuilt, format!("dcc {name} is not built yet")).hint("docs/roadmap.md says what is planned; nothing was changed")
     } else {
@@ -162,7 +165,8 @@ impl Cli {
     pub fn follow(&self, link: &dyn Link, job: FlatJob) -> Outcome<Value> {
         let id = job.job_id;
         let mut now = serde_json::to_value(&job).map_err(|e| Failure::engine(e.to_string()))?;
-        if now["state"] == "running" || now["state"] == "queued" {
+        // A run that waits for a slot is queued for as long as others run: that is said, not waited for.
+        if now["state"] == "running" || (now["state"] == "queued" && !is_run(&now)) {
             now = link.wait(id, false)?;
         }
         if now["state"] == "awaiting_user" {
@@ -197,4 +201,9 @@ impl Cli {
             several => Err(Failure::invalid(format!("{text} is the end of {} {kind}s", several.len())).hint("give more characters")),
         }
     }
+}
+
+/// Operations that may wait for a slot.
+fn is_run(job: &Value) -> bool {
+    job["op"].as_str().is_some_and(|op| matches!(op, "session.start" | "session.retry" | "session.spawn" | "session.resume" | "session.run"))
 }

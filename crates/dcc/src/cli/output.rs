@@ -70,6 +70,10 @@ impl Output {
                 line(&format!("{} waits for your decision: approval {}", text("op"), short(text("approval_id"))));
                 line(&format!("  dcc approvals show {0}\n  dcc approvals approve {0}", short(text("approval_id"))));
             }
+            "queued" if job["session_id"].is_string() => {
+                line(&format!("{} waits for a slot; it begins by itself: job {}", text("op"), short(text("job_id"))));
+                line(&format!("  dcc session show {}", short(text("session_id"))));
+            }
             "running" | "queued" => line(&format!("{} is {}: job {}", text("op"), text("state"), short(text("job_id")))),
             state => {
                 let failure = failure_of(job);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use dcc_api::door::{Door as _, Query};
+use dcc_api::door::{Door as _, Paging, Query, SessionFilter};
 use dcc_core::approval::ApprovalStatus;
 use dcc_core::job::Bindings;
 use dcc_core::op::Op;
@@ -46,8 +46,10 @@ pub fn status(cli: &Cli) -> Outcome<u8> {
     let root = found.main.worktree_path.clone();
     let link = crate::link::connect(found, cli.attended())?;
     let approvals = link.query(&Query::Approvals { status: Some(ApprovalStatus::Pending), paging: dcc_api::door::Paging::default() })?;
-    let sessions = link.query(&Query::Sessions { paging: dcc_api::door::Paging::default() })?;
+    let sessions = link.query(&Query::Sessions { filter: SessionFilter::default(), paging: Paging::default() })?;
     let open: Vec<&Value> = items(&sessions).filter(|s| !matches!(s["state"].as_str(), Some("COMPLETED" | "FAILED" | "CANCELLED"))).collect();
+    let recovery = SessionFilter { recovery: true, ..SessionFilter::default() };
+    let to_recover = items(&link.query(&Query::Sessions { filter: recovery, paging: Paging::default() })?).count();
     let wps = link.query(&Query::Wps { status: None, ready: false, all: false, paging: dcc_api::door::Paging::default() })?;
     let mut lanes = serde_json::Map::new();
     for wp in items(&wps) {
@@ -55,17 +57,18 @@ pub fn status(cli: &Cli) -> Outcome<u8> {
         *slot = json!(slot.as_u64().unwrap_or(0) + 1);
     }
     let value = json!({
-        "root_path": root, "served": link.is_served(), "read_only": link.read_only()?, "approvals_pending": items(&approvals).count(), "sessions_open": open.len(), "packets": lanes,
+        "root_path": root, "served": link.is_served(), "read_only": link.read_only()?, "approvals_pending": items(&approvals).count(), "sessions_open": open.len(), "sessions_to_recover": to_recover, "packets": lanes,
     });
     cli.out.show(&value, |v| {
         let lanes: Vec<String> = v["packets"].as_object().into_iter().flatten().map(|(k, n)| format!("{n} {k}")).collect();
         format!(
-            "{}{}\n  server {}\n  {} approvals wait for you\n  {} sessions open\n  packets: {}",
+            "{}{}\n  server {}\n  {} approvals wait for you\n  {} sessions open, {} rest without an agent (dcc session list --recovery)\n  packets: {}",
             text(v, "root_path"),
             v["read_only"].as_str().map(|why| format!("\n  read only: {}", visible(why))).unwrap_or_default(),
             if v["served"] == true { "running" } else { "not running (dcc up)" },
             v["approvals_pending"],
             v["sessions_open"],
+            v["sessions_to_recover"],
             if lanes.is_empty() { "none".to_owned() } else { lanes.join(", ") }
         )
     });

@@ -2,7 +2,7 @@
 
 use axum::extract::State;
 
-use dcc_api::door::Query;
+use dcc_api::door::{Query, SessionFilter};
 use dcc_core::SessionId;
 
 use super::{Answer, answer};
@@ -12,7 +12,14 @@ use crate::server::params::{Id, Params};
 
 /// `GET /api/v1/sessions`
 pub async fn list(State(app): State<App>, caller: Caller, params: Params) -> Answer {
-    answer(app, caller, Query::Sessions { paging: params.paging()? }).await
+    let filter = SessionFilter {
+        states: params.words("state")?,
+        role: params.word("role")?,
+        wp_id: params.parsed("wp_id")?,
+        parent_session_id: params.parsed("parent_session_id")?,
+        recovery: params.flag("recovery")?,
+    };
+    answer(app, caller, Query::Sessions { filter, paging: params.paging()? }).await
 }
 
 /// `GET /api/v1/sessions/{id}`
@@ -24,4 +31,10 @@ pub async fn one(State(app): State<App>, caller: Caller, Id(session_id): Id<Sess
 pub async fn tool_calls(State(app): State<App>, caller: Caller, Id(session_id): Id<SessionId>, params: Params) -> Answer {
     let query = Query::ToolCalls { session_id, after_seq: params.parsed("after_seq")?, limit: params.limit()? };
     answer(app, caller, query).await
+}
+
+/// `GET /api/v1/sessions/{id}/terminal`
+pub async fn terminal(State(app): State<App>, caller: Caller, Id(session_id): Id<SessionId>, params: Params) -> Answer {
+    let from = params.parsed("from")?.unwrap_or(0);
+    answer(app, caller, Query::Terminal { session_id, from }).await
 }

@@ -20,6 +20,7 @@ GET /api/v1/workspaces/{id}/diff Operator
 GET /api/v1/workspaces/{id}/log Operator
 GET /api/v1/sessions Operator
 GET /api/v1/sessions/{id} Operator
+GET /api/v1/sessions/{id}/terminal Operator
 GET /api/v1/sessions/{id}/tool-calls Operator
 GET /api/v1/board Operator
 GET /api/v1/approvals Operator
@@ -35,6 +36,7 @@ GET /api/v1/search Operator
 GET /api/v1/artifacts/{sha256} Operator
 GET /api/v1/anchors Operator
 GET /api/v1/handoffs Operator
+GET /api/v1/handoffs/{id} Operator
 GET /api/v1/health Operator
 POST /api/v1/recorder/verify Operator changes
 GET /api/v1/project Operator

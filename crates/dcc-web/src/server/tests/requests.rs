@@ -1,6 +1,6 @@
 //! What the API hands on, and how failures come back.
 
-use dcc_api::door::{Paging, SearchKind, artifact_path};
+use dcc_api::door::{Paging, SearchKind, SessionFilter, artifact_path};
 use dcc_core::approval::Scope;
 use dcc_core::event::EventOutcome;
 use dcc_core::limits::HTTP_BODY_BYTES_MAX;
@@ -8,7 +8,8 @@ use dcc_core::locus::WpStatus;
 use dcc_core::ports::store::JobFilter;
 use dcc_core::ports::version::DiffSource;
 use dcc_core::ports::{EventFilter, Order};
-use dcc_core::principal::{ActorKind, Surface};
+use dcc_core::principal::{ActorKind, Role, Surface};
+use dcc_core::session::SessionState;
 use dcc_core::RepoPath;
 
 use super::*;
@@ -45,8 +46,19 @@ fn every_query() -> Vec<Query> {
         Query::Diff { workspace_id: id(), source: DiffSource::Branch { base: "main".into() }, path: None },
         Query::Diff { workspace_id: id(), source: DiffSource::Commit { oid: "a".repeat(40).parse().unwrap() }, path: Some(plain.clone()) },
         Query::Log { workspace_id: id(), path: Some(plain), limit: 5 },
-        Query::Sessions { paging: paging() },
+        Query::Sessions { filter: SessionFilter::default(), paging: paging() },
+        Query::Sessions {
+            filter: SessionFilter {
+                states: vec![SessionState::Active, SessionState::Paused],
+                role: Some(Role::Coder),
+                wp_id: Some("WP-0001".parse().unwrap()),
+                parent_session_id: Some(ID.parse().unwrap()),
+                recovery: true,
+            },
+            paging: paging(),
+        },
         Query::Session { session_id: ID.parse().unwrap() },
+        Query::Terminal { session_id: ID.parse().unwrap(), from: 7 },
         Query::ToolCalls { session_id: ID.parse().unwrap(), after_seq: Some(9), limit: 2 },
         Query::Board,
         Query::Approvals { status: Some(ApprovalStatus::Pending), paging: paging() },
@@ -81,6 +93,7 @@ fn every_query() -> Vec<Query> {
         Query::Search { q: "fn a(b) & c".into(), scope: SearchKind::Code, workspace_id: Some(ID.parse().unwrap()), regex: true, limit: 10 },
         Query::Anchors { paging: paging() },
         Query::Handoffs { paging: paging() },
+        Query::Handoff { handoff_id: ID.parse().unwrap() },
         Query::Health,
         Query::Resolve { short: "ab12cd34".into() },
     ]
