@@ -20,8 +20,18 @@ enum Node {
     Special,
 }
 
+impl Frozen {
+    /// The paths that differ in bytes, mode or kind.
+    pub fn difference(&self, other: &Self) -> Vec<PathBuf> {
+        let mut paths: Vec<PathBuf> = self.0.keys().chain(other.0.keys()).filter(|p| self.0.get(*p) != other.0.get(*p)).cloned().collect();
+        paths.sort();
+        paths.dedup();
+        paths
+    }
+}
+
 impl World {
-    /// The state of now. No process of the world may be running.
+    /// The state of now. To be put back later, it has to be taken while no process of the world runs.
     pub fn freeze(&self) -> Frozen {
         let mut all = BTreeMap::new();
         collect(self.path(), &mut all);

@@ -104,8 +104,17 @@ impl GitCli {
 
     pub(super) fn probe_worktree(&self, binding: &WorktreeBinding) -> Outcome<WorktreeProbe> {
         let examined = registry::examine(binding);
-        let head = if examined.is_readable { Some(self.head(&self.open(binding, Access::Read)?)?) } else { None };
-        Ok(WorktreeProbe { health: examined.health, message: examined.message, head })
+        if !examined.is_readable {
+            return Ok(WorktreeProbe { health: examined.health, message: examined.message, head: None });
+        }
+        match self.open(binding, Access::Read).and_then(|repo| self.head(&repo)) {
+            Ok(head) => Ok(WorktreeProbe { health: examined.health, message: examined.message, head: Some(head) }),
+            // A fact about this worktree, to be shown beside the others that are whole.
+            Err(failure) if failure.code == Code::VcsRepoInvalid => {
+                Ok(WorktreeProbe { health: WorkspaceHealth::RegistrationLost, message: format!("its registration is not whole: {}", failure.message), head: None })
+            }
+            Err(failure) => Err(failure),
+        }
     }
 
     pub(super) fn list_worktrees(&self, common_dir: &str) -> Outcome<Vec<WorktreeFacts>> {
