@@ -5,7 +5,8 @@ use serde_json::Value;
 
 use crate::{DCC, approved_worktree, started_packet};
 
-fn codes(events: &Value) -> Vec<String> {
+/// The codes of a list of events.
+pub(crate) fn codes_of(events: &Value) -> Vec<String> {
     events["items"].as_array().expect("items").iter().map(|e| e["code"].as_str().expect("a code").to_owned()).collect()
 }
 
@@ -51,12 +52,12 @@ fn a_packet_goes_from_creation_to_done_by_commands() {
 
     let board = std::fs::read_to_string(world.state_dir().join("gov/TASK_BOARD.md")).unwrap();
     assert!(board.contains(&format!("- **[{wp}]** - [VALIDATED]")), "{board}");
-    let seen = codes(&world.ok(&["timeline", "--wp", &wp]));
+    let seen = codes_of(&world.ok(&["timeline", "--wp", &wp]));
     for code in ["FR-EVT-WP-001", "FR-EVT-MT-001", "FR-EVT-WP-003", "FR-EVT-WS-001", "FR-EVT-APPR-001", "FR-EVT-APPR-003", "FR-EVT-APPR-006", "FR-EVT-VCS-001", "FR-EVT-MT-003", "FR-EVT-WP-004"] {
         assert!(seen.iter().any(|c| c == code), "{code} is missing: {seen:?}");
     }
-    assert!(!codes(&world.ok(&["timeline", "--job", &job])).is_empty());
-    assert!(!codes(&world.ok(&["timeline", "--ws", &ws])).is_empty());
+    assert!(!codes_of(&world.ok(&["timeline", "--job", &job])).is_empty());
+    assert!(!codes_of(&world.ok(&["timeline", "--ws", &ws])).is_empty());
     assert_eq!(world.ok(&["recorder", "verify"])["ok"], true);
 }
 
@@ -103,7 +104,7 @@ fn the_same_key_has_one_effect_and_the_same_plan_waits_once() {
 }
 
 /// Every event of the packet as (operation of its job, code, outcome), in order.
-fn trail(world: &World, wp: &str) -> Vec<(String, String, String)> {
+pub(crate) fn trail(world: &World, wp: &str) -> Vec<(String, String, String)> {
     let jobs = world.ok(&["job", "list"]);
     let op_of = |id: &Value| {
         let found = jobs["items"].as_array().unwrap().iter().find(|j| &j["job_id"] == id);
@@ -114,7 +115,7 @@ fn trail(world: &World, wp: &str) -> Vec<(String, String, String)> {
     events["items"].as_array().unwrap().iter().map(|e| (op_of(&e["job_id"]), text(e, "code"), text(e, "outcome"))).collect()
 }
 
-fn short_slice(world: &World) -> Vec<(String, String, String)> {
+pub(crate) fn short_slice(world: &World) -> Vec<(String, String, String)> {
     let wp = started_packet(world);
     world.ok(&["mt", "start", &wp, "MT-001"]);
     let (ws, path) = approved_worktree(world, &wp);
