@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
+use dcc_core::ports::sessions::Driver;
 use dcc_core::failure::{Code, Failure, Outcome};
 use dcc_core::redact::redact_text;
 
@@ -35,6 +36,8 @@ pub struct AgentConfig {
     pub auth_method: Option<String>,
     /// Which file requests the agent may make: the catalogue's when not set, all for an agent of the operator's own.
     pub file_caps: Option<Vec<FileCap>>,
+    /// `pty` for a program that speaks no protocol: it runs in a pseudo-terminal, unobserved.
+    pub driver: Driver,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -57,6 +60,7 @@ pub struct Preset {
     pub connect_ports: Vec<u16>,
     pub ask_mode: Option<String>,
     pub auth_method: Option<String>,
+    pub driver: Driver,
     /// What a person should know of this agent.
     pub quirks: Vec<String>,
 }
@@ -92,6 +96,7 @@ pub fn resolve(name: &str, configured: &BTreeMap<String, AgentConfig>) -> Outcom
         connect_ports: config.connect_ports,
         ask_mode: config.ask_mode.or_else(|| entry.and_then(|e| e.ask_mode).map(str::to_owned)),
         auth_method: config.auth_method,
+        driver: config.driver,
         quirks: entry.iter().flat_map(|e| e.quirks).map(|q| (*q).to_owned()).collect(),
     })
 }
@@ -122,6 +127,7 @@ pub fn scripted(file: &str) -> Outcome<Preset> {
         connect_ports: Vec::new(),
         ask_mode: Some("default".to_owned()),
         auth_method: None,
+        driver: Driver::Acp,
         quirks: vec!["plays a fixed script; no model is behind it".to_owned()],
     })
 }
@@ -140,6 +146,7 @@ pub fn custom(command: &[String]) -> Outcome<Preset> {
         connect_ports: Vec::new(),
         ask_mode: None,
         auth_method: None,
+        driver: Driver::Pty,
         quirks: Vec::new(),
     })
 }

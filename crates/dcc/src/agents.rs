@@ -33,6 +33,7 @@ fn spec(preset: Preset) -> AgentSpec {
         env: preset.env,
         read_paths: preset.read_paths,
         connect_ports: preset.connect_ports,
+        driver: preset.driver,
     }
 }
 

@@ -330,13 +330,15 @@ pub struct AgentSpec {
     pub env: std::collections::BTreeMap<String, String>,
     pub read_paths: Vec<String>,
     pub connect_ports: Vec<u16>,
+    #[serde(default)]
+    pub driver: Driver,
 }
 
 /// Which agents there are.
 pub trait AgentCatalogue: Send + Sync {
     /// HSK-404-AGENT when there is no such name or its program is not installed.
     fn resolve(&self, name: &str) -> Outcome<AgentSpec>;
-    /// A command given word for word.
+    /// A command given word for word; it runs in a pseudo-terminal, unobserved.
     fn resolve_command(&self, command: &[String]) -> Outcome<AgentSpec>;
     /// (name, installed, what it is), for the doctor and the start form.
     fn list(&self) -> Vec<(String, bool, String)>;

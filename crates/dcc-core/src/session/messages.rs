@@ -145,12 +145,12 @@ pub fn delivery_of(session: &Session, when: Steer) -> Result<String, String> {
     if driver == Driver::Human {
         return Err("a person works in this session; no agent takes messages".to_owned());
     }
-    if driver == Driver::Pty {
-        return Err("a plain command in a terminal takes no messages; type into the terminal".to_owned());
-    }
     let is_running = session.has_turn();
     if session.state == super::SessionState::Paused {
         return Ok("it waits until the session is resumed".to_owned());
+    }
+    if driver == Driver::Pty {
+        return Ok("it is typed into the terminal, with a return behind it; nothing tells when the command has done with it".to_owned());
     }
     if !is_running {
         return Ok(if session.waiting.iter().any(WaitingMessage::is_waiting) { "it is delivered behind what waits already".to_owned() } else { "it is delivered at once".to_owned() });

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use dcc_core::event::EventCode;
 use dcc_core::ids::{JobId, Sha256Hex};
 use dcc_core::ports::sessions::{Observed, ToolStatus};
-use dcc_core::ports::{AgentReport, ToolReport};
+use dcc_core::ports::{Driver, AgentReport, ToolReport};
 use dcc_core::session::{Session, SessionState, StateReason};
 use dcc_core::{Code, Failure, Outcome, limits};
 
@@ -106,7 +106,10 @@ impl Host {
         }
         // A session that rests goes on resting: resuming it starts the agent again.
         let failed = |s: &Session| (!s.state.is_terminal() && s.state != SessionState::Paused && !expected).then(|| Move::new(SessionState::Failed, StateReason::AgentExit).with(json!({ "fault": fault })));
-        move_if(self.cx(), id, None, failed)?;
+        // A plain command that came to its end did what it was started for, as far as anybody can tell.
+        let is_done = session.capabilities.as_ref().is_some_and(|c| c.driver == Driver::Pty) && exit_code == Some(0);
+        let rests = |s: &Session| (!s.state.is_terminal() && s.state != SessionState::Paused && !expected).then(|| Move::new(SessionState::Blocked, StateReason::ReviewWait));
+        if is_done { move_if(self.cx(), id, None, rests)? } else { move_if(self.cx(), id, None, failed)? };
         super::let_go(self.cx(), id);
         // A process less may be a slot more.
         self.runner.dispatch_waiting();

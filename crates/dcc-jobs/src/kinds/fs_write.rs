@@ -65,6 +65,7 @@ impl JobKind for WriteFile {
             locations: vec![plan.path.display()],
             raw_input: Some(json!({ "sha256": plan.content_sha256, "bytes": plan.content_bytes, "before": plan.before_sha256 })),
             raw_output: None,
+            content: Vec::new(),
         };
         cx.journal.append(vec![
             about(EventCode::EffectPlanned, json!({ "effect": { "path": plan.path, "sha256": plan.content_sha256 } })),

@@ -15,7 +15,7 @@ use dcc_core::ids::{SessionId, WorkspaceId};
 use dcc_core::job::Job;
 use dcc_core::locus::scope;
 use dcc_core::plans::{Origin, SessionStartPlan};
-use dcc_core::ports::sessions::{StartedAgent, Steer};
+use dcc_core::ports::sessions::{BackendCapabilities, StartedAgent, Steer};
 use dcc_core::ports::{AgentSpec, Driver, StartExtras};
 use dcc_core::principal::Role;
 use dcc_core::session::{Lane, Run, Session, SessionState, Source, StateReason, provider_of};
@@ -41,6 +41,8 @@ pub(super) struct Wishes {
     pub lane: Option<Lane>,
     pub paths: Vec<String>,
     pub budget: Option<Budget>,
+    /// A person claims the worktree; no process is started.
+    pub human: bool,
 }
 
 impl Wishes {
@@ -59,8 +61,9 @@ impl Wishes {
     pub(super) fn agent(&self, cx: &Context) -> Outcome<AgentSpec> {
         match (&self.agent, &self.command) {
             (Some(name), None) => cx.ports.agents.resolve(name),
+            (None, None) if self.human => Ok(AgentSpec { name: "human".to_owned(), driver: Driver::Human, ..AgentSpec::default() }),
             (None, Some(command)) if !command.is_empty() => cx.ports.agents.resolve_command(command),
-            _ => Err(Failure::invalid("name an agent, or give a command").hint("dcc session start --ws WS --agent NAME, or -- COMMAND")),
+            _ => Err(Failure::invalid("name an agent, or give a command, or say that a person works").hint("dcc session start --ws WS --agent NAME, or --human, or -- COMMAND")),
         }
     }
 }
@@ -96,7 +99,7 @@ pub(super) fn plan_of(spec: AgentSpec, workspace: &Workspace, role: Role, lane: 
         connect_ports: spec.connect_ports,
         role,
         prompt: None,
-        driver: Driver::Acp,
+        driver: spec.driver,
         resume: None,
         origin: Origin::Fresh,
         lane,
@@ -177,7 +180,8 @@ pub(super) fn launch(cx: &Context, job: &Job, cleared: Cleared<SessionStartPlan>
     events.extend(birth(cx, job, &plan)?);
     cx.journal.append(events)?;
     let failed = |s: &Session, failure: &Failure| (!s.state.is_terminal()).then(|| Move::new(SessionState::Failed, StateReason::AgentExit).with(json!({ "fault": failure.message })));
-    if let Err(failure) = begin_process(cx, session_id, cleared) {
+    let begun = if plan.driver == Driver::Human { claim(cx, session_id) } else { begin_process(cx, session_id, cleared).map(drop) };
+    if let Err(failure) = begun {
         move_if(cx, session_id, None, |s| failed(s, &failure))?;
         return Err(failure);
     }
@@ -187,6 +191,12 @@ pub(super) fn launch(cx: &Context, job: &Job, cleared: Cleared<SessionStartPlan>
     let idle = |s: &Session| s.state == SessionState::Created || (s.state == SessionState::Blocked && s.state_reason == StateReason::Dispatching && s.queued_run.is_none());
     move_if(cx, session_id, None, |s| idle(s).then(|| Move::new(SessionState::Blocked, StateReason::InputWait)))?;
     Ok(Done::Finished(Effect::default().with("session_id", session_id.to_string())))
+}
+
+/// A person takes the worktree; there is no process to start.
+fn claim(cx: &Context, session_id: SessionId) -> Outcome<()> {
+    let capabilities = BackendCapabilities { driver: Driver::Human, ..BackendCapabilities::default() };
+    note(cx, &ledger::session(cx.ports.recorder.as_ref(), session_id)?, json!({ "capabilities": capabilities }))
 }
 
 /// Starts the process and records what became known of it. The session's state is the caller's.

@@ -1,5 +1,6 @@
 //! One file per job kind. A kind plans (reads only), applies (with a clearance) and recovers (asks the world).
 
+mod accept_config;
 mod accept_edit;
 mod budget_set;
 mod capability_request;
@@ -12,9 +13,9 @@ mod preamble;
 mod handoff_write;
 mod launch;
 mod recipe;
-mod session_cancel;
 mod repair;
 mod run_command;
+mod session_cancel;
 mod session_close;
 mod session_pause;
 mod session_resume;
@@ -209,12 +210,13 @@ pub(crate) fn kind_of(op: Op) -> Outcome<&'static dyn Kind> {
     }
     Ok(match op {
         Op::WorkspaceCreate => &create_worktree::CreateWorktree,
+        Op::WorkspaceRepair => &repair::RepairWorkspace,
         Op::BudgetSet => &budget_set::SetBudget,
         Op::VersionCommit => &commit::Commit,
         Op::SandboxRunRecipe => &recipe::RunRecipe,
+        Op::SandboxRunCommand => &run_command::RunCommand,
         Op::SessionStart => &session_start::StartSession,
         Op::SessionRun => &session_run::RunTurn,
-        Op::SandboxRunCommand => &run_command::RunCommand,
         Op::SessionSend => &session_send::Send,
         Op::SessionPause => &session_pause::Pause,
         Op::SessionResume => &session_resume::Resume,

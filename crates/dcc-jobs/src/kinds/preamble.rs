@@ -4,6 +4,7 @@
 //! the agent, so that one taken up again is not told twice and a new one in its place is told.
 
 use dcc_core::ids::WorkspaceId;
+use dcc_core::ports::Driver;
 use dcc_core::session::Session;
 use dcc_core::{Outcome, limits};
 
@@ -17,7 +18,9 @@ pub(super) fn conversation(session: &Session) -> &str {
 
 /// The preamble, when this conversation has not heard it.
 pub(super) fn of(cx: &Context, session: &Session, workspace_id: WorkspaceId) -> Outcome<Option<String>> {
-    if session.briefed.as_deref() == Some(conversation(session)) {
+    // A plain command would take the words for its input.
+    let is_plain = session.capabilities.as_ref().is_some_and(|c| c.driver == Driver::Pty);
+    if is_plain || session.briefed.as_deref() == Some(conversation(session)) {
         return Ok(None);
     }
     let workspace = ledger::workspace(cx.ports.recorder.as_ref(), workspace_id)?;

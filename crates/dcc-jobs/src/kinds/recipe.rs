@@ -76,6 +76,7 @@ impl JobKind for RunRecipe {
             locations: Vec::new(),
             raw_input: Some(json!({ "argv": plan.argv })),
             raw_output: None,
+            content: Vec::new(),
         };
         let about = |code, payload| {
             let mut event = NewEvent::new(code, job.actor, payload).about(&correlation(job));

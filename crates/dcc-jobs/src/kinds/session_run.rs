@@ -147,21 +147,23 @@ pub fn end_turn(runner: &Runner, turn: JobId, ended: Result<String, Failure>) ->
     if job.state != JobState::Running {
         return Ok(());
     }
-    match ended {
+    let recorded = match ended {
         Ok(stop_reason) => {
             let mut effect = Effect::default().with("stop_reason", stop_reason.clone());
             // A refusal or a limit is an end, not a success; only checks say that work is done (SESSIONS 5, fact 7).
-            effect.with_issues = !matches!(stop_reason.as_str(), "end_turn" | "cancelled");
+            effect.with_issues = !matches!(stop_reason.as_str(), "end_turn" | "cancelled" | "typed");
             if stop_reason == "cancelled" {
                 let why = job.bindings.session_id.and_then(|id| crate::budgets::stopped_for(cx, id).or_else(|| crate::observe::stopped_for(cx, id)));
-                runner.end(&job, JobState::Cancelled, why.unwrap_or_else(|| Failure::new(Code::Canceled, "the turn was cancelled")), Vec::new())?;
+                runner.end(&job, JobState::Cancelled, why.unwrap_or_else(|| Failure::new(Code::Canceled, "the turn was cancelled")), Vec::new())
             } else {
-                runner.finish(&job, effect)?;
+                runner.finish(&job, effect)
             }
         }
-        Err(failure) => {
-            runner.end_failed(&job, failure, Vec::new())?;
-        }
+        Err(failure) => runner.end_failed(&job, failure, Vec::new()),
+    };
+    match recorded {
+        // The agent's word and our own cancel may come at once: the recorder lets one win, and either is the turn's end.
+        Err(taken) if taken.code == Code::ApprovalConsumed && ledger::job(cx.ports.recorder.as_ref(), turn)?.state.is_terminal() => Ok(()),
+        other => other.map(drop),
     }
-    Ok(())
 }

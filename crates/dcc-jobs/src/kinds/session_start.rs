@@ -23,7 +23,10 @@ impl JobKind for StartSession {
         let wishes: Wishes = params::parse(cx, job)?;
         let workspace = launch::usable(cx, params::workspace_id(job)?)?;
         wishes.check()?;
-        let role = wishes.role.unwrap_or(Role::Coder);
+        let role = wishes.role.unwrap_or(if wishes.human { Role::Human } else { Role::Coder });
+        if wishes.human && wishes.prompt.is_some() {
+            return Err(Failure::invalid("a person is not prompted").hint("say what the session is for: purpose"));
+        }
         let mut bindings = job.bindings.clone();
         bindings.wp_id.clone_from(&workspace.wp_id);
         bindings.mt_id = bindings.mt_id.or_else(|| workspace.mt_id.clone());

@@ -3,6 +3,7 @@
 
 use serde_json::json;
 
+use dcc_core::ports::Driver;
 use dcc_core::job::JobState;
 use dcc_core::principal::Actor;
 use dcc_core::session::{Delivery, Session, SessionState, StateReason, Steering};
@@ -19,7 +20,8 @@ impl Runner {
         let live = self.cx.ports.sessions.live();
         for derived in self.cx.ports.store.sessions(limits::PAGE_MAX)? {
             let session = ledger::session(self.cx.ports.recorder.as_ref(), derived.session_id)?;
-            if session.state.is_terminal() || live.contains(&session.session_id) {
+            let is_person = session.capabilities.as_ref().is_some_and(|c| c.driver == Driver::Human);
+            if session.state.is_terminal() || live.contains(&session.session_id) || is_person {
                 continue;
             }
             self.settle_messages(&session)?;

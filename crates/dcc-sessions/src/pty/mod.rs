@@ -24,6 +24,7 @@ use dcc_core::ports::sessions::{
 use dcc_core::session::ProcessIdentity;
 
 use crate::launch::{AgentProcess, Launched, Launcher};
+pub use screen::plain;
 use screen::Screen;
 
 /// How long one write to a terminal whose command does not read may hold a thread; the rest is refused.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use dcc_core::{Code, Failure, Outcome};
-use dcc_web::server::{Ready, ServeOptions, serve};
+use dcc_web::server::{AgentListener, Ready, ServeOptions, serve};
 
 use super::Cli;
 use super::args::UpArgs;
@@ -85,6 +85,9 @@ pub fn serve_project(found: &Found, project: &Project, port: u16, ready: impl Fn
     });
     let watching = crate::wire::watch::start(found, &project.app);
     let served = runtime.block_on(async {
+        // Bound before the first request can start a session, so that every agent of this server has its door.
+        let agents = AgentListener::bind(std::sync::Arc::clone(&project.app) as _, &own_program()?).await?;
+        let _agents = Ended(tokio::spawn(agents.serve()));
         let mut server = std::pin::pin!(serve(options, signals()));
         tokio::select! {
             early = &mut server => return early,
@@ -97,6 +100,19 @@ pub fn serve_project(found: &Found, project: &Project, port: u16, ready: impl Fn
     let ended = project.app.runner.shut_down();
     runtime.shutdown_timeout(Duration::from_secs(2));
     served.and(ended)
+}
+
+/// A task that ends with its holder: no agent is answered while the server shuts down.
+struct Ended(tokio::task::JoinHandle<()>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+fn own_program() -> Outcome<PathBuf> {
+    std::env::current_exe().map_err(|e| Failure::engine(format!("the program's own path is unknown: {e}")))
 }
 
 async fn signals() {
@@ -113,7 +129,7 @@ async fn signals() {
 
 /// Starts the server as its own session and returns when it answers; keeps no descriptor of it.
 fn detach(path: &PathBuf, port: u16, found: &Found) -> Outcome<String> {
-    let exe = std::env::current_exe().map_err(|e| Failure::engine(format!("the program's own path is unknown: {e}")))?;
+    let exe = own_program()?;
     let log_path = found.dirs.state.join("server.log");
     crate::wire::dirs::private_dir(&found.dirs.state)?;
     let log = std::fs::OpenOptions::new().create(true).append(true).open(&log_path).map_err(|e| Failure::engine(format!("{} cannot be written: {e}", log_path.display())))?;

@@ -45,6 +45,7 @@ pub fn run(cli: &Cli, command: WsCommand) -> Outcome<u8> {
         WsCommand::Close { ws } => simple(cli, Op::WorkspaceClose, &ws),
         WsCommand::Archive { ws } => simple(cli, Op::WorkspaceArchive, &ws),
         WsCommand::Unlink { ws } => simple(cli, Op::WorkspaceUnlink, &ws),
+        WsCommand::Repair { ws, accept_config: _ } => cli.submit(Op::WorkspaceRepair, json!({ "fix": "accept_config" }), bind(cli, &ws)?),
         WsCommand::Link { ws, wp, mt } => {
             let mt = mt.as_deref().map(MtId::parse).transpose()?;
             let bindings = bind(cli, &ws)?;

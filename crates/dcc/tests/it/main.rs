@@ -4,11 +4,14 @@
 
 mod bad_input;
 mod browser;
+mod budget;
 mod contract;
 mod crash;
 mod decisions;
 mod denied;
 mod kills;
+mod mcp;
+mod mcp_client;
 mod observed;
 mod outside;
 mod pages;
@@ -18,6 +21,8 @@ mod reads;
 mod recovery;
 mod repairs;
 mod slice;
+mod steering;
+mod terminal;
 mod ungated;
 mod watch;
 
