@@ -12,6 +12,8 @@ mod denied;
 mod kills;
 mod mcp;
 mod mcp_client;
+mod mcp;
+mod mcp_client;
 mod observed;
 mod outside;
 mod pages;
