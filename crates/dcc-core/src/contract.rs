@@ -62,6 +62,7 @@ pub fn events_of(op: Op) -> Vec<(EventCode, Vec<Id>)> {
         Op::WorkspaceOpen => one(EventCode::WorkspaceOpened, &[Workspace]),
         Op::WorkspaceClose => one(EventCode::WorkspaceClosed, &[Workspace]),
         Op::WorkspaceArchive => one(EventCode::WorkspaceArchived, &[Workspace]),
+        Op::WorkspaceRepair => one(EventCode::ConfigAccepted, &[Workspace]),
         Op::WorkspaceLink | Op::WorkspaceUnlink => one(EventCode::WorkspaceLinked, &[Workspace]),
         Op::VersionCommit => vec![(EventCode::EffectPlanned, vec![Wp, Workspace, Job]), (EventCode::Committed, vec![Wp, Workspace, Job])],
         Op::SandboxRunRecipe => vec![

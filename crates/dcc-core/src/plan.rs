@@ -118,6 +118,8 @@ pub enum Precondition {
     FileIs { workspace_id: WorkspaceId, path: RepoPath, sha256: Option<Sha256Hex> },
     /// A session is in one of these states.
     SessionIn { session_id: crate::ids::SessionId, states: Vec<crate::session::SessionState> },
+    /// The repository's configuration, as this worktree sees it, has this digest.
+    ConfigIs { workspace_id: WorkspaceId, sha256: Sha256Hex },
     /// The executable that would run has this hash.
     ExecutableIs { path: String, sha256: Sha256Hex },
 }

@@ -49,6 +49,7 @@ pub fn take_up(cx: &Context, serving: bool) {
     if let Err(failure) = look(cx) {
         eprintln!("dcc: heads could not be compared with the record: {failure}");
     }
+    crate::repo_config::look(cx);
     if serving && cx.ports.recorder.is_writable() {
         for workspace in ledger::workspaces(cx.ports.recorder.as_ref()).unwrap_or_default() {
             look_at_told_files(cx, workspace.workspace_id, None);

@@ -75,6 +75,14 @@ fn check(cx: &Context, precondition: &Precondition) -> Outcome<()> {
                 Err(Failure::new(Code::IllegalTransition, format!("the session is {}", session.state.as_str())))
             }
         }
+        Precondition::ConfigIs { workspace_id, sha256 } => {
+            let workspace = ledger::workspace(cx.ports.recorder.as_ref(), *workspace_id)?;
+            if cx.ports.version.config_facts(&cx.config.common_dir, Some(&workspace.binding))?.digest == *sha256 {
+                Ok(())
+            } else {
+                Err(Failure::new(Code::StalePreview, "the repository's configuration changed since the plan was made").hint("ask again: the new preview shows the state of now"))
+            }
+        }
         Precondition::ExecutableIs { path, sha256 } => {
             let (_, now) = cx.ports.sandbox.resolve(path)?;
             if now == *sha256 {

@@ -100,6 +100,11 @@ impl Runner {
         {
             eprintln!("dcc: job {}: heads could not be compared: {failure}", job.job_id);
         }
+        if kind.lock() == Lock::Git
+            && let Err(failure) = crate::repo_config::require_accepted(&self.cx, job)
+        {
+            return self.end_failed(job, failure, head);
+        }
         let gathered = match facts::gather(&self.cx, job, &prepared.requirement) {
             Ok(gathered) => gathered,
             Err(failure) => return self.end_failed(job, failure, head),

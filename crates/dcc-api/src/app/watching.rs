@@ -34,6 +34,9 @@ impl App {
         {
             eprintln!("dcc: heads could not be compared with the record: {failure}");
         }
+        if seen.config || seen.sweep {
+            dcc_jobs::repo_config::look(self.cx());
+        }
         for (id, touched) in &seen.trees {
             let told = (!touched.cut).then_some(touched.paths.as_slice());
             if told.is_none_or(|paths| !paths.is_empty()) {

@@ -203,7 +203,10 @@ fn first_events(runner: &Runner, found: &Found, is_new: bool) -> Outcome<()> {
     if !is_new {
         return Ok(());
     }
-    let payload = json!({ "root_path": found.main.worktree_path, "object_format": found.facts.object_format, "git_version": found.facts.git_version, "config_digest": found.facts.config_digest });
+    // What is accepted at registration, so that a change can be shown against it.
+    let config = runner.cx.ports.version.config_facts(&found.facts.common_dir, None)?;
+    let keys = dcc_core::canonical::to_vec(&config.keys).and_then(|bytes| runner.cx.ports.artifacts.put(&bytes))?;
+    let payload = json!({ "root_path": found.main.worktree_path, "object_format": found.facts.object_format, "git_version": found.facts.git_version, "config_digest": config.digest, "config_keys": keys });
     let event = NewEvent::new(EventCode::ProjectCreated, Actor::SYSTEM, payload).once("project");
     runner.cx.journal.append(vec![event]).map(|_| ())
 }

@@ -75,6 +75,9 @@ fn work(world: &World) {
     assert_eq!(session_state(world, &second).0, "CANCELLED");
     let parked = world.json(&["vcs", "commit", "--ws", &ws, "-m", "Greet", "src/greeting.txt"]).json();
     world.ok(&["approvals", "approve", parked["approval_id"].as_str().unwrap()]);
+    world.git(&["config", "core.hooksPath", "hooks"]);
+    let parked = world.json(&["ws", "repair", &ws, "--accept-config"]).json();
+    world.ok(&["approvals", "approve", parked["approval_id"].as_str().unwrap()]);
     world.ok(&["ws", "archive", &ws]);
     world.ok(&["budget", "set", "--max-tokens", "1000000"]);
     world.ok(&["up", "--stop"]);

@@ -144,3 +144,88 @@ fn an_edit_outside_the_scope_is_named_once_and_a_governed_one_is_not() {
     let found = until("the second edit outside", || Some(edits()).filter(|e| e.len() > 1));
     assert_eq!((found.len(), &found[1]["payload"]["paths"]), (2, &json!(["other.md"])), "{found:?}");
 }
+
+/// The preview's changed keys as (label, text).
+fn changed_keys(world: &World, approval: &str) -> Vec<(String, String)> {
+    let shown = world.ok(&["approvals", "show", approval]);
+    let texts = shown["preview"]["exactly"].as_array().unwrap().iter().filter(|item| item["item"] == "text");
+    texts.map(|item| (item["label"].as_str().unwrap().to_owned(), item["text"].as_str().unwrap().to_owned())).collect()
+}
+
+#[test]
+fn a_changed_configuration_stops_writes_until_a_person_accepts_it() {
+    let world = World::new(DCC);
+    let (wp, ws, path) = worktree(&world);
+    commit_by_dcc(&world, &ws, &path, "before\n");
+    // An ordinary key changes nothing.
+    world.git(&["config", "branch.main.remote", "origin"]);
+    commit_by_dcc(&world, &ws, &path, "still\n");
+
+    let included = world.path().join("included");
+    std::fs::write(&included, "[core]\n\tfsmonitor = touch canary\n").unwrap();
+    world.git(&["config", "include.path", included.to_str().unwrap()]);
+    std::fs::write(path.join("src/a.txt"), "changed\n").unwrap();
+    let refused = world.json(&["vcs", "commit", "--ws", &ws, "-m", "No", "src/a.txt"]);
+    assert_eq!((refused.code, refused.code_text().as_str()), (3, "VCS_UNSUPPORTED_CONFIG"), "{refused:?}");
+    assert!(refused.stdout.contains("core.fsmonitor") && refused.stdout.contains("include.path"), "{refused:?}");
+    let other = started_packet(&world);
+    assert_eq!(world.json(&["ws", "create", "--wp", &other]).code_text(), "VCS_UNSUPPORTED_CONFIG");
+    // Reads go on, and run nothing of it.
+    assert_eq!(world.ok(&["vcs", "status", "--ws", &ws])["entries"].as_array().unwrap().len(), 1);
+    assert!(!path.join("canary").exists() && !world.repo().join("canary").exists());
+    let found = events(&world, &[], "FR-EVT-SEC-003");
+    assert_eq!(found.len(), 1, "once for one configuration: {found:?}");
+    assert!(found[0]["actor_kind"] == "system" && found[0]["payload"]["change_count"] == 2, "{found:?}");
+
+    let parked = world.json(&["ws", "repair", &ws, "--accept-config"]);
+    assert_eq!(parked.code, 4, "{parked:?}");
+    let approval = parked.json()["approval_id"].as_str().unwrap().to_owned();
+    let keys = changed_keys(&world, &approval);
+    assert!(keys[0].0.starts_with("core.fsmonitor (local, file:") && keys[0].0.contains("included"), "{keys:?}");
+    assert_eq!(keys[0].1, "was: not set\nis:  touch canary");
+    let shown = world.ok(&["approvals", "show", &approval]);
+    assert_eq!((shown["tier"].as_str(), shown["op"].as_str()), (Some("R2"), Some("workspace.repair")), "{shown}");
+    // What was shown is what is accepted: it moved on meanwhile.
+    std::fs::write(&included, "[core]\n\tfsmonitor = touch other\n").unwrap();
+    assert_eq!(world.json(&["approvals", "approve", &approval]).code_text(), "HSK-409-STALE-PREVIEW");
+    let parked = world.json(&["ws", "repair", &ws, "--accept-config"]).json();
+    let approval = parked["approval_id"].as_str().unwrap().to_owned();
+    world.ok(&["approvals", "approve", &approval]);
+    let accepted = events(&world, &["--ws", &ws], "FR-EVT-SEC-007");
+    assert_eq!((accepted.len(), accepted[0]["wp_id"].as_str(), accepted[0]["actor_kind"].as_str()), (1, Some(wp.as_str()), Some("human")));
+    commit_by_dcc(&world, &ws, &path, "after\n");
+    assert!(!path.join("canary").exists() && !path.join("other").exists());
+
+    // Taking it away again is a change like any other.
+    world.git(&["config", "--unset", "include.path"]);
+    let refused = world.json(&["vcs", "commit", "--ws", &ws, "-m", "No", "src/a.txt"]);
+    assert_eq!(refused.code_text(), "VCS_UNSUPPORTED_CONFIG");
+    let nothing = world.json(&["ws", "repair", &ws, "--accept-config"]).json();
+    let approval = nothing["approval_id"].as_str().unwrap().to_owned();
+    assert_eq!(changed_keys(&world, &approval)[0].1, "was: touch other\nis:  not set");
+    world.ok(&["approvals", "approve", &approval]);
+    assert_eq!(world.json(&["ws", "repair", &ws, "--accept-config"]).code_text(), "HSK-409-ILLEGAL-TRANSITION");
+    assert_eq!(world.ok(&["recorder", "verify"])["ok"], true);
+}
+
+#[test]
+fn a_worktrees_own_configuration_stops_that_worktree_alone() {
+    let world = World::new(DCC);
+    let (_, ws, path) = worktree(&world);
+    world.git(&["config", "extensions.worktreeConfig", "true"]);
+    let accept = |ws: &str| {
+        let parked = world.json(&["ws", "repair", ws, "--accept-config"]).json();
+        world.ok(&["approvals", "approve", parked["approval_id"].as_str().unwrap()]);
+    };
+    accept(&ws);
+    commit_by_dcc(&world, &ws, &path, "shared\n");
+    world.git_in(&path, &["config", "--worktree", "core.hooksPath", "hooks"]);
+    std::fs::write(path.join("src/a.txt"), "changed\n").unwrap();
+    assert_eq!(world.json(&["vcs", "commit", "--ws", &ws, "-m", "No", "src/a.txt"]).code_text(), "VCS_UNSUPPORTED_CONFIG");
+    let other = started_packet(&world);
+    let (second, second_path) = approved_worktree(&world, &other);
+    commit_by_dcc(&world, &second, &second_path, "the other\n");
+    accept(&ws);
+    commit_by_dcc(&world, &ws, &path, "own\n");
+    commit_by_dcc(&world, &second, &second_path, "again\n");
+}

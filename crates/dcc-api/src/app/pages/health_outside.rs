@@ -1,16 +1,42 @@
-//! Health rows about what happens outside DCC: how the file watcher stands.
+//! Health rows about what happens outside DCC: the repository's configuration, and how the file watcher stands.
 //!
 //! Authority: ephemeral. Invariant: what is not followed is said, never left out.
 
 use dcc_core::ports::watch::WatchState;
+use dcc_jobs::repo_config;
+use serde_json::json;
 
 use super::super::App;
 use super::rows::counted;
-use crate::view::HealthRow;
+use crate::view::{FixView, HealthRow};
 
 impl App {
     pub(super) fn outside_rows(&self) -> Vec<HealthRow> {
-        self.watching().map(|state| self.watch_row(&state)).into_iter().collect()
+        let mut rows = self.config_rows();
+        rows.extend(self.watching().map(|state| self.watch_row(&state)));
+        rows
+    }
+
+    fn config_rows(&self) -> Vec<HealthRow> {
+        let row = |status: &str, evidence: String| HealthRow { name: "Repository configuration".to_owned(), status: status.to_owned(), evidence, ..HealthRow::default() };
+        match repo_config::unaccepted(self.cx()) {
+            Ok(found) if found.is_empty() => vec![row("ok", "as it was accepted; what it names is not run by DCC".to_owned())],
+            Ok(found) => found
+                .into_iter()
+                .map(|one| {
+                    let place = if one.is_shared { String::new() } else { format!(" in {}", one.workspace.branch.clone().unwrap_or_default()) };
+                    let accept = FixView {
+                        label: "Accept it".to_owned(),
+                        op: Some("workspace.repair".to_owned()),
+                        params: Some(json!({ "fix": "accept_config" }).to_string()),
+                        bindings: Some(json!({ "workspace_id": one.workspace.workspace_id }).to_string()),
+                        ..FixView::default()
+                    };
+                    HealthRow { fix: Some(accept), ..row("needs", format!("{}{place}; nothing writes git until you accept it or change it back", one.message)) }
+                })
+                .collect(),
+            Err(failure) => vec![row("unknown", failure.message)],
+        }
     }
 
     fn watch_row(&self, state: &WatchState) -> HealthRow {
