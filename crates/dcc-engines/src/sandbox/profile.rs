@@ -196,8 +196,8 @@ impl Profile {
         let (home, tmp) = (require_real(&session.home)?, require_real(&session.tmp)?);
         let mut profile = Self::system(&tmp, &home);
         profile.writable.extend([place.worktree.clone(), home]);
-        profile.add_program(&path_of(&session.program), &place.guarded());
-        profile.finish(&place, &path_of(&plan.executable), &session.read_paths)?;
+        // Not the command's own program: a name must not open what the session does not have.
+        profile.finish(&place, &path_of(&session.program), &session.read_paths)?;
         Ok(profile)
     }
 

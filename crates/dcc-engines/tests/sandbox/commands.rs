@@ -74,6 +74,18 @@ fn a_command_of_a_session_lives_where_the_session_lives() {
 }
 
 #[test]
+fn a_program_that_the_session_cannot_reach_does_not_open_itself() {
+    let world = World::new();
+    let tool = world.path("keys/tool");
+    std::fs::copy("/bin/cat", &tool).unwrap();
+    let (executable, executable_sha256) = world.sandbox.resolve(tool.to_str().unwrap()).unwrap();
+    let key = world.text("keys/id_ed25519");
+    let plan = CommandPlan { executable, executable_sha256, argv: vec!["tool".into(), key], ..of_session(&world, "") };
+    let failure = world.sandbox.start(cleared_as(Op::SandboxRunCommand, plan)).err().unwrap();
+    assert!(failure.message.contains("ermission denied"), "{failure}");
+}
+
+#[test]
 fn a_persons_command_has_a_profile_of_its_own() {
     let world = World::new();
     let (text, report) = run(&world, plan(&world, "echo home=$HOME; echo k > $TMPDIR/k; echo w > w.txt; ls $W/home || echo no homes; ls $TMPDIR/.. || echo nothing above"));
