@@ -70,9 +70,7 @@ pub(super) fn wait_decided_or(
         left
     };
     waits(|count| count + 1);
-    // A session that rests shows that it rests, whatever it waits for besides.
-    let blocks = |s: &Session| (s.state == SessionState::Active).then(|| Move::new(SessionState::Blocked, StateReason::ApprovalWait));
-    let waited = move_if(cx, id, Some(job.root_job_id), blocks).and_then(|_| runner.wait_or(job.job_id, limit, done));
+    let waited = show_waiting(cx, id, job).and_then(|()| runner.wait_or(job.job_id, limit, done));
     let left = waits(|count| count.saturating_sub(1));
     let job = waited?;
     if left == 0 && running_turn(cx, id)?.is_some() && is_wanted() {
@@ -80,6 +78,19 @@ pub(super) fn wait_decided_or(
         move_if(cx, id, Some(job.root_job_id), goes_on)?;
     }
     Ok(job)
+}
+
+/// A request that waits is a boundary: a session that is to rest rests here, any other shows as blocked. One that rests
+/// shows that it rests, whatever it waits for besides.
+fn show_waiting(cx: &Context, id: SessionId, job: &Job) -> Outcome<()> {
+    let moved = move_if(cx, id, Some(job.root_job_id), |s| match cx.holds.asked(id) {
+        Some(reason) => s.has_turn().then(|| Move::new(SessionState::Paused, reason)),
+        None => (s.state == SessionState::Active).then(|| Move::new(SessionState::Blocked, StateReason::ApprovalWait)),
+    })?;
+    if moved == Some(SessionState::Paused) {
+        cx.holds.reach(id);
+    }
+    Ok(())
 }
 
 /// Cancels the requests of a session that are of no use without its agent, which is gone.

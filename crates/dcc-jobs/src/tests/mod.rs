@@ -2,8 +2,10 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests start git and write files of their own")]
 
+mod families;
 mod moves;
 mod pausing;
 mod puppet;
 mod rig;
+mod scheduling;
 mod sending;

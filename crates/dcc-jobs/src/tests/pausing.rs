@@ -50,10 +50,11 @@ fn a_working_session_rests_at_its_next_request_and_the_answer_is_held() {
     rig.until("the wish", || rig.session(id).pausing.is_some().then_some(()));
     assert_eq!(rig.state(id).0, SessionState::Active, "it works until a boundary");
     let answer = rig.puppets.ask(id, "check");
-    rig.until_state(id, SessionState::Blocked, StateReason::ApprovalWait);
-    rig.approve();
     assert_eq!(pausing.join().unwrap().result["how"], "at a boundary of its turn");
     assert_eq!(rig.state(id), RESTS);
+    let decided = dcc_core::ports::JobFilter { op: Some(Op::CapabilityRequest), states: vec![JobState::Completed], ..Default::default() };
+    rig.approve();
+    rig.until("the decision", || (!rig.runner.cx.ports.store.jobs(&decided).unwrap().is_empty()).then_some(()));
     assert!(answer.is_open(), "decided, and held back");
     assert!(rig.puppets.has_turn(id));
     rig.ok(Op::SessionResume, id, json!({}));

@@ -22,7 +22,6 @@ use serde_json::{Value, json};
 use super::puppet::{AnyAgent, PATIENCE, Puppets};
 use crate::context::{Config, Context, Limits, Ports};
 use crate::ledger;
-use crate::recovery::RecoveryReport;
 use crate::runner::Runner;
 
 pub struct RealClock;
@@ -52,7 +51,6 @@ pub struct Place {
 pub struct Rig {
     pub runner: Arc<Runner>,
     pub puppets: Arc<Puppets>,
-    pub recovered: RecoveryReport,
     pub place: Arc<Place>,
 }
 
@@ -172,8 +170,8 @@ impl Rig {
             read_only: None,
         };
         let runner = Runner::new(Arc::new(Context::new(ports, config)));
-        let recovered = runner.recover(true).expect("recovery");
-        Self { runner, puppets, recovered, place: Arc::clone(place) }
+        runner.recover(true).expect("recovery");
+        Self { runner, puppets, place: Arc::clone(place) }
     }
 
     /// This process is killed; another takes the place up. The old one is kept from touching anything.
@@ -253,6 +251,14 @@ impl Rig {
         let deadline = Instant::now() + PATIENCE;
         while self.state(id) != (state, reason) {
             assert!(Instant::now() < deadline, "{state:?} {reason:?} did not come: {:?}", self.state(id));
+            std::thread::park_timeout(std::time::Duration::from_millis(5));
+        }
+    }
+    /// Waits until the session's agents heard exactly this.
+    pub fn until_heard(&self, id: SessionId, words: &[&str]) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.puppets.heard(id) != words {
+            assert!(Instant::now() < deadline, "not {words:?} but {:?}", self.puppets.heard(id));
             std::thread::park_timeout(std::time::Duration::from_millis(5));
         }
     }

@@ -69,10 +69,13 @@ fn work(world: &World) {
     until("the end of the second turn", || (session_state(world, &session) == ("BLOCKED".into(), "input_wait".into())).then_some(()));
     let grant = world.ok(&["grants", "list"])["items"][0]["grant_id"].as_str().unwrap().to_owned();
     world.ok(&["grants", "revoke", &grant]);
+    steering(world, &wp, &session);
     world.ok(&["session", "close", &session, "--waive", "a test hands nothing over"]);
     let second = world.ok(&["session", "start", "--ws", &ws, "--agent", "scripted"])["session_id"].as_str().unwrap().to_owned();
     world.ok(&["session", "cancel", &second]);
     assert_eq!(session_state(world, &second).0, "CANCELLED");
+    let third = world.ok(&["session", "retry", &second])["session_id"].as_str().unwrap().to_owned();
+    world.ok(&["session", "cancel", &third]);
     let parked = world.json(&["vcs", "commit", "--ws", &ws, "-m", "Greet", "src/greeting.txt"]).json();
     world.ok(&["approvals", "approve", parked["approval_id"].as_str().unwrap()]);
     world.git(&["config", "core.hooksPath", "hooks"]);
@@ -81,6 +84,18 @@ fn work(world: &World) {
     world.ok(&["ws", "archive", &ws]);
     world.ok(&["budget", "set", "--max-tokens", "1000000"]);
     world.ok(&["up", "--stop"]);
+}
+
+fn steering(world: &World, wp: &str, session: &str) {
+    world.ok(&["session", "pause", session]);
+    world.ok(&["session", "resume", session]);
+    world.ok(&["session", "route", session, wp, "MT-001"]);
+    until("the end of the routed turn", || (session_state(world, session) == ("BLOCKED".into(), "input_wait".into())).then_some(()));
+    let child = world.ok(&["session", "spawn", session, "--agent", "scripted"])["session_id"].as_str().unwrap().to_owned();
+    world.ok(&["session", "cancel", &child]);
+    let file = world.path().join("handoff.json");
+    std::fs::write(&file, r#"{"done": ["the greeting"], "remaining": ["its test"]}"#).unwrap();
+    world.ok(&["handoff", "write", "--session", session, "--file", file.to_str().unwrap()]);
 }
 
 fn carries(event: &Value, ids: &[Id]) -> bool {

@@ -5,6 +5,7 @@
 mod bad_input;
 mod browser;
 mod budget;
+mod commands;
 mod contract;
 mod crash;
 mod decisions;
