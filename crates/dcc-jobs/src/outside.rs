@@ -72,9 +72,7 @@ pub(crate) fn look_under_lock(cx: &Context) -> Outcome<usize> {
     }
     let mut found = 0;
     for moved in moved_heads(cx)? {
-        if let Some(event) = outside_move(cx, &moved)?
-            && matches!(cx.journal.try_append(vec![event])?, Appended::Written(_))
-        {
+        if matches!(cx.journal.try_append(vec![outside_move(cx, &moved)])?, Appended::Written(_)) {
             found += 1;
         }
     }
@@ -140,7 +138,7 @@ fn is_under_way(cx: &Context, workspace: &Workspace, now: &HeadState) -> bool {
     matches!(now, HeadState::Detached { .. }) && matches!(cx.ports.version.operation_in_progress(&workspace.binding), Ok(Some(_)))
 }
 
-fn outside_move(cx: &Context, moved: &Moved) -> Outcome<Option<NewEvent>> {
+fn outside_move(cx: &Context, moved: &Moved) -> NewEvent {
     let Moved { workspace, from, to, .. } = moved;
     let common = &cx.config.common_dir;
     let is_forward = match (&to.branch, &from.oid) {
@@ -156,7 +154,7 @@ fn outside_move(cx: &Context, moved: &Moved) -> Outcome<Option<NewEvent>> {
         "kind": kind, "from_oid": from.oid, "to_oid": to.oid, "from_branch": from.branch, "branch": to.branch, "commits": commits,
         "message": move_sentence(kind, from, to, commits),
     });
-    Ok(Some(ungoverned(workspace, payload).once(format!("outside:{}:{}", workspace.workspace_id, moved.known_seq))))
+    ungoverned(workspace, payload).once(format!("outside:{}:{}", workspace.workspace_id, moved.known_seq))
 }
 
 fn move_sentence(kind: OutsideKind, from: &Head, to: &Head, commits: Option<u32>) -> String {

@@ -150,7 +150,9 @@ impl Cover {
             Some(Place::GitDir(id)) => {
                 batch.seen.refs |= name == b"HEAD" || name == b"gitdir";
                 batch.seen.config |= name == b"config.worktree";
-                id.into_iter().for_each(|id| batch.touch(id, None));
+                if let Some(id) = id {
+                    batch.touch(id, None);
+                }
             }
             Some(Place::Common) => {
                 let is_config = name == b"config" || name == b"config.worktree";
@@ -158,7 +160,9 @@ impl Cover {
                 batch.seen.refs |= matches!(name, b"HEAD" | b"packed-refs" | b"refs" | b"reftable" | b"worktrees");
                 batch.git |= kind == Kind::Made;
                 if !is_config {
-                    self.main_id().into_iter().for_each(|id| batch.touch(id, None));
+                    if let Some(id) = self.main_id() {
+                        batch.touch(id, None);
+                    }
                 }
             }
             Some(Place::Info) => {

@@ -176,7 +176,7 @@ impl<T: FnMut(Seen)> Run<T> {
         let mut batch = Batch::default();
         let mut must_tell = false;
         let until = Instant::now() + gather;
-        let mut next = first.map_or(Err(RecvTimeoutError::Timeout), Ok);
+        let mut next = first.ok_or(RecvTimeoutError::Timeout);
         loop {
             match next {
                 Ok(Message::Change(path, kind)) => self.cover.take(&path, kind, &mut batch),

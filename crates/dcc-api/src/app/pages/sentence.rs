@@ -150,6 +150,7 @@ fn workspace(event: &Event) -> String {
             "" => "worktree unlinked from its packet".to_owned(),
             wp => format!("worktree linked to {wp}"),
         },
+        EventCode::HeadMoved => format!("HEAD is {} now, by this job", with("", at(p, "/to/branch"))),
         EventCode::OutOfBandChange => format!("changed outside DCC{}", with(": ", at(p, "/message"))),
         EventCode::Committed => {
             let oid = at(p, "/commit_oid");
@@ -172,6 +173,8 @@ fn house(event: &Event) -> String {
         EventCode::RebuildFinished => format!("derived data rebuilt from {} events", p["events"].as_u64().unwrap_or(0)),
         EventCode::DriftFound => format!("drift found: {}{}", at(p, "/key"), with(" ", at(p, "/message"))),
         EventCode::DriftSettled => format!("drift settled{}", with(": ", at(p, "/key"))),
+        EventCode::ConfigChanged => at(p, "/message").to_owned(),
+        EventCode::ConfigAccepted => "the repository's configuration was accepted as it was".to_owned(),
         EventCode::UngatedEffect => format!("effect without a gate{}", with(": ", at(p, "/message"))),
         _ => String::new(),
     }
