@@ -10,6 +10,7 @@ mod mischief;
 mod peer;
 mod play;
 mod script;
+mod terminal;
 
 use serde_json::{Value, json};
 use std::io::Read as _;

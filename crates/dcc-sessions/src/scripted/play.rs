@@ -95,6 +95,7 @@ impl<'a> Player<'a> {
                 }
                 self.peer.update(&update);
             }
+            Action::Terminal(run) => return self.terminal(step, run),
             Action::Mcp(call) => return self.mcp(step, call),
             Action::WaitFor(_) => {
                 self.peer.wait_for_cancel();

@@ -136,6 +136,8 @@ pub enum Action {
     Edit(Edit),
     Run(Run),
     Usage(Usage),
+    /// Runs a command in a terminal of the client's, and says what came of it.
+    Terminal(TerminalRun),
     /// Calls a tool of the MCP server that was handed over.
     Mcp(McpCall),
     /// Waits until the turn is cancelled.
@@ -252,6 +254,23 @@ pub struct McpCall {
     /// Asks how the job stands until it is over.
     #[serde(default)]
     pub wait: bool,
+}
+
+/// What is done with a terminal; it is released at the end.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TerminalRun {
+    pub command: String,
+    #[serde(default)]
+    pub args: Vec<String>,
+    #[serde(default)]
+    pub cwd: Option<String>,
+    /// Ends it once its output holds this text, instead of waiting for its end.
+    #[serde(default)]
+    pub kill_at: Option<String>,
+    /// Leaves it running and unreleased.
+    #[serde(default)]
+    pub leave: bool,
 }
 
 #[derive(Clone, Debug, Deserialize)]
