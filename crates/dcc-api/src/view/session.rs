@@ -18,6 +18,8 @@ pub struct SessionView {
     pub earlier_turns: i64,
     /// Messages that wait for delivery, in order.
     pub queued: Vec<QueuedMessage>,
+    /// What would become of a message now, by mode.
+    pub deliveries: Vec<DeliveryView>,
     /// Pending requests of this session; each also stands in a turn as `TurnItem::Held`.
     pub held: Vec<ApprovalCard>,
     pub plan: Vec<PlanEntry>,
@@ -85,6 +87,17 @@ pub struct QueuedMessage {
     pub when: String,
     pub queued_at_ms: i64,
     pub job_id: Option<String>,
+}
+
+/// A way to send and what will happen, said before it is sent.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DeliveryView {
+    /// queue, boundary, now.
+    pub when: String,
+    pub sentence: String,
+    /// It cannot be sent this way; `sentence` says why.
+    pub refused: bool,
 }
 
 /// One line of the agent's own plan.

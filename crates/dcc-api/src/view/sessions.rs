@@ -27,6 +27,10 @@ pub struct SessionsView {
 pub struct SessionRow {
     pub session_id: String,
     pub parent_session_id: Option<String>,
+    /// Sessions above it.
+    pub depth: i64,
+    /// acp, pty, human.
+    pub driver: String,
     pub role: String,
     pub agent: String,
     pub model_id: Option<String>,
@@ -49,9 +53,23 @@ pub struct SessionRow {
     pub tokens_out: Option<i64>,
     pub tool_calls: i64,
     pub cost: Option<CostView>,
+    /// The limit that is nearest to being used up, of those set for the session itself.
+    pub budget: Option<BudgetView>,
     pub sandbox_posture: String,
     pub created_at_ms: i64,
     pub started_at_ms: Option<i64>,
     pub ended_at_ms: Option<i64>,
     pub last_activity_at_ms: Option<i64>,
+}
+
+/// How much of a limit is used.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct BudgetView {
+    /// Of the limit, 0 to 100 and more.
+    pub percent: i64,
+    /// In words: `1.20 of 5.00 USD`.
+    pub words: String,
+    /// within, soft, hard.
+    pub level: String,
 }

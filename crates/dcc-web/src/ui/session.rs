@@ -4,15 +4,15 @@
 
 use maud::{Markup, html};
 
-use dcc_api::view::{ActionView, SessionRow, SessionView, Shell, TurnItem, TurnView};
+use dcc_api::view::{ActionView, QueuedMessage, SessionRow, SessionView, Shell, TurnItem, TurnView};
 
-use super::components::basics::tokens;
+use super::components::basics::{budget_bar, tokens};
 use super::components::calls::call_run;
 use super::components::forms::OpButton;
 use super::components::path::query;
 use super::components::state::session_state;
 use super::components::time::span;
-use super::components::{ago, bind, call_list, clock, event_slice, failure_note, held_card, icon, job_link, money, op_button, said, short, why_not, wp_link};
+use super::components::{ago, bind, call_list, clock, event_slice, failure_note, held_card, icon, job_link, money, op_button, params, said, short, why_not, wp_link};
 use super::session_side::side;
 use super::shell::{Place, page};
 use crate::safe_text::{SafeText, t};
@@ -72,7 +72,10 @@ fn head(view: &SessionView) -> Markup {
                     (toggle(&view.actions, "session.cancel", "stop-panel", "Stop", "btn sm no"))
                 }
             } @else {
-                div.row.push.tools id="lead" { @if let Some(wp) = &row.wp_id { a.btn.sm href={ "/wp/" (query(wp)) } { "Back to " (t(wp)) } } }
+                div.row.push.tools id="lead" {
+                    (act("session.retry", "Retry as a successor", None))
+                    @if let Some(wp) = &row.wp_id { a.btn.sm href={ "/wp/" (query(wp)) } { "Back to " (t(wp)) } }
+                }
             }
         }
     }
@@ -98,6 +101,9 @@ fn facts(row: &SessionRow, now_ms: i64) -> Markup {
                 div { dt { "Elapsed" } dd { @if let Some(end) = row.ended_at_ms { (span(end - began)) } @else { (ago(began, now_ms)) } } }
                 div { dt { "Tokens" } dd { @match (row.tokens_in, row.tokens_out) { (None, None) => "not reported", (a, b) => { (tokens(a.unwrap_or(0))) " in, " (tokens(b.unwrap_or(0))) " out" } } } }
                 @if let Some(cost) = &row.cost { div { dt { "Cost" } dd { (money(cost)) } } }
+                @if let Some(budget) = &row.budget { div { dt { "Budget" } dd { (budget_bar(budget)) " " (t(&budget.words)) } } }
+                @if row.driver == "pty" { div { dt { "Driven by" } dd { "terminal, unobserved" } } }
+                @if row.driver == "human" { div { dt { "Driven by" } dd { "a person" } } }
                 div { dt { "Sandbox" } dd { @if row.sandbox_posture.is_empty() { span.st-failed { "unknown" } } @else { (t(&row.sandbox_posture)) } } }
                 div { dt { "Grants" } dd { @if row.grants > 0 { a href="/inbox?tab=grants" { (row.grants) } } @else { "0" } } }
                 div { dt { "Last activity" } dd { @if let Some(at) = row.last_activity_at_ms { (ago(at, now_ms)) } @else { "none" } } }
@@ -130,8 +136,24 @@ fn turn_article(view: &SessionView, turn: &TurnView, now_ms: i64) -> Markup {
                 @if turn.status == "running" { (super::components::st(super::components::Pip::Active, "working")) span.lab { (ago(turn.started_at_ms, now_ms)) } }
                 @if let Some(job) = &turn.job_id { span.push.lab { "job " (job_link(job)) } }
             }
-            @for (at, item) in turn.items.iter().enumerate() { (turn_item(view, turn, at, item, now_ms)) }
+            @if turn.who == "system" { (told(turn)) }
+            @else { @for (at, item) in turn.items.iter().enumerate() { (turn_item(view, turn, at, item, now_ms)) } }
             @if let Some(failure) = &turn.failure { (failure_note(failure)) }
+        }
+    }
+}
+
+/// Our own words to the agent: a short one as it stands, a long one under its first line.
+fn told(turn: &TurnView) -> Markup {
+    let text = turn.items.iter().filter_map(|item| if let TurnItem::Text { text } = item { Some(text.as_str()) } else { None }).collect::<Vec<_>>().join("\n");
+    let lines = text.lines().count();
+    html! {
+        @if lines <= 3 { div.say.prose { (SafeText::block(&text)) } }
+        @else {
+            details id={ "told-" (turn.turn_id) } {
+                summary.row.lab { (icon("right")) span.cut { (t(text.lines().next().unwrap_or(""))) } span.push.nw { (lines) " lines" } }
+                div.say.prose { (SafeText::block(&text)) }
+            }
         }
     }
 }
@@ -175,27 +197,47 @@ fn composer(view: &SessionView, now_ms: i64) -> Markup {
         form.composer.stack data-op="session.send" data-bind=(bind(&[("session_id", &row.session_id)])) data-clear aria-label={ "Message to " (t(&row.agent)) } {
             @if !view.queued.is_empty() {
                 div.row.wrap id="queued" {
-                    @for message in &view.queued {
-                        span.chip id={ "m-" (message.message_id) } title=(t(&message.text)) { (icon("clock")) span.cut { "waiting: “" (t(&message.text)) "”" } " " span.mut { (ago(message.queued_at_ms, now_ms)) } }
-                    }
-                    span.lab { (view.queued.len()) " queued" }
+                    @for (at, message) in view.queued.iter().enumerate() { (waiting(row, at, message, now_ms)) }
+                    span.lab { (view.queued.len()) " waiting" }
                 }
             }
             label.sr for="say-text" { "Message" }
             textarea.field id="say-text" name="text" rows="2" required data-key="i" data-submit-keys placeholder={ "Steer " (t(&row.agent)) ". Your text is kept until it is delivered." } {}
             div.row.wrap {
                 fieldset.seg { legend.sr { "When to deliver" }
-                    label { input type="radio" name="when" value="queue" checked; "Queue" }
-                    label title="Not built yet" { input type="radio" name="when" value="boundary" disabled; "Next boundary" }
-                    label title="Not built yet" { input type="radio" name="when" value="now" disabled; "Stop and send" }
+                    @for way in &view.deliveries {
+                        label title=(t(&way.sentence)) { input type="radio" name="when" value=(way.when) checked[way.when == "queue"] disabled[way.refused]; (mode_name(&way.when)) }
+                    }
                 }
-                span.lab.cut {
-                    @if row.state == "ACTIVE" { "delivered when this turn ends" } @else if ended { "the session has ended" } @else { "starts the next turn" }
-                    "; next boundary and stop-and-send are not built yet"
-                }
+                @for way in &view.deliveries { span.lab.cut data-when=(way.when) { (t(&way.sentence)) } }
                 button.btn.go.push type="submit" aria-disabled=[why.as_ref().map(|_| "true")] data-why=[why.as_ref().map(|why| t(why))] title=[why.as_ref().map(|why| t(why))] { @if row.state == "ACTIVE" { "Queue message " } @else { "Send " } kbd { "Ctrl Enter" } }
             }
             (said())
+        }
+    }
+}
+
+fn mode_name(when: &str) -> &'static str {
+    match when {
+        "boundary" => "Next boundary",
+        "now" => "Stop and send",
+        _ => "Queue",
+    }
+}
+
+/// A message that waits, with what may be done to it.
+fn waiting(row: &SessionRow, at: usize, message: &QueuedMessage, now_ms: i64) -> Markup {
+    let ids = bind(&[("session_id", &row.session_id)]);
+    let act = |label: &str, more: (&str, serde_json::Value)| {
+        let given = params(&[("message_id", message.message_id.as_str().into()), more]);
+        op_button(OpButton { op: "session.send", label, class: "btn flat sm", bind: &ids, params: &given, then: Some("reload"), ..OpButton::default() })
+    };
+    html! {
+        span.chip id={ "m-" (message.message_id) } data-copy=(message.message_id) {
+            (icon("clock")) span.cut title=(t(&message.text)) { (mode_name(&message.when)) ": “" (t(&message.text)) "”" } " " span.mut { (ago(message.queued_at_ms, now_ms)) }
+            (act("Send now", ("now", true.into())))
+            @if at > 0 { (act("Earlier", ("move", (at - 1).into()))) }
+            (act("Remove", ("remove", true.into())))
         }
     }
 }

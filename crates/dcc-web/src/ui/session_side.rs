@@ -10,6 +10,7 @@ use super::components::calls::side_effect;
 use super::components::diff::kind_letter;
 use super::components::forms::OpButton;
 use super::components::path::query;
+use super::components::state::session_state;
 use super::components::{Pip, ago, bind, duration, job_rows, not_built, observed, op_button, params, path_cell, pm, short, st, st_quiet, until};
 use crate::safe_text::t;
 
@@ -27,13 +28,23 @@ pub fn side(view: &SessionView, now_ms: i64) -> Markup {
                 ul.rows.dense { @for point in &view.checkpoints { li { span.m.mut { (point.number) } span.cut { @if let Some(note) = &point.note { (t(note)) } @else { "seq " (point.seq) } } span.push.lab { (ago(point.saved_at_ms, now_ms)) } } } }
             }
         }
+        (children(view, now_ms))
         (not_built(&[
-            ("Next boundary, stop and send", "Messages are queued and delivered when the turn ends."),
-            ("Children and spawn tree", "A session cannot start children yet."),
-            ("Budgets", "Tokens and cost are shown; no cap stops the session."),
-            ("Route, retry from checkpoint", "Start a new session from the packet."),
-            ("Edit, reorder or remove queued messages", "Pause the session before the turn ends."),
+            ("Edit of a waiting message", "Remove it and send it anew, or: dcc session send S --message M --edit TEXT."),
+            ("Route", "dcc session route S WP hands it another packet."),
         ]))
+    }
+}
+
+/// Sessions that this one started, and where it came from itself.
+fn children(view: &SessionView, now_ms: i64) -> Markup {
+    html! {
+        @if !view.children.is_empty() || view.session.parent_session_id.is_some() {
+            section.sec id="children" {
+                header.ph { h2 { "Children" } span.m.mut { (view.children.len()) } @if let Some(parent) = &view.session.parent_session_id { a.link.lab.push href={ "/session/" (query(parent)) } { "child of " (t(short(parent))) } } }
+                ul.rows { @for child in &view.children { li { (session_state(child)) a.link href={ "/session/" (query(&child.session_id)) } { b { (t(&child.agent)) } " " span.m { (t(short(&child.session_id))) } } @if let Some(purpose) = &child.purpose { span.cut.lab { (t(purpose)) } } span.push.lab { (ago(child.created_at_ms, now_ms)) } } } }
+            }
+        }
     }
 }
 

@@ -9,7 +9,8 @@ use dcc_api::view::{SessionRow, SessionsView, Shell};
 use super::components::basics::tokens;
 use super::components::path::query;
 use super::components::state::session_state;
-use super::components::{Pip, ago, event_slice, icon, money, not_built, said, short, wp_link};
+use super::components::basics::budget_bar;
+use super::components::{Pip, ago, event_slice, icon, money, said, short, wp_link};
 use super::shell::{Place, page};
 use crate::safe_text::t;
 
@@ -32,11 +33,6 @@ pub fn sessions(shell: &Shell, view: &SessionsView, now_ms: i64) -> Markup {
         }
         (start(shell, view))
         @if view.items.is_empty() { (empty(view)) } @else { (table(view, group, now_ms)) }
-        (not_built(&[
-            ("Budgets", "Tokens and cost are shown where the agent reports them; no cap stops a session yet."),
-            ("Spawn tree", "A session cannot start children yet."),
-            ("Attaching to a terminal", "Agents speak ACP; a plain command in a pseudo-terminal is not built."),
-        ]))
     };
     page(shell, Place { rail: "sessions", title: "Sessions", screen: "sessions", ..Place::default() }, now_ms, &body)
 }
@@ -58,6 +54,7 @@ fn table(view: &SessionsView, group: &str, now_ms: i64) -> Markup {
         Pip::Blocked | Pip::Paused | Pip::Queued => 2,
         _ => 3,
     });
+    let rows = under_parents(rows);
     let mut groups: Vec<(String, Vec<&SessionRow>)> = Vec::new();
     for row in rows {
         let key = key_of(row, group);
@@ -68,10 +65,10 @@ fn table(view: &SessionsView, group: &str, now_ms: i64) -> Markup {
     }
     html! {
         div.scroll.fill { table.tbl.stackable {
-            thead { tr { th { "Agent" } th { "State" } th { "Packet" } th { "Worktree" } th { "Role, model" } th.n { "Calls" } th.n { "Tokens" } th.n { "Cost" } th.n { "Elapsed" } th.n { "Grants" } th { span.sr { "Record" } } } }
+            thead { tr { th { "Agent" } th { "State" } th { "Packet" } th { "Worktree" } th { "Role, model" } th.n { "Calls" } th.n { "Tokens" } th.n { "Cost" } th { "Budget" } th.n { "Elapsed" } th.n { "Grants" } th { span.sr { "Record" } } } }
             tbody {
                 @for (name, members) in &groups {
-                    @if !name.is_empty() { tr.grp { th colspan="11" scope="colgroup" { (t(name)) } } }
+                    @if !name.is_empty() { tr.grp { th colspan="12" scope="colgroup" { (t(name)) } } }
                     @for row in members { (line(row, now_ms)) }
                 }
             }
@@ -79,11 +76,27 @@ fn table(view: &SessionsView, group: &str, now_ms: i64) -> Markup {
     }
 }
 
+/// Each child right behind its parent, where both are shown; the order of the rest stays.
+fn under_parents(rows: Vec<&SessionRow>) -> Vec<&SessionRow> {
+    fn place<'a>(row: &'a SessionRow, all: &[&'a SessionRow], out: &mut Vec<&'a SessionRow>) {
+        out.push(row);
+        for child in all.iter().filter(|r| r.parent_session_id.as_ref() == Some(&row.session_id)) {
+            place(child, all, out);
+        }
+    }
+    let has_parent = |row: &SessionRow| row.parent_session_id.as_ref().is_some_and(|id| rows.iter().any(|r| r.session_id == *id));
+    let mut out = Vec::new();
+    for row in rows.iter().filter(|row| !has_parent(row)) {
+        place(row, &rows, &mut out);
+    }
+    out
+}
+
 fn line(row: &SessionRow, now_ms: i64) -> Markup {
     let began = row.started_at_ms.unwrap_or(row.created_at_ms);
     html! {
         tr id={ "s-" (row.session_id) } data-row data-copy=(row.session_id) {
-            th scope="row" { a.link href={ "/session/" (query(&row.session_id)) } title=(t(&row.session_id)) { b { (t(&row.agent)) } " " span.m { (t(short(&row.session_id))) } } }
+            th scope="row" { @if row.depth > 0 { span.lab title={ "depth " (row.depth) } { (icon("right")) " " } } a.link href={ "/session/" (query(&row.session_id)) } title=(t(&row.session_id)) { b { (t(&row.agent)) } " " span.m { (t(short(&row.session_id))) } } }
             td.cut { (session_state(row)) @if let Some(at) = row.state_since_at_ms { " " span.lab { (ago(at, now_ms)) } } }
             td.nw { @if let Some(wp) = &row.wp_id { (wp_link(wp, row.mt_id.as_deref())) } }
             td.nw { @if let (Some(ws), Some(branch)) = (&row.workspace_id, &row.branch) { a.link.m href={ "/ws/" (query(ws)) } { (t(branch)) } } }
@@ -91,6 +104,7 @@ fn line(row: &SessionRow, now_ms: i64) -> Markup {
             td.n data-label="calls" { (row.tool_calls) }
             td.n data-label="tokens" { @match (row.tokens_in, row.tokens_out) { (None, None) => span.mut { "?" }, (a, b) => { (tokens(a.unwrap_or(0))) " / " (tokens(b.unwrap_or(0))) } } }
             td.n data-label="cost" { @if let Some(cost) = &row.cost { (money(cost)) } @else { span.mut { "?" } } }
+            td.nw data-label="budget" { @if let Some(budget) = &row.budget { (budget_bar(budget)) } @else { span.mut { "none" } } }
             td.n data-label="elapsed" { @if let Some(end) = row.ended_at_ms { (super::components::time::span(end - began)) } @else { (ago(began, now_ms)) } }
             td.n data-label="grants" { @if row.grants > 0 { a.link href="/inbox?tab=grants" { (row.grants) } } @else { span.mut { "0" } } }
             td.nw { (event_slice("session", &row.session_id)) }

@@ -4,6 +4,8 @@
 
 use serde_json::Value;
 
+use dcc_core::budget::{Budget, Crossing, Level, Measure, Totals};
+use dcc_core::ports::Driver;
 use dcc_core::approval::{Approval, ApprovalStatus, Grant};
 use dcc_core::event::{Event, EventOutcome};
 use dcc_core::job::{Job, JobState};
@@ -17,7 +19,7 @@ use dcc_core::{Failure, RepoPath};
 use super::super::records::grant_status;
 use super::names::Names;
 use super::sentence::sentence;
-use crate::view::{ApprovalRow, EventRow, FailureView, GrantRow, JobRow, PathView, SessionRef, SessionRow, ToolCallRow};
+use crate::view::{ApprovalRow, BudgetView, CostView, EventRow, FailureView, GrantRow, JobRow, PathView, SessionRef, SessionRow, ToolCallRow};
 
 /// The wire word of a unit enum.
 pub(super) fn word(value: &impl serde::Serialize) -> String {
@@ -292,6 +294,8 @@ pub(super) fn session_row(session: &Session, names: &Names) -> SessionRow {
     SessionRow {
         session_id: session.session_id.to_string(),
         parent_session_id: session.parent_session_id.map(|id| id.to_string()),
+        depth: i64::from(session.spawn_depth),
+        driver: session.capabilities.as_ref().map_or("acp", |c| driver_word(c.driver)).to_owned(),
         role: session.role.as_str().to_owned(),
         agent: session.agent.clone(),
         model_id: session.model_id.clone(),
@@ -305,20 +309,48 @@ pub(super) fn session_row(session: &Session, names: &Names) -> SessionRow {
         mt_id: session.mt_id.as_ref().map(ToString::to_string),
         workspace_id: session.workspace_id.map(|id| id.to_string()),
         branch: names.branch(session.workspace_id),
-        purpose: None,
+        purpose: session.purpose.clone(),
         grants: names.grants_of(session).count() as i64,
         approvals: names.pending_of(session.session_id).count() as i64,
-        queued_messages: 0,
+        queued_messages: session.waiting.iter().filter(|m| m.is_waiting()).count() as i64,
         tokens_in: reported.then_some(session.tokens_in as i64),
         tokens_out: reported.then_some(session.tokens_out as i64),
         tool_calls: session.tool_calls as i64,
-        cost: None,
+        cost: session.totals.cost.as_ref().map(|c| CostView { amount: c.amount.to_string(), currency: c.currency.clone(), source: c.source.as_str().to_owned() }),
+        budget: None,
         sandbox_posture: session.posture.as_ref().map_or_else(String::new, posture_word),
         created_at_ms: session.created_at.as_ms(),
         started_at_ms: session.started_at.map(dcc_core::Timestamp::as_ms),
         ended_at_ms: session.ended_at.map(dcc_core::Timestamp::as_ms),
         last_activity_at_ms: Some(session.last_activity_at.as_ms()),
     }
+}
+
+fn driver_word(driver: Driver) -> &'static str {
+    match driver {
+        Driver::Acp => "acp",
+        Driver::Pty => "pty",
+        Driver::Human => "human",
+    }
+}
+
+/// The limit of a budget that is nearest to being used up.
+pub(super) fn budget_view(budget: &Budget, totals: &Totals) -> Option<BudgetView> {
+    let cost = totals.cost.as_ref().filter(|c| c.currency == budget.currency).map_or(0, |c| c.amount.0);
+    let measures = [
+        (Measure::Tokens, totals.tokens(), budget.max_tokens),
+        (Measure::Cost, cost, budget.max_cost.map(|a| a.0)),
+        (Measure::WallTime, totals.wall_ms, budget.max_wall_ms),
+    ];
+    let (measure, spent, limit) = measures.into_iter().filter_map(|(m, spent, limit)| Some((m, spent, limit?))).max_by_key(|(_, spent, limit)| u128::from(*spent) * 1000 / u128::from((*limit).max(1)))?;
+    let crossing = budget.crossings(totals).into_iter().next();
+    let level = match crossing.map(|c| c.level) {
+        Some(Level::Hard) => "hard",
+        Some(Level::Soft) => "soft",
+        None => "within",
+    };
+    let words = Crossing { measure, level: Level::Soft, spent, limit }.sentence(&budget.currency);
+    Some(BudgetView { percent: i64::try_from(u128::from(spent) * 100 / u128::from(limit.max(1))).unwrap_or(i64::MAX), words, level: level.to_owned() })
 }
 
 pub(super) fn posture_word(posture: &dcc_core::session::Posture) -> String {

@@ -7,12 +7,12 @@ use std::collections::HashMap;
 use dcc_core::approval::Approval;
 use dcc_core::event::{Event, EventCode};
 use dcc_core::job::Job;
-use dcc_core::op::{self, Op};
-use dcc_core::ports::sessions::ToolStatus;
+use dcc_core::op::Op;
+use dcc_core::ports::sessions::{Steer, ToolStatus};
 use dcc_core::ports::store::{Message, ToolCall};
 use dcc_core::ports::version::DiffSource;
 use dcc_core::ports::{EventFilter, JobFilter, Order};
-use dcc_core::session::{Session, SessionState, StateReason};
+use dcc_core::session::{Session, SessionState, StateReason, WaitingMessage, delivery_of};
 use dcc_core::{Code, Failure, JobId, Outcome, SessionId, limits};
 use dcc_jobs::ledger;
 
@@ -22,7 +22,7 @@ use super::names::{Names, applies};
 use super::packet_parts::action;
 use super::rows::{event_row, grant_row, job_row, line, session_row, tool_call_row};
 use super::turns::{TURNS_MAX, turns};
-use crate::view::{ActionView, ApprovalCard, CostView, FailureView, LedgerRow, PlanEntry, SessionView};
+use crate::view::{ActionView, ApprovalCard, CostView, DeliveryView, FailureView, LedgerRow, PlanEntry, QueuedMessage, SessionView};
 
 /// Messages and calls read for one page; older ones stand in the record.
 const READ_MAX: usize = 20_000;
@@ -56,6 +56,9 @@ impl App {
         view.events = ports.recorder.read(&filter).unwrap_or_default().iter().map(event_row).collect();
         view.failure = fault(&session);
         view.output = session.fault.as_deref().map(|f| f.lines().skip(1).take(20).map(str::to_owned).collect()).unwrap_or_default();
+        view.session = self.budgeted(view.session, &session);
+        view.queued = session.waiting.iter().filter(|m| m.is_waiting()).map(queued).collect();
+        view.deliveries = deliveries(&session);
         view.actions = actions(&session);
         view.handoff_required = session.handoff_required;
         if view.turns.is_empty() {
@@ -112,7 +115,7 @@ impl App {
         let updates = self.cx().ports.recorder.read(&filter).unwrap_or_default();
         let last = |kind: &str| updates.iter().find(|e| e.payload["kind"] == kind);
         view.plan = last("plan").map(plan_entries).unwrap_or_default();
-        view.session.cost = last("usage").and_then(|e| e.payload["cost"].as_str()).and_then(cost);
+        view.session.cost = last("usage").and_then(|e| e.payload["cost"].as_str()).and_then(cost).or(view.session.cost.take());
     }
 
     fn fill_changes_of(&self, view: &mut SessionView, session: &Session) {
@@ -245,20 +248,49 @@ fn fault(session: &Session) -> Option<FailureView> {
     Some(FailureView { code: code.as_str().to_owned(), message, hint: Some("its file changes stay in the worktree: review them, then start another session".to_owned()) })
 }
 
+fn queued(message: &WaitingMessage) -> QueuedMessage {
+    QueuedMessage {
+        message_id: message.message_id.to_string(),
+        text: message.text.clone(),
+        when: steer_word(message.when).to_owned(),
+        queued_at_ms: message.queued_at.as_ms(),
+        job_id: Some(message.job_id.to_string()),
+    }
+}
+
+fn steer_word(when: Steer) -> &'static str {
+    match when {
+        Steer::Queue => "queue",
+        Steer::Boundary => "boundary",
+        Steer::Now => "now",
+    }
+}
+
+/// The same sentence that the plan of a message will carry.
+fn deliveries(session: &Session) -> Vec<DeliveryView> {
+    let one = |when| match delivery_of(session, when) {
+        Ok(sentence) => DeliveryView { when: steer_word(when).to_owned(), sentence, refused: false },
+        Err(sentence) => DeliveryView { when: steer_word(when).to_owned(), sentence, refused: true },
+    };
+    [Steer::Queue, Steer::Boundary, Steer::Now].into_iter().map(one).collect()
+}
+
 /// What may be asked of the session now.
 fn actions(session: &Session) -> Vec<ActionView> {
-    let ended = session.state.is_terminal().then(|| Failure::new(Code::IllegalTransition, format!("the session has ended ({})", session.state.as_str())));
-    let running = (session.state == SessionState::Active || session.state_reason == StateReason::ApprovalWait)
-        .then(|| Failure::new(Code::IllegalTransition, "a turn is running").hint("wait for its end, or stop the session"));
-    let active = (session.state == SessionState::Active).then(|| Failure::new(Code::IllegalTransition, "a turn is running"));
-    let no_agent = matches!(session.state_reason, StateReason::CrashRecovery)
-        .then(|| Failure::new(Code::JobNotResumable, "its agent is gone; start another session in the same worktree"));
+    let illegal = |why: String| Failure::new(Code::IllegalTransition, why);
+    let ended = session.state.is_terminal().then(|| illegal(format!("the session has ended ({})", session.state.as_str())));
+    let open = (!session.state.is_terminal()).then(|| illegal("the session has not ended".to_owned()));
+    let active = (session.state == SessionState::Active).then(|| illegal("a turn is running".to_owned()));
+    let paused = (session.state == SessionState::Paused).then(|| illegal("it rests already".to_owned()));
+    let awake = (session.state != SessionState::Paused).then(|| illegal("it does not rest".to_owned()));
+    let unsendable = delivery_of(session, Steer::Queue).err().map(illegal);
     vec![
-        action("session.send", ended.clone().or(running).or(no_agent)),
+        action("session.send", unsendable),
         action("session.close", ended.clone().or(active)),
-        action("session.cancel", ended),
-        action("session.pause", Some(op::not_built(Op::SessionPause))),
-        action("session.resume", Some(op::not_built(Op::SessionResume))),
+        action("session.cancel", ended.clone()),
+        action("session.pause", ended.clone().or(paused)),
+        action("session.resume", ended.or(awake)),
+        action("session.retry", open),
     ]
 }
 

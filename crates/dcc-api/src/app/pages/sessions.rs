@@ -2,15 +2,17 @@
 //!
 //! Authority: derived.
 
+use dcc_core::budget::BudgetScope;
 use dcc_core::event::EventCode;
 use dcc_core::ports::{EventFilter, Order};
 use dcc_core::session::Session;
 use dcc_core::workspace::WorkspaceStatus;
 use dcc_core::{Outcome, limits};
+use dcc_jobs::budgets;
 
 use super::super::App;
 use super::checkout::{Depth, workspace_row};
-use super::rows::session_row;
+use super::rows::{budget_view, session_row};
 use crate::view::{SessionRow, SessionsView};
 
 const SHOWN: usize = 200;
@@ -21,7 +23,7 @@ impl App {
         let names = self.names();
         let shown: Vec<&Session> = all.iter().filter(|s| wanted(s, &filter)).collect();
         let start = cursor.and_then(|c| c.parse::<usize>().ok()).unwrap_or(0);
-        let items: Vec<SessionRow> = shown.iter().skip(start).take(SHOWN).map(|s| self.session_since(session_row(s, &names), s)).collect();
+        let items: Vec<SessionRow> = shown.iter().skip(start).take(SHOWN).map(|s| self.budgeted(self.session_since(session_row(s, &names), s), s)).collect();
         let next = start + items.len();
         let mut open: Vec<_> = names.workspaces.values().filter(|w| w.status == WorkspaceStatus::Active).collect();
         open.sort_by_key(|w| std::cmp::Reverse(w.last_opened_at.unwrap_or(w.created_at)));
@@ -34,6 +36,13 @@ impl App {
             ended: all.iter().filter(|s| s.state.is_terminal()).count() as i64,
             workspaces: open.iter().map(|w| workspace_row(w, seen.get(&w.workspace_id), &names)).collect(),
         })
+    }
+
+    /// Adds how much of the session's own limits is used.
+    pub(super) fn budgeted(&self, mut row: SessionRow, session: &Session) -> SessionRow {
+        let budget = budgets::budget_of(self.cx(), &BudgetScope::Session { session_id: session.session_id });
+        row.budget = budget.ok().and_then(|budget| budget_view(&budget, &session.totals));
+        row
     }
 
     /// Adds when the present state of an open session began.

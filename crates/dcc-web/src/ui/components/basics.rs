@@ -108,6 +108,19 @@ pub fn segs(statuses: &[String]) -> Markup {
     }
 }
 
+/// How much of a limit is used: a bar of ten steps, the percent, and the level in words when it matters.
+#[must_use]
+pub fn budget_bar(budget: &dcc_api::view::BudgetView) -> Markup {
+    let filled = budget.percent.clamp(0, 100);
+    html! {
+        span.budget title=(t(&budget.words)) {
+            meter min="0" max="100" value=(filled) aria-label={ "Budget used: " (t(&budget.words)) } {}
+            " " span.m { (budget.percent) " %" }
+            @if budget.level == "hard" { " " b.st-failed { "used up" } } @else if budget.level == "soft" { " " b.st-needs { "near the limit" } }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
