@@ -345,5 +345,5 @@ fn the_profile_of_a_live_session_can_be_asked_for() {
     let fake = Fake::new(|message| plain(message, &json!({})));
     assert_eq!(fake.backend.place(fake.session_id), None);
     fake.start().unwrap();
-    assert_eq!(fake.backend.place(fake.session_id).unwrap().home, "/home/of/it");
+    assert_eq!(fake.backend.place(fake.session_id).unwrap().home, "/homes/of/it");
 }

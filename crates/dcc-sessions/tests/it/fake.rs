@@ -59,7 +59,7 @@ impl AgentProcess for Process {
         Ok(())
     }
     fn place(&self) -> Option<SessionPlace> {
-        Some(SessionPlace { home: "/home/of/it".into(), ..SessionPlace::default() })
+        Some(SessionPlace { home: "/homes/of/it".into(), ..SessionPlace::default() })
     }
 }
 
