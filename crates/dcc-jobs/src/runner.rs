@@ -4,6 +4,7 @@
 //! to running are one append; whatever a kind does, the job's end is recorded here. When the recorder refuses, the call
 //! fails with its code and nothing was done that recovery cannot find.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -29,11 +30,13 @@ pub struct Runner {
     pub cx: Arc<Context>,
     /// Bumped whenever a job reaches a terminal state; waiters look again.
     ended: (Mutex<u64>, Condvar),
+    /// Jobs of this process whose end could not be recorded: nobody may wait for it here.
+    unrecorded: Mutex<HashMap<JobId, Failure>>,
 }
 
 impl Runner {
     pub fn new(cx: Arc<Context>) -> Arc<Self> {
-        let runner = Arc::new(Self { cx, ended: (Mutex::new(0), Condvar::new()) });
+        let runner = Arc::new(Self { cx, ended: (Mutex::new(0), Condvar::new()), unrecorded: Mutex::default() });
         // A second runner over one context would be a second writer; the first stays.
         let _ = runner.cx.runner.set(Arc::downgrade(&runner));
         runner
@@ -173,6 +176,8 @@ impl Runner {
                 if let Err(failure) = runner.apply(&job, kind, plan, &verdict, guard) {
                     // The end could not be recorded; recovery finds the job running and asks the world.
                     eprintln!("dcc: job {}: {failure}", job.job_id);
+                    runner.unrecorded.lock().unwrap_or_else(PoisonError::into_inner).insert(job.job_id, failure);
+                    runner.wake();
                 }
             })
             .map_err(|e| Failure::engine(format!("no thread for the job: {e}")))?;
@@ -383,19 +388,22 @@ impl Runner {
         self.ended.1.notify_all();
     }
 
-    /// Blocks until the job is terminal; `timeout` none waits for ever.
+    /// Blocks until the job is terminal; `timeout` none waits for ever. Fails when its end could not be recorded.
     pub fn wait(&self, job_id: JobId, timeout: Option<Duration>) -> Outcome<Job> {
-        let deadline = timeout.map(|t| Instant::now() + t);
-        let mut seen = *self.ended.0.lock().unwrap_or_else(PoisonError::into_inner);
-        loop {
-            let job = ledger::job(self.cx.ports.recorder.as_ref(), job_id)?;
-            if job.state.is_terminal() || matches!(job.state, JobState::Stalled) || done() {
         self.wait_or(job_id, timeout, || false)
     }
 
     /// As [`Runner::wait`], also until `done`, which is looked at whenever waiters are woken.
     pub(crate) fn wait_or(&self, job_id: JobId, timeout: Option<Duration>, done: impl Fn() -> bool) -> Outcome<Job> {
+        let deadline = timeout.map(|t| Instant::now() + t);
+        let mut seen = *self.ended.0.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            let job = ledger::job(self.cx.ports.recorder.as_ref(), job_id)?;
+            if job.state.is_terminal() || matches!(job.state, JobState::Stalled) || done() {
                 return Ok(job);
+            }
+            if let Some(failure) = self.unrecorded.lock().unwrap_or_else(PoisonError::into_inner).get(&job_id) {
+                return Err(failure.clone());
             }
             let guard = self.ended.0.lock().unwrap_or_else(PoisonError::into_inner);
             let left = deadline.map_or(Duration::from_secs(3600), |d| d.saturating_duration_since(Instant::now()));

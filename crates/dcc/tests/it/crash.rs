@@ -131,7 +131,7 @@ fn text(value: &Value, key: &str) -> String {
 
 /// Approves what waits; when nothing does, the request is made anew first. A grant that the kill left in force lets it
 /// pass without a question.
-fn approve_or_ask(world: &World, ask: &[&str], scope: &str) {
+pub(crate) fn approve_or_ask(world: &World, ask: &[&str], scope: &str) {
     let waiting = crate::pending(world).or_else(|| {
         let asked = world.json(ask);
         assert!(asked.code == 4 || asked.code == 0 && scope != "once", "{ask:?} asked again: {asked:?}");
