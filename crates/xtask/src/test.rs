@@ -24,19 +24,22 @@ pub fn run(long: bool) -> Result<ExitCode> {
     }
     let is_tidy = tidy::run()? == ExitCode::SUCCESS;
     ensure!(cargo().args(["build", "--locked", "--package", "dcc"]).status()?.success(), "dcc does not build");
-    let status = with_environment(runner()?, &browser, long).status().context("starting the test runner")?;
+    let status = with_environment(runner(long)?, &browser, long).status().context("starting the test runner")?;
     // The same findings fail as tests under the runner; this covers a run in which they could not be built.
     Ok(if status.success() && is_tidy { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// cargo-nextest when it is there, else cargo's own.
-fn runner() -> Result<Command> {
+fn runner(long: bool) -> Result<Command> {
     let has_nextest = cargo().args(["nextest", "--version"]).output().is_ok_and(|out| out.status.success());
     let mut runner = cargo();
     if has_nextest {
         let config = tree::root().join("crates/xtask/nextest.toml");
         ensure!(config.is_file(), "{} is missing", config.display());
         runner.args(["nextest", "run", "--locked", "--workspace", "--no-fail-fast", "--no-tests=fail", "--config-file"]).arg(config);
+        if long {
+            runner.args(["--profile", "long"]);
+        }
     } else {
         println!("cargo-nextest is not installed; running cargo test");
         runner.args(["test", "--locked", "--workspace", "--no-fail-fast", "--lib", "--bins", "--tests", "--examples"]);
