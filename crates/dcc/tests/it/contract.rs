@@ -66,6 +66,9 @@ fn work(world: &World) {
     until("the end of the turn", || (session_state(world, &session) == ("BLOCKED".into(), "input_wait".into())).then_some(()));
     assert!(path.join("src/greeting.txt").exists());
     world.ok(&["session", "send", &session, "again"]);
+    // The demo's agent asks for a commit of its own; this test commits the file itself below.
+    let own = until("the agent's own commit", || pending(world));
+    world.json(&["approvals", "deny", &own, "--reason", "the person commits"]);
     until("the end of the second turn", || (session_state(world, &session) == ("BLOCKED".into(), "input_wait".into())).then_some(()));
     let grant = world.ok(&["grants", "list"])["items"][0]["grant_id"].as_str().unwrap().to_owned();
     world.ok(&["grants", "revoke", &grant]);
