@@ -54,6 +54,7 @@ fn serve(script: &Script) -> ExitCode {
     if let Some(text) = &script.stderr {
         eprintln!("{text}");
     }
+    gone_or_silent(script, ExitAt::Spawned, || ());
     let mut peer = Peer::start();
     peer.ignore_eof = script.ignore_eof;
     let mut cwd = PathBuf::new();
@@ -82,6 +83,7 @@ fn serve(script: &Script) -> ExitCode {
             "session/prompt" => gone_or_silent(script, ExitAt::Prompt, || {
                 peer.cancelled = false;
                 Player::new(&mut peer, &cwd).turn(turns.next(), id);
+                gone_or_silent(script, ExitAt::TurnOver, || ());
             }),
             method => peer.error(id, -32_601, &format!("the scripted agent knows no {method}")),
         }

@@ -45,10 +45,14 @@ fn one() -> u64 {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ExitAt {
+    /// Before it reads anything.
+    Spawned,
     Initialize,
     New,
     Mode,
     Prompt,
+    /// Once its first turn is over.
+    TurnOver,
 }
 
 /// How the modes are offered.

@@ -3,6 +3,7 @@
 mod conversations;
 mod ending;
 mod fake;
+mod faults;
 mod misbehaviour;
 mod permissions;
 mod sandboxed;
