@@ -26,7 +26,7 @@ use serde_json::Value;
 use dcc_core::Outcome;
 use dcc_core::event::{EventCode, NewEvent};
 use dcc_core::ids::SessionId;
-use dcc_core::ports::{AgentReport, PermissionAnswer, PermissionAsk, SessionHost, TerminalExit, TerminalOutput, TerminalSpec};
+use dcc_core::ports::{AgentReport, Appended, PermissionAnswer, PermissionAsk, SessionHost, TerminalExit, TerminalOutput, TerminalSpec};
 use dcc_core::principal::Actor;
 use dcc_core::session::Session;
 
@@ -59,6 +59,16 @@ impl Host {
         correlation.tool_call_id = tool_call_id.map(str::to_owned);
         let event = NewEvent::new(code, Actor::agent(session.session_id), payload).about(&correlation);
         self.cx().journal.append(vec![event]).map(|_| ())
+    }
+
+    /// Records what a tool call does once in a turn; false when it is on record already.
+    fn record_once(&self, session: &Session, code: EventCode, payload: Value, tool_call_id: &str) -> Outcome<bool> {
+        let mut correlation = states::session_correlation(session);
+        correlation.tool_call_id = Some(tool_call_id.to_owned());
+        let turn = correlation.job_id.map_or_else(|| "none".to_owned(), |id| id.to_string());
+        let key = format!("call:{}:{turn}:{tool_call_id}", session.session_id);
+        let event = NewEvent::new(code, Actor::agent(session.session_id), payload).about(&correlation).once(key);
+        Ok(matches!(self.cx().journal.try_append(vec![event])?, Appended::Written(_)))
     }
 
     fn session(&self, id: SessionId) -> Outcome<Session> {

@@ -42,11 +42,7 @@ impl Host {
     }
 
     fn tool(&self, session: &Session, mut tool: ToolReport) -> Outcome<()> {
-        let code = match tool.status {
-            ToolStatus::Requested | ToolStatus::Held => EventCode::ToolCallStarted,
-            ToolStatus::Running => EventCode::ToolCallProgress,
-            _ => EventCode::ToolCallFinished,
-        };
+        let is_over = !matches!(tool.status, ToolStatus::Requested | ToolStatus::Held | ToolStatus::Running);
         for slot in [&mut tool.raw_input, &mut tool.raw_output] {
             *slot = slot.take().map(|value| inline_or_ref(self.cx(), value)).transpose()?;
         }
@@ -54,10 +50,16 @@ impl Host {
         tool.title = cut_text(&tool.title, limits::LINE_BYTES_MAX);
         tool.locations = bounded(tool.locations, LOCATIONS_BYTES_MAX);
         let id = cut_text(&tool.tool_call_id, 200);
-        self.record(session, code, json!({ "tool": tool, "observed": Observed::Reported }), Some(&id))?;
-        if code == EventCode::ToolCallFinished {
+        let payload = json!({ "tool": tool, "observed": Observed::Reported });
+        // Agents tell of one call several times, and some for the first time when it runs or is over: it began when its id
+        // was first seen in the turn, whatever its status.
+        let is_first = self.record_once(session, EventCode::ToolCallStarted, payload.clone(), &id)?;
+        if is_over {
+            self.record(session, EventCode::ToolCallFinished, payload, Some(&id))?;
             checkpoints::make(self.cx(), session, checkpoints::Why::ToolCall)?;
             delivery::at_boundary(&self.runner, session, "a finished tool call")?;
+        } else if !is_first {
+            self.record(session, EventCode::ToolCallProgress, payload, Some(&id))?;
         }
         Ok(())
     }

@@ -44,6 +44,32 @@ fn children_are_few_not_deep_and_never_wider() {
 }
 
 #[test]
+fn paths_and_grants_do_not_widen_on_the_way_down() {
+    let rig = Rig::new();
+    let root = rig.start(Some("go"));
+    let child = spawn(&rig, root, json!({ "prompt": "go", "paths": ["docs"] })).unwrap();
+    let grandchild = spawn(&rig, child, json!({ "prompt": "go", "paths": ["src", "docs/deep"] })).unwrap();
+    for (id, path) in [(child, "a.txt"), (grandchild, "src/a.txt"), (grandchild, "docs/a.md")] {
+        assert_eq!(rig.puppets.write(id, path, "x").unwrap_err().code, Code::Scope, "{path}");
+    }
+    assert!(rig.pending().is_empty(), "nobody is asked about what would be refused anyway");
+    // A grant for the worktree is the first session's; a child's same request is asked anew, and not offered that scope.
+    let answer = rig.puppets.ask(root, "check");
+    let pending = rig.until("a request", || rig.pending().first().copied());
+    let scope = dcc_core::approval::Scope::Workspace;
+    let request = dcc_core::approval::DecisionRequest { approve: true, scope, reason: None, decider: Rig::operator(), nonce_sha256: None, preview_digest: None };
+    rig.runner.decide(pending, request).unwrap();
+    assert_eq!(answer.get(), PermissionAnswer::AllowOnce);
+    assert_eq!(rig.puppets.ask(root, "check").get(), PermissionAnswer::AllowOnce, "its own grant covers it");
+    let asked = rig.puppets.ask(child, "check");
+    let pending = rig.until("the child's request", || rig.pending().first().copied());
+    let approval = crate::ledger::approval(rig.runner.cx.ports.recorder.as_ref(), pending).unwrap();
+    assert!(!approval.offered.contains(&scope), "{:?}", approval.offered);
+    rig.approve();
+    assert_eq!(asked.get(), PermissionAnswer::AllowOnce);
+}
+
+#[test]
 fn a_childs_result_is_announced_to_its_parent_once() {
     let rig = Rig::new();
     let root = rig.start(None);

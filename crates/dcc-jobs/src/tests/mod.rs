@@ -2,6 +2,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests start git and write files of their own")]
 
+mod calls;
 mod families;
 mod moves;
 mod pausing;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use dcc_core::gate::Cleared;
 use dcc_core::plans::{SessionStartPlan, TurnPlan};
-use dcc_core::ports::sessions::{ApprovalStyle, BackendCapabilities, Observed, ResumeStyle, SideEffect, StartExtras, StartedAgent, ToolReport, ToolStatus, Withdrawn};
+use dcc_core::ports::sessions::{ApprovalStyle, BackendCapabilities, ResumeStyle, SideEffect, StartExtras, StartedAgent, ToolReport, ToolStatus, Withdrawn};
 use dcc_core::ports::{AgentCatalogue, AgentReport, AgentSpec, PermissionAnswer, PermissionAsk, SessionBackend, SessionHost};
 use dcc_core::session::{Posture, ProcessIdentity};
 use dcc_core::{Code, Failure, JobId, Outcome, SessionId, Sha256Hex};
@@ -186,9 +186,19 @@ impl Puppets {
         });
         Answer(receiver)
     }
+    /// It hands a file in to be written.
+    pub fn write(&self, id: SessionId, path: &str, content: &str) -> Outcome<()> {
+        self.turn(id);
+        self.host(id).write_file(id, path, content)
+    }
     /// It reports a tool call as finished.
     pub fn finish_tool(&self, id: SessionId, call: &str) {
-        let tool = |status| ToolReport {
+        self.tell(id, call, ToolStatus::Requested);
+        self.tell(id, call, ToolStatus::Ok);
+    }
+    /// It reports a tool call in this status.
+    pub fn tell(&self, id: SessionId, call: &str, status: ToolStatus) {
+        let tool = ToolReport {
             tool_call_id: call.into(),
             title: format!("Do {call}"),
             kind: "execute".into(),
@@ -199,9 +209,7 @@ impl Puppets {
             raw_output: None,
             content: Vec::new(),
         };
-        let _observed = Observed::Reported;
-        self.report(id, AgentReport::Tool(tool(ToolStatus::Requested)));
-        self.report(id, AgentReport::Tool(tool(ToolStatus::Ok)));
+        self.report(id, AgentReport::Tool(tool));
     }
     /// Its process dies.
     pub fn crash(&self, id: SessionId, code: i32) {
