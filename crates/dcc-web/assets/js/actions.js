@@ -14,6 +14,10 @@ export const collectors = [];
 function slotOf(source) {
   const inside = (source.closest("form[data-op]") ?? source).querySelector?.(":scope .said");
   if (inside) return inside;
+  if (source.closest(".end")) {
+    const notes = find("#local-notes");
+    return find(":scope > .said", notes) ?? notes.appendChild(make("div", { class: "said said-after", role: "status", "data-local": true }));
+  }
   const row = source.closest("tr");
   if (row) {
     const next = row.nextElementSibling;

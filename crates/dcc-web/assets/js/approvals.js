@@ -62,7 +62,7 @@ async function decide(card, decision, scope, reason) {
   const id = card.dataset.approval;
   const slot = saidOf(card);
   if (isOff()) { slot.replaceChildren(problemNote({ code: "off", message: offReason() })); return; }
-  if ((readyAt.get(id) ?? 0) > Date.now()) { announce("The card just changed; decide again."); return; }
+  if ((readyAt.get(id) ?? 0) > Date.now()) { slot.replaceChildren(make("p", { class: "lab" }, "The card just changed: decide again.")); announce("The card just changed; decide again."); return; }
   if (card.dataset.busy) return;
   card.dataset.busy = "1";
   slot.replaceChildren(make("p", { class: "lab" }, makeState("active", decision === "approve" ? `approving ${scope}` : "denying")));

@@ -49,9 +49,8 @@ export function openKeys(here, everywhere) {
   off.checked = !lettersAreOff();
   off.addEventListener("change", () => setLetters(!off.checked));
   dialog.append(
-    sheetHead("Keys of this screen"),
-    here.length ? table(here) : make("p", { class: "lab" }, "None of its own."),
-    make("h2", {}, "Everywhere"), table(everywhere),
+    sheetHead("Keys"),
+    make("div", { class: "two-keys" }, make("section", {}, make("h3", {}, "This screen"), here.length ? table(here) : make("p", { class: "lab" }, "None of its own.")), make("section", {}, make("h3", {}, "Everywhere"), table(everywhere))),
     make("label", { class: "row letters" }, off, make("span", {}, "Single-letter keys"), make("span", { class: "lab" }, "Off: only Ctrl K, Tab, Enter, Space and Esc act. Kept in this browser.")),
   );
   dialog.showModal();

@@ -62,6 +62,10 @@ fn head(view: &BoardView, list: bool) -> Markup {
                     a href=(address(view, &view.layout, key)) aria-current=[(filter == *key).then_some("page")] data-key=((at + 1)) { (name) " " kbd { (at + 1) } }
                 }
             }
+            // The file is behind for a moment after each change: said where nothing has to move for it.
+            @if view.mirror.as_ref().is_some_and(|mirror| mirror.mirror_state == "stale") {
+                span.row.board-file { (st(Pip::Stale, "board file behind")) button.btn.flat.sm type="button" data-op="locus.sync_task_board" { "Write it" } }
+            }
             div.row.push.tools {
                 form.row method="get" action="/board" role="search" {
                     @if list { input type="hidden" name="layout" value="list"; }
@@ -82,16 +86,14 @@ fn head(view: &BoardView, list: bool) -> Markup {
 fn notes(view: &BoardView) -> Markup {
     html! {
         @if let Some(failure) = &view.failure { (failure_note(failure)) }
-        @if let Some(mirror) = view.mirror.as_ref().filter(|mirror| mirror.mirror_state != "synchronized") {
+        @if let Some(mirror) = view.mirror.as_ref().filter(|mirror| !matches!(mirror.mirror_state.as_str(), "synchronized" | "stale")) {
             div.note id="mirror" {
-                (st(Pip::Stale, match mirror.mirror_state.as_str() { "stale" => "stale", "advisory_edit" => "drift", _ => "conflict" }))
+                (st(Pip::Stale, if mirror.mirror_state == "advisory_edit" { "drift" } else { "conflict" }))
                 span.cut {
                     b { (t(&mirror.path)) } " "
                     @if let Some(message) = &mirror.message { (t(message)) } @else { (words(&mirror.mirror_state)) ". The board shows the store." }
                 }
-                @if mirror.mirror_state == "stale" {
-                    button.btn.sm.push type="button" data-op="locus.sync_task_board" { "Write the file" }
-                } @else { span.push { (soon("Review the proposals", "Edit the packet here; the next write needs a clean file.")) } }
+                span.push { (soon("Review the proposals", "Edit the packet here; the next write needs a clean file.")) }
             }
         }
         @if view.hidden > 0 {
@@ -142,7 +144,7 @@ fn card_item(card: &CardView, now_ms: i64) -> Markup {
             }
             h3 { a.two href=(href) draggable="false" title=(t(&card.title)) { (t(&card.title)) } }
             @if !card.mt_statuses.is_empty() || !card.sessions.is_empty() {
-                div.l { (segs(&card.mt_statuses)) span.push.row { @for session in card.sessions.iter().take(3) { (session_pip(session)) } } }
+                div.l { (segs(&card.mt_statuses)) span.push.row { @for session in card.sessions.iter().take(if card.sessions.len() > 2 { 1 } else { 2 }) { (session_pip(session)) } @if card.sessions.len() > 2 { span.m title="more sessions" { "+" (card.sessions.len() - 1) } } } }
             }
             @if let (Some(ws), Some(branch)) = (&card.workspace_id, &card.branch) {
                 div.l {

@@ -153,12 +153,15 @@ fn lines(view: &ReviewView) -> Markup {
 
 fn log(view: &ReviewView) -> Markup {
     html! {
-        header.ph { h2 { "Commits on this branch" } }
+        // What the branch began with was made before anybody could be asked; only its own commits are judged.
+        @let own = view.workspace.ahead.filter(|_| view.workspace.base_branch.is_some()).and_then(|n| usize::try_from(n).ok()).unwrap_or(usize::MAX);
+        header.ph { h2 { "Commits on this branch" } @if own == 0 { span.lab { "none of its own yet" } } }
         ul.rows {
-            @for commit in &view.commits {
+            @for (at, commit) in view.commits.iter().enumerate() {
+                @if at == own { li.sub.lab { "before this branch, on " span.m { (t(view.workspace.base_branch.as_deref().unwrap_or(""))) } } }
                 li data-row data-copy=(commit.commit_oid) {
                     span.m title=(t(&commit.commit_oid)) { (t(short(&commit.commit_oid))) } span.cut { (t(&commit.subject)) }
-                    @if !commit.governed { (st(Pip::Stale, "ungoverned")) }
+                    @if !commit.governed && at < own { (st(Pip::Stale, "ungoverned")) }
                     span.push.lab.nw { (t(&commit.author)) @if let Some(job) = &commit.job_id { " · job " (super::components::job_link(job)) } }
                 }
             }

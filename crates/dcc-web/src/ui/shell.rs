@@ -123,7 +123,7 @@ fn top(shell: &Shell, place: Place<'_>) -> Markup {
                     li aria-current="page" { span.cut { (t(place.title)) } }
                 }
             }
-            a.btn.find href="/search" data-palette { (icon("search")) " " span.find-says { "Search or run a command" } " " span.push { kbd { "/" } " " kbd { "Ctrl K" } } }
+            a.btn.find href="/search" data-palette { (icon("search")) " " span.find-says { "Search or run a command" } " " span.push aria-hidden="true" { kbd { "/" } " " kbd { "Ctrl K" } } }
             (attention(shell))
         }
     }

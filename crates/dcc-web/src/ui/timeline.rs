@@ -5,10 +5,11 @@
 use maud::{Markup, html};
 
 use dcc_api::view::{EventRow, EventView, Shell, TimelineFilter, TimelineLane, TimelineView};
+use dcc_core::event::EventCode;
 
 use super::components::path::query;
 use super::components::rows::code_short;
-use super::components::{Pip, ago_words, clock_full, job_link, not_built, observed, session_link, short, st, thousands, wp_link};
+use super::components::{Pip, ago_words, clock_full, event_rows, job_link, not_built, observed, session_link, short, st, thousands, wp_link};
 use super::shell::{Place, page};
 use crate::safe_text::{SafeText, t};
 
@@ -90,19 +91,53 @@ fn table(items: &[EventRow], focus: Option<&str>) -> Markup {
         table.tbl.tight.stackable {
             thead { tr { th { "Seq" } th { "Time" } th { "Code" } th { "Outcome" } th { "What" } th { "Actor" } th { "Linked to" } } }
             tbody {
-                @for event in items {
-                    tr id={ "e-" (event.seq) } .on-row[focus == Some(&event.event_id)] data-row data-copy=(event.event_id) {
+                @for run in runs(items, focus.is_none()) {
+                    @if run.len() > 1 { (folded(run)) }
+                    @for event in run.iter().filter(|_| run.len() == 1) { tr id={ "e-" (event.seq) } .on-row[focus == Some(&event.event_id)] data-row data-copy=(event.event_id) {
                         th.m.mut scope="row" { a href={ "/event/" (query(&event.event_id)) } { (thousands(event.seq)) } }
                         td.m.nw { (clock_full(event.recorded_at_ms)) }
                         td.m.nw.mut title=(t(&event.code)) { (t(code_short(&event.code))) }
                         td.nw { (outcome(event)) }
                         td.cut title=(t(&event.what)) { (t(&event.what)) @if let Some(how) = &event.observed { " " (observed(how)) } }
                         td.nw.lab { (t(short(&event.actor_id))) }
-                        td.nw { (linked(event)) }
-                    }
+                        td.nw.links { (linked(event)) }
+                    } }
                 }
             }
         }
+    }
+}
+
+/// Events of one sort side by side: gates that passed, a request that was looked at again, heartbeats. Only these are
+/// folded, as nobody reads them one by one; the others stand alone.
+fn runs(items: &[EventRow], fold: bool) -> Vec<&[EventRow]> {
+    let alike = |a: &EventRow, b: &EventRow| fold && a.code == b.code && foldable(a) && foldable(b) && (a.code == EventCode::SessionHeartbeat.as_str() || (a.job_id == b.job_id && a.approval_id == b.approval_id));
+    items.chunk_by(alike).flat_map(|run| if run.len() > 2 { vec![run] } else { run.chunks(1).collect() }).collect()
+}
+
+fn foldable(event: &EventRow) -> bool {
+    [EventCode::ApprovalPresented, EventCode::SessionHeartbeat].iter().any(|code| event.code == code.as_str()) || (event.code == EventCode::GateDecided.as_str() && event.outcome.as_deref() == Some("allow"))
+}
+
+/// One row for a run; its members open under it.
+fn folded(run: &[EventRow]) -> Markup {
+    let (last, first) = (&run[0], &run[run.len() - 1]);
+    let id = format!("run-{}", first.seq);
+    let gates = last.code == EventCode::GateDecided.as_str();
+    // `gate schema pass: ...`, oldest first.
+    let names: Vec<&str> = run.iter().rev().filter_map(|event| event.what.split(' ').nth(1)).collect();
+    let words = if gates { format!("{} gates passed: {}", run.len(), names.join(", ")) } else { format!("{}, {} times", last.what, run.len()) };
+    html! {
+        tr id={ "e-" (first.seq) } data-row data-copy=(last.event_id) {
+            th.m.mut scope="row" { a href={ "#" (id) } data-toggle=(id) aria-expanded="false" aria-controls=(id) title="Show each" { (thousands(first.seq)) "–" (last.seq % 1000) } }
+            td.m.nw { (clock_full(last.recorded_at_ms)) }
+            td.m.nw.mut title=(t(&last.code)) { (t(code_short(&last.code))) }
+            td.nw { (outcome(last)) }
+            td.cut title=(t(&words)) { (t(&words)) }
+            td.nw.lab { (t(short(&last.actor_id))) }
+            td.nw.links { (linked(last)) }
+        }
+        tr.more-row id=(id) hidden data-panel { td colspan="7" { (event_rows(run)) } }
     }
 }
 
@@ -110,7 +145,7 @@ fn linked(event: &EventRow) -> Markup {
     html! {
         @if let Some(wp) = &event.wp_id { (wp_link(wp, event.mt_id.as_deref())) " " }
         @if let Some(session) = &event.session_id { (session_link(session, None)) " " }
-        @if let Some(ws) = &event.workspace_id { a.link.m href={ "/ws/" (query(ws)) } title=(t(ws)) { "ws" } " " }
+        @if let Some(ws) = &event.workspace_id { a.link.m href={ "/ws/" (query(ws)) } title=(t(ws)) { "tree" } " " }
         @if let Some(approval) = &event.approval_id { a.link.m href={ "/approval/" (query(approval)) } title=(t(approval)) { "approval" } " " }
         @if let Some(job) = &event.job_id { (job_link(job)) }
     }
@@ -131,7 +166,7 @@ fn graphic(view: &TimelineView, now_ms: i64) -> Markup {
             ol.tl-lab.tl-flat aria-label="Lanes" {
                 @for lane in &view.lanes { li { div.row { b.cut { @if let Some(session) = &lane.session_id { a href={ "/session/" (query(session)) } { (t(&lane.name)) } } @else { (t(&lane.name)) } } } div.lab.cut title=(t(&lane.note)) { (t(&lane.note)) } } }
             }
-            svg.tl width=(WIDTH + 60) height=(height) viewBox={ "0 0 " (WIDTH + 60) " " (height) } role="group" aria-label="Sessions over time. The table below holds the same events." {
+            svg.tl width=(WIDTH + 60) height=(height) viewBox={ "0 0 " (WIDTH + 60) " " (height) } aria-hidden="true" focusable="false" {
                 defs {
                     @for name in ["hn", "hp", "hb"] { pattern id=(name) width="5" height="5" patternUnits="userSpaceOnUse" patternTransform="rotate(45)" { path class=(name) d="M0 0V5" stroke-width="1.5" {} } }
                 }
@@ -158,7 +193,7 @@ fn lane_shapes(lane: &TimelineLane, top: i64, x: &dyn Fn(i64) -> i64, to: i64) -
         }
         @for mark in &lane.marks {
             @let at = x(mark.at_ms);
-            a href={ "/event/" (query(&mark.event_id)) } aria-label=(t(&mark.label)) {
+            a href={ "/event/" (query(&mark.event_id)) } tabindex="-1" {
                 title { (t(&mark.label)) }
                 @match mark.kind.as_str() {
                     "ask" => path.dia d={ "M" (at) " " (top + 16) "l6 6-6 6-6-6z" } {},

@@ -122,5 +122,6 @@ fn batch(kind: &str, members: &[&Approval], names: &Names) -> InboxGroup {
 
 fn last_result(row: &ApprovalRow) -> String {
     let outcome = row.outcome.as_ref().map_or_else(String::new, |o| format!(", {o}"));
-    format!("last: {} {}{outcome}", row.title, row.status)
+    // An approval that its job has used is, for a person, one that he gave.
+    format!("last: {} {}{outcome}", row.title, if row.status == "consumed" { "approved" } else { &row.status })
 }

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use dcc_core::event::{Event, EventCode};
 use dcc_core::ports::{EventFilter, Order};
-use dcc_core::{Code, EventId, Failure, Outcome};
+use dcc_core::{Code, EventId, Failure, Outcome, limits};
 
 use super::super::App;
 use super::changes::pretty;
@@ -19,6 +19,16 @@ const SHOWN: usize = 200;
 /// Neighbours on each side of an event.
 const AROUND: u64 = 5;
 const LANES_MAX: usize = 12;
+/// What stands in a lane: states of sessions, questions, answers, calls, and what ended badly.
+const DRAWN: [EventCode; 7] = [
+    EventCode::SessionCreated,
+    EventCode::SessionStateChange,
+    EventCode::SessionCompleted,
+    EventCode::ApprovalRequested,
+    EventCode::ApprovalDecided,
+    EventCode::ToolCallStarted,
+    EventCode::JobFinished,
+];
 
 impl App {
     pub(super) fn timeline_view(&self, filter: TimelineFilter, layout: String, cursor: Option<&str>) -> Outcome<TimelineView> {
@@ -28,7 +38,10 @@ impl App {
             seq: report.first_bad_seq.unwrap_or(0) as i64,
             message: report.problem.clone().unwrap_or_else(|| "the chain does not hold".to_owned()),
         });
-        let lanes = if layout == "lanes" { lanes(&events, &self.names()) } else { Vec::new() };
+        // What a lane draws is asked for by itself: gates and heartbeats between would leave it a few minutes only.
+        let drawn = if layout == "lanes" && cursor.is_none() && filter.code.is_none() { self.cx().ports.recorder.read(&EventFilter { limit: limits::PAGE_MAX, codes: DRAWN.to_vec(), ..event_filter(&filter, cursor)? })? } else { Vec::new() };
+        let drawn = if drawn.is_empty() { &events } else { &drawn };
+        let lanes = if layout == "lanes" { lanes(drawn, &self.names()) } else { Vec::new() };
         Ok(TimelineView {
             filter,
             next_cursor: (events.len() == SHOWN).then(|| events.last().map(|e| e.seq.to_string())).flatten(),
@@ -38,7 +51,7 @@ impl App {
             broken: bad,
             layout,
             lanes,
-            from_at_ms: events.iter().map(|e| e.ts.as_ms()).min(),
+            from_at_ms: drawn.iter().map(|e| e.ts.as_ms()).min(),
             to_at_ms: if cursor.is_some() { events.iter().map(|e| e.ts.as_ms()).max() } else { None },
             items: events.iter().map(event_row).collect(),
         })
@@ -101,8 +114,11 @@ fn lanes(events: &[Event], names: &Names) -> Vec<TimelineLane> {
             change_span(&mut lanes[at].spans, event);
         }
     }
-    lanes.truncate(LANES_MAX);
-    lanes
+    // A lane that nothing stands in says nothing.
+    lanes.retain(|lane| !lane.spans.is_empty() || !lane.marks.is_empty());
+    // The latest are kept.
+    let older = lanes.len().saturating_sub(LANES_MAX);
+    lanes.split_off(older)
 }
 
 fn lane_of(lanes: &mut Vec<TimelineLane>, event: &Event, names: &Names) -> usize {
