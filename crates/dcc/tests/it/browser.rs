@@ -5,6 +5,8 @@
 
 mod by_keyboard;
 mod by_pointer;
+mod lists;
+mod screens;
 
 use std::future::Future;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -71,7 +73,7 @@ fn programs() -> Result<(PathBuf, PathBuf), String> {
 }
 
 /// A server with its printed sign-in link, a browser signed in by it, and the walk; none where there is no browser. The
-/// walk ends with a clean console and in the page that it began in.
+/// walk ends with a clean console and in the page that it began in: nothing was reloaded.
 pub(crate) fn browse<W, F>(world: &World, server: &mut Command, walk: W)
 where
     W: FnOnce(Walk) -> F,
@@ -98,8 +100,8 @@ where
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime").block_on(async {
         let client = browser(&port, &chromium, &at("profile")).await;
         let session = client.session_id().await.expect("a session").expect("an id");
-        let stage = Walk { client: client.clone() };
-        let first = Walk { client: client.clone() };
+        let stage = Walk { client: client.clone(), driver: driver_of(&port, &session) };
+        let first = Walk { client: client.clone(), driver: driver_of(&port, &session) };
         // In a task of its own: the browser is closed also when the walk fails.
         let walk = walk(stage);
         let walked = tokio::spawn(async move {
@@ -109,7 +111,7 @@ where
         .await;
         let _ = client.execute("console.info('the walk is over')", Vec::new()).await;
         let marker = client.execute("return window.__walk", Vec::new()).await;
-        let log = console(&port, &session);
+        let log = ask_driver(&driver_of(&port, &session), "se/log", &json!({"type": "browser"}));
         if walked.is_err() {
             picture(&client, "failed").await;
             eprintln!("at {:?}\n{log:#}", client.current_url().await);
@@ -154,14 +156,20 @@ async fn browser(port: &str, chromium: &Path, profile: &Path) -> Client {
         .expect("a browser")
 }
 
-/// What the browser wrote to its console; asked of the driver by hand, as it is no standard command.
-fn console(port: &str, session: &str) -> Value {
-    let body = r#"{"type":"browser"}"#;
-    let mut stream = std::net::TcpStream::connect(format!("127.0.0.1:{port}")).expect("the driver");
+/// Where the driver takes commands of this browser: `127.0.0.1:PORT/session/ID`.
+fn driver_of(port: &str, session: &str) -> String {
+    format!("127.0.0.1:{port}/session/{session}")
+}
+
+/// A command of the driver that is no standard one, asked by hand: the console's log, the browser's own protocol.
+fn ask_driver(driver: &str, command: &str, body: &Value) -> Value {
+    let (host, path) = driver.split_once('/').expect("an address");
+    let body = body.to_string();
+    let mut stream = std::net::TcpStream::connect(host).expect("the driver");
     stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
     write!(
         stream,
-        "POST /session/{session}/se/log HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        "POST /{path}/{command} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
         body.len()
     )
     .expect("asked");
@@ -193,6 +201,8 @@ async fn picture(client: &Client, name: &str) {
 /// A person in front of the screen.
 pub(crate) struct Walk {
     client: Client,
+    /// The driver's address of this browser, for what is no standard command.
+    driver: String,
 }
 
 impl Walk {
@@ -210,6 +220,19 @@ impl Walk {
         let id = id.as_str().expect("an id");
         self.click(&format!("#{id} [data-decide=approve][data-scope=once]")).await;
         self.until("the decision", &format!("return document.querySelector('#{id}[data-decidable]') === null")).await;
+    }
+
+    /// Another page of ours without a reload, as a step back or forward shows it.
+    async fn visit(&self, path: &str) {
+        self.js("document.getElementById('main').dataset.left = '1'").await;
+        self.client.execute("history.pushState({}, '', arguments[0]); dispatchEvent(new PopStateEvent('popstate'))", vec![json!(path)]).await.expect("a step");
+        self.until(path, "return document.querySelector('#main:not([data-left])') !== null").await;
+    }
+
+    /// The window as wide as a desk's or a phone's, whatever the machine's smallest window is.
+    fn width(&self, width: u32, height: u32) {
+        let metrics = json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false});
+        ask_driver(&self.driver, "goog/cdp/execute", &json!({"cmd": "Emulation.setDeviceMetricsOverride", "params": metrics}));
     }
 
     async fn js(&self, script: &str) -> Value {
@@ -260,14 +283,20 @@ impl Walk {
     async fn pictures(&self, screen: &str) {
         let over = self.js("return document.documentElement.scrollHeight - window.innerHeight").await;
         assert!(over.as_i64() <= Some(0), "{screen}: the panes scroll, the page does not: {over} px too high");
-        for theme in ["light", "dark", "system"] {
-            self.click("[data-theme-switch]").await;
-            self.until("the theme", &format!("return document.querySelector('[data-theme-label]').innerText === '{theme}'")).await;
-            let still = "return document.getAnimations().every(one => one.effect.getComputedTiming().iterations === Infinity)";
-            self.until("still colours", still).await;
-            if theme != "system" {
-                picture(&self.client, &format!("{screen}-{theme}")).await;
-            }
+        for theme in ["light", "dark"] {
+            self.theme(theme).await;
+            picture(&self.client, &format!("{screen}-{theme}")).await;
         }
+        self.theme("system").await;
+    }
+
+    /// Turns the page's own switch until it says so, and waits until no colour changes any more.
+    async fn theme(&self, name: &str) {
+        let turned = format!(
+            "const label = document.querySelector('[data-theme-label]'); if (label.textContent !== '{name}') label.closest('button').click(); return label.textContent === '{name}'"
+        );
+        self.until("the theme", &turned).await;
+        let still = "return document.getAnimations().every(one => one.effect.getComputedTiming().iterations === Infinity)";
+        self.until("still colours", still).await;
     }
 }

@@ -12,6 +12,9 @@ use crate::DCC;
 /// More stops than any screen of this walk has.
 const STOPS_MAX: usize = 160;
 
+/// More stops than the longest list of the demo has.
+const ROUND_MAX: usize = 1_500;
+
 /// Where the focus is, and what keeps a person from seeing it.
 const STOP: &str = "
     const at = document.activeElement;
@@ -42,8 +45,8 @@ fn browser_walk_by_keyboard_alone() {
     }
 }
 
-struct Hands {
-    walk: Walk,
+pub(super) struct Hands {
+    pub(super) walk: Walk,
 }
 
 impl Hands {
@@ -196,7 +199,7 @@ impl Hands {
     }
 
     /// Tab by Tab to the element; every stop on the way is one that a person sees.
-    async fn reach(&self, selector: &str) {
+    pub(super) async fn reach(&self, selector: &str) {
         let is_there = format!("return document.activeElement?.matches(\"{selector}\") ?? false");
         let mut stops: Vec<String> = Vec::new();
         for _ in 0..STOPS_MAX {
@@ -209,6 +212,22 @@ impl Hands {
         panic!("{selector} was not reached: {stops:#?}");
     }
 
+    /// Tab by Tab through a whole screen: every stop is seen, and the last one leads out of the page.
+    pub(super) async fn once_around(&self, screen: &str) {
+        let mut stops: Vec<String> = Vec::new();
+        self.walk.js("document.activeElement?.blur()").await;
+        while stops.len() < ROUND_MAX {
+            self.press(Key::Tab).await;
+            let stop = self.stop().await;
+            if stop == "the page" {
+                assert!(stops.len() > 2, "{screen}: {stops:?}");
+                return;
+            }
+            stops.push(stop);
+        }
+        panic!("{screen}: the focus does not come out again: {:#?}", &stops[stops.len() - 20..]);
+    }
+
     /// Where the focus is; a stop that cannot be seen fails the walk.
     async fn stop(&self) -> String {
         let stop = self.walk.js(STOP).await;
@@ -217,20 +236,20 @@ impl Hands {
         at
     }
 
-    async fn at(&self, selector: &str, what: &str) {
+    pub(super) async fn at(&self, selector: &str, what: &str) {
         self.walk.until(what, &format!("return document.activeElement?.matches(\"{selector}\")")).await;
         self.stop().await;
     }
 
-    async fn press(&self, key: Key) {
+    pub(super) async fn press(&self, key: Key) {
         self.strokes(&[key.into()], None).await;
     }
 
-    async fn types(&self, text: &str) {
+    pub(super) async fn types(&self, text: &str) {
         self.strokes(&text.chars().collect::<Vec<_>>(), None).await;
     }
 
-    async fn chord(&self, held: Key, key: Key) {
+    pub(super) async fn chord(&self, held: Key, key: impl Into<char>) {
         self.strokes(&[key.into()], Some(held.into())).await;
     }
 

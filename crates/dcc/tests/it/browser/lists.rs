@@ -1,0 +1,179 @@
+//! Lists under change: looking into a row and deciding there, requests of one kind as one row, what arrives above the row a
+//! person is on, the neighbours of a page, copying, and the keys that can be switched off.
+
+use dcc_testkit::World;
+use fantoccini::key::Key;
+use serde_json::Value;
+
+use super::by_keyboard::Hands;
+use super::{Walk, browse};
+use crate::{DCC, approved_worktree, started_packet, until};
+
+/// As many as are folded into one row.
+const ASKING: usize = 4;
+
+#[test]
+fn browser_lists_keep_their_place_and_rows_are_decided_where_they_stand() {
+    let world = World::new(DCC);
+    world.ok(&["up", "--detach"]);
+    let wp = started_packet(&world);
+    let (ws, _) = approved_worktree(&world, &wp);
+    for _ in 0..ASKING {
+        world.ok(&["session", "start", "--ws", &ws, "--agent", "scripted", "--prompt", "go"]);
+    }
+    until("all of them ask", || (pending(&world) == ASKING).then_some(()));
+    // The running server prints a fresh link and the command ends.
+    browse(&world, world.command().args(["up", "--detach"]), |walk| async move {
+        Lists { hands: Hands { walk } }.all().await;
+    });
+}
+
+fn pending(world: &World) -> usize {
+    world.ok(&["approvals", "list"])["items"].as_array().map_or(0, |all| all.iter().filter(|a| a["status"] == "pending").count())
+}
+
+struct Lists {
+    hands: Hands,
+}
+
+impl Lists {
+    fn walk(&self) -> &Walk {
+        &self.hands.walk
+    }
+
+    async fn all(&self) {
+        self.one_row_for_many().await;
+        self.look_into_a_row_and_decide().await;
+        self.what_lands_above_waits().await;
+        self.what_lands_above_the_view_is_counted().await;
+        self.neighbours().await;
+        self.copy_an_id().await;
+        self.verify_again().await;
+        self.letters_off().await;
+    }
+
+    async fn one_row_for_many(&self) {
+        let w = self.walk();
+        w.visit("/inbox").await;
+        let batch = w.js("return document.querySelector('details.batch > summary').innerText").await;
+        assert!(batch.as_str().is_some_and(|text| text.contains('4') && text.contains("4 sessions")), "{batch}");
+        assert_eq!(w.js("return document.querySelectorAll('details.batch li.q').length").await, ASKING);
+        let open = "return document.querySelector('details.batch').open";
+        let was = w.js(open).await;
+        self.hands.types("b").await;
+        w.until("the batch turned over", &format!("{open} !== {was}")).await;
+        // Each is decided by itself: the others go on waiting.
+        w.approve_once("article.card").await;
+        w.until("three others", "return Number(document.getElementById('attn').dataset.needs) >= 3").await;
+    }
+
+    async fn look_into_a_row_and_decide(&self) {
+        let w = self.walk();
+        w.visit("/board").await;
+        self.hands.types("j").await;
+        self.hands.at("#wp-WP-0001 h3 a", "the card").await;
+        self.hands.press(Key::Space).await;
+        w.until("the peek", "return document.querySelector('#peek [data-approval][data-decidable]:not([data-guard])') !== null").await;
+        self.hands.at("#wp-WP-0001 h3 a", "the card keeps the focus").await;
+        let shown = w.js("return document.querySelector('#peek [data-approval]').dataset.approval").await;
+        self.hands.types("a").await;
+        w.until("another request in the peek", &format!("return document.querySelector('#peek [data-approval]')?.dataset.approval !== {shown}")).await;
+        assert_eq!(w.js("return location.pathname").await, "/board", "decided without leaving the board");
+        // A step to the page and back finds the peek again; Esc takes it away.
+        self.hands.press(Key::Enter).await;
+        w.until("the packet", "return location.pathname === '/wp/WP-0001' && document.querySelector('#peek') === null").await;
+        w.js("history.back()").await;
+        w.until("the board with its peek", "return location.pathname === '/board' && document.querySelector('#peek-body') !== null").await;
+        self.hands.press(Key::Escape).await;
+        w.until("no peek", "return document.querySelector('#peek') === null").await;
+    }
+
+    /// Asks for a job as any other surface would.
+    async fn elsewhere(&self, request: &str) {
+        let script = format!(
+            "const done = arguments[0]; fetch('/api/v1/jobs', {{ method: 'POST', headers: {{ 'content-type': 'application/json', 'x-dcc-token': document.querySelector('meta[name=dcc-token]').content }}, body: JSON.stringify({request}) }}).then((answer) => done(answer.status))"
+        );
+        let status = self.walk().client.execute_async(&script, Vec::new()).await.expect("an answer");
+        assert_eq!(status, 202, "{request}");
+    }
+
+    async fn what_lands_above_waits(&self) {
+        let w = self.walk();
+        self.elsewhere("{op: 'locus.create_wp', params: {title: 'Second', priority: 3}}").await;
+        w.visit("/board").await;
+        w.until("the card", "return document.querySelector('#lane-stub #wp-WP-0002') !== null").await;
+        w.js("document.querySelector('#wp-WP-0002 h3 a').focus()").await;
+        let top = "return Math.round(document.querySelector('#wp-WP-0002').getBoundingClientRect().top)";
+        let before = w.js(top).await;
+        self.elsewhere("{op: 'locus.create_wp', params: {title: 'More urgent', priority: 0}}").await;
+        w.until("the chip", "return document.querySelector('#lane-stub [data-chip]')?.innerText === '1 new'").await;
+        assert_eq!(w.js(top).await, before, "the row a person is on does not move");
+        assert_eq!(w.js("return document.querySelector('#wp-WP-0003')").await, Value::Null);
+        self.hands.at("#wp-WP-0002 h3 a", "the row keeps the focus").await;
+        w.click("#lane-stub [data-chip]").await;
+        w.until("the new card on top", "return document.querySelector('#lane-stub ol > li').id === 'wp-WP-0003' && !document.querySelector('[data-chip]')").await;
+    }
+
+    async fn what_lands_above_the_view_is_counted(&self) {
+        let w = self.walk();
+        w.visit("/jobs").await;
+        let scroll = "const box = document.querySelector('#main .scroll'); box.scrollTop = 100; return box.scrollTop";
+        assert_eq!(w.js(scroll).await, 100, "there is enough to scroll");
+        let seen = "const box = document.querySelector('#main .scroll').getBoundingClientRect(); const row = [...document.querySelectorAll('#main tr[data-row]')].find(one => one.getBoundingClientRect().bottom > box.top + 1);";
+        let first = w.js(&format!("{seen} return [row.id, Math.round(row.getBoundingClientRect().top)]")).await;
+        self.elsewhere("{op: 'locus.add_note', bindings: {wp_id: 'WP-0001'}, params: {body: 'from elsewhere'}}").await;
+        w.until("the chip", "return /^\\d+ new$/.test(document.querySelector('#main [data-chip]')?.innerText ?? '')").await;
+        let now = w.js(&format!("return Math.round(document.getElementById({}).getBoundingClientRect().top)", first[0])).await;
+        assert!((now.as_i64().unwrap_or_default() - first[1].as_i64().unwrap_or_default()).abs() <= 1, "{first} is now at {now}");
+        w.click("#main [data-chip]").await;
+        w.until("the top of the list", "return document.querySelector('#main .scroll').scrollTop === 0 && !document.querySelector('[data-chip]')").await;
+    }
+
+    async fn neighbours(&self) {
+        let w = self.walk();
+        w.visit("/board").await;
+        w.visit("/wp/WP-0003").await;
+        self.hands.types("]").await;
+        w.until("the next of the lane", "return location.pathname === '/wp/WP-0002'").await;
+        self.hands.types("[").await;
+        w.until("back", "return location.pathname === '/wp/WP-0003'").await;
+    }
+
+    async fn copy_an_id(&self) {
+        let w = self.walk();
+        w.js("navigator.clipboard.writeText = async (text) => { window.__copied = text; }").await;
+        self.hands.types("y").await;
+        w.until("the sheet", "return document.querySelector('#copy-sheet[open]') !== null").await;
+        self.hands.types("i").await;
+        w.until("the id", "return window.__copied === 'WP-0003' && !document.querySelector('#copy-sheet')").await;
+    }
+
+    async fn verify_again(&self) {
+        let w = self.walk();
+        w.visit("/health").await;
+        w.click("#main .tools [data-verify-record]").await;
+        w.until("the answer", "return /verified to seq \\d+/.test(document.querySelector('#main .said-after')?.innerText ?? '')").await;
+        let sequence = w.js("return Number(document.querySelector('#main .said-after').innerText.match(/seq (\\d+)/)[1])").await;
+        let line = format!("return Number(document.querySelector('#end [data-verify-record]')?.innerText.replaceAll(/[^\\d,]/g, '').split(',')[0]) === {sequence}");
+        w.until("the status line", &line).await;
+    }
+
+    async fn letters_off(&self) {
+        let w = self.walk();
+        w.visit("/board").await;
+        self.hands.types("?").await;
+        w.until("the keys", "return document.querySelector('#keys[open]') !== null").await;
+        self.hands.reach("#letters-on").await;
+        self.hands.press(Key::Space).await;
+        self.hands.press(Key::Escape).await;
+        w.until("no sheet", "return document.querySelector('#keys') === null").await;
+        self.hands.types("gi").await;
+        self.hands.chord(Key::Control, 'k').await;
+        w.until("the palette", "return document.querySelector('#palette[open]') !== null").await;
+        assert_eq!(w.js("return location.pathname").await, "/board", "letters act no more");
+        self.hands.types("single-letter").await;
+        self.hands.press(Key::Enter).await;
+        self.hands.types("gi").await;
+        w.until("letters act again", "return location.pathname === '/inbox'").await;
+    }
+}
