@@ -101,7 +101,11 @@ impl Runner {
             preview_ref,
             preview_digest: prepared.preview_digest,
             rule,
-            offered: approval::offered_scopes(requirement.tier, &requirement.intent, requirement.workspace_id.is_some(), by_agent),
+            // A child cannot use a workspace's grant, so it is not offered one.
+            offered: approval::offered_scopes(requirement.tier, &requirement.intent, requirement.workspace_id.is_some(), by_agent)
+                .into_iter()
+                .filter(|scope| !gathered.is_child || *scope != approval::Scope::Workspace)
+                .collect(),
             requester: job.actor,
             role: gathered.role,
             model: gathered.model.clone(),

@@ -1,6 +1,6 @@
 //! Gathers what the gates look at, from canon.
 
-use dcc_core::approval::{Approval, Grant};
+use dcc_core::approval::{Approval, Grant, Scope};
 use dcc_core::gate::{self, Facts, Verdict};
 use dcc_core::ids::{Sha256Hex, WorkspaceId, WpId};
 use dcc_core::job::Job;
@@ -17,6 +17,8 @@ use crate::ledger;
 pub struct Gathered {
     pub role: Role,
     pub model: Option<String>,
+    /// A spawned session asks.
+    pub is_child: bool,
     own_workspace_id: Option<WorkspaceId>,
     wp_id: Option<WpId>,
     foreign_packet: Option<WpId>,
@@ -41,7 +43,11 @@ pub fn gather(cx: &Context, job: &Job, requirement: &Requirement) -> Outcome<Gat
         Some(id) if !requirement.paths.is_empty() => cx.ports.locus.packet(id)?.map(|e| e.record.in_scope_paths).unwrap_or_default(),
         _ => Vec::new(),
     };
-    let out_of_scope = scope::outside(&globs, &requirement.paths)?.iter().map(dcc_core::RepoPath::display).collect();
+    let mut outside = scope::outside(&globs, &requirement.paths)?;
+    outside.extend(outside_of_session(cx, session.as_ref(), requirement)?);
+    let mut out_of_scope: Vec<String> = outside.iter().map(dcc_core::RepoPath::display).collect();
+    out_of_scope.sort();
+    out_of_scope.dedup();
     // An approval still pending is not a decision: the job parks or is parked already.
     let approval = match job.approval_id {
         Some(id) => Some(ledger::approval(recorder, id)?),
@@ -51,7 +57,11 @@ pub fn gather(cx: &Context, job: &Job, requirement: &Requirement) -> Outcome<Gat
         Some(id) if approval.is_none() => ledger::grants(recorder, Some(id), now)?,
         _ => Vec::new(),
     };
+    let is_child = session.as_ref().is_some_and(|s| s.parent_session_id.is_some());
+    // What was granted to the others in a worktree does not pass to a child; its own grants are bound to it or to its turn.
+    let grants = grants.into_iter().filter(|g| !is_child || g.scope != Scope::Workspace).collect();
     Ok(Gathered {
+        is_child,
         role: session.as_ref().map_or(Role::Human, |s| s.role),
         model: session.as_ref().and_then(|s| s.model_id.clone()),
         own_workspace_id: session.as_ref().and_then(|s| s.workspace_id),
@@ -63,6 +73,18 @@ pub fn gather(cx: &Context, job: &Job, requirement: &Requirement) -> Outcome<Gat
         approval,
         now,
     })
+}
+
+/// Paths outside what the session may write, or any session it descends from: a child is never wider, whatever its own
+/// globs say.
+fn outside_of_session(cx: &Context, session: Option<&Session>, requirement: &Requirement) -> Outcome<Vec<dcc_core::RepoPath>> {
+    let mut outside = Vec::new();
+    let mut next = session.filter(|_| !requirement.paths.is_empty()).cloned();
+    while let Some(session) = next {
+        outside.extend(scope::outside(&session.paths, &requirement.paths)?);
+        next = session.parent_session_id.map(|parent| ledger::session(cx.ports.recorder.as_ref(), parent)).transpose()?;
+    }
+    Ok(outside)
 }
 
 /// The packet that a locus operation changes, when the acting session is bound to another or to none.
