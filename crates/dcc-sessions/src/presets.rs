@@ -223,6 +223,8 @@ fn traits_of(name: &str, config: Option<&AgentConfig>) -> AgentTraits {
         ask_mode: own_mode.or_else(|| entry.and_then(|e| e.ask_mode).map(str::to_owned)),
         read_files: caps.contains(&FileCap::Read),
         write_files: caps.contains(&FileCap::Write),
+        tokens_over_conversation: catalogue::COUNT_THE_CONVERSATION.contains(&name),
+        takes_stdio_servers: !catalogue::TAKE_NO_STDIO_SERVERS.contains(&name),
         ..AgentTraits::default()
     }
 }

@@ -45,11 +45,13 @@ pub struct AgentTraits {
     pub terminals: bool,
     /// The tokens in its answers to prompts count the whole conversation, not the turn.
     pub tokens_over_conversation: bool,
+    /// It takes MCP servers over standard input and output, as every agent of version 1 should.
+    pub takes_stdio_servers: bool,
 }
 
 impl Default for AgentTraits {
     fn default() -> Self {
-        Self { ask_mode: None, ask_mode_required: false, read_files: true, write_files: true, terminals: true, tokens_over_conversation: false }
+        Self { ask_mode: None, ask_mode_required: false, read_files: true, write_files: true, terminals: true, tokens_over_conversation: false, takes_stdio_servers: true }
     }
 }
 

@@ -61,7 +61,7 @@ pub fn open(live: &Live, wanted: &Wanted) -> Result<StartedAgent, Stopped> {
     let (conversation, mode) = opening.converse(&initialized)?;
     let answer = &conversation.answer;
     let mut capabilities = offers::capabilities(&initialized, answer);
-    capabilities.mcp = conversation.mcp;
+    capabilities.mcp = conversation.mcp && live.traits.takes_stdio_servers;
     capabilities.current_mode.clone_from(&mode);
     let model_id = offers::model(answer);
     live.set_capabilities(&capabilities);
@@ -189,7 +189,7 @@ impl Opening<'_> {
             let env = handout.env.iter().map(|(name, value)| EnvVariable::new(name, value)).collect();
             McpServer::Stdio(McpServerStdio::new(&handout.name, &handout.command).args(handout.args.clone()).env(env))
         };
-        self.wanted.mcp.map(stdio).into_iter().collect()
+        self.wanted.mcp.filter(|_| self.live.traits.takes_stdio_servers).map(stdio).into_iter().collect()
     }
 
     /// Brings the agent into the mode in which it asks; none when it has no modes.

@@ -25,6 +25,12 @@ pub struct Entry {
     pub quirks: &'static [&'static str],
 }
 
+/// Agents whose answers to prompts count the tokens of the whole conversation.
+pub const COUNT_THE_CONVERSATION: [&str; 1] = ["copilot"];
+
+/// Agents that refuse MCP servers over standard input and output, without a word to the client.
+pub const TAKE_NO_STDIO_SERVERS: [&str; 1] = ["copilot"];
+
 /// For agents that run commands in a pseudo-terminal unless they are told not to: the sandbox opens none, because the
 /// operator's own terminals lie in the same directory.
 const NO_TERMINAL: &str = "{\n  \"tools\": { \"shell\": { \"enableInteractiveShell\": false } }\n}\n";

@@ -42,6 +42,13 @@ fn an_agent_that_takes_no_tools_works_without_them_and_says_so() {
 }
 
 #[test]
+fn an_agent_that_is_known_to_take_no_tools_gets_none() {
+    let fake = Fake::of(AgentTraits { takes_stdio_servers: false, ..AgentTraits::default() }, |message| plain(message, &json!({})));
+    assert!(!fake.start_with(handout()).unwrap().capabilities.mcp);
+    assert_eq!(fake.heard("session/new")[0]["params"]["mcpServers"], json!([]));
+}
+
+#[test]
 fn a_login_is_not_mistaken_for_a_refusal_of_the_tools() {
     let fake = Fake::new(|message| match message["method"].as_str() {
         Some("session/new") => vec![error(message, -32_000, "Authentication required")],

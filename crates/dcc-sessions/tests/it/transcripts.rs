@@ -231,7 +231,7 @@ fn answers_go_to_their_questions_in_any_order_and_an_answered_id_may_ask_again()
     fake.rig.end_of(turn).unwrap();
     // The same ids once more: they are questions of a later turn.
     assert_eq!(fake.turn().unwrap(), "end_turn");
-    assert_eq!(fake.rig.host.heard().asks.len(), 4);
+    fake.rig.host.wait_for("both once more", |heard| (heard.asks.len() == 4).then_some(()));
 }
 
 #[test]
