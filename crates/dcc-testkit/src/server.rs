@@ -131,14 +131,14 @@ impl Http {
         stream.set_read_timeout(Some(ANSWER)).ok()?;
         let text = body.map(Value::to_string).unwrap_or_default();
         let mut head = format!("{method} {path} HTTP/1.1\r\nhost: 127.0.0.1:{}\r\nconnection: close\r\n", self.port);
-        head.push_str(&match &self.browser {
+        head += &match &self.browser {
             None => format!("authorization: Bearer {}\r\n", self.credential),
             Some((cookie, token)) => {
                 format!("cookie: {cookie}\r\nx-dcc-token: {token}\r\norigin: http://127.0.0.1:{}\r\nsec-fetch-site: same-origin\r\n", self.port)
             }
-        });
+        };
         if body.is_some() {
-            head.push_str(&format!("content-type: application/json\r\ncontent-length: {}\r\n", text.len()));
+            head += &format!("content-type: application/json\r\ncontent-length: {}\r\n", text.len());
         }
         stream.write_all(format!("{head}\r\n{text}").as_bytes()).ok()?;
         let mut bytes = Vec::new();

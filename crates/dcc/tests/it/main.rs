@@ -10,6 +10,7 @@ mod contract;
 mod crash;
 mod decisions;
 mod denied;
+mod durable;
 mod kills;
 mod mcp;
 mod mcp_client;
