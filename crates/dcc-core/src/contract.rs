@@ -62,7 +62,8 @@ pub fn events_of(op: Op) -> Vec<(EventCode, Vec<Id>)> {
         Op::WorkspaceOpen => one(EventCode::WorkspaceOpened, &[Workspace]),
         Op::WorkspaceClose => one(EventCode::WorkspaceClosed, &[Workspace]),
         Op::WorkspaceArchive => one(EventCode::WorkspaceArchived, &[Workspace]),
-        Op::WorkspaceRepair => one(EventCode::ConfigAccepted, &[Workspace]),
+        // What the fix itself records comes besides.
+        Op::WorkspaceRepair => one(EventCode::WorkspaceRepaired, &[Workspace]),
         Op::WorkspaceLink | Op::WorkspaceUnlink => one(EventCode::WorkspaceLinked, &[Workspace]),
         Op::VersionCommit => vec![(EventCode::EffectPlanned, vec![Wp, Workspace, Job]), (EventCode::Committed, vec![Wp, Workspace, Job])],
         Op::SandboxRunRecipe => vec![

@@ -75,6 +75,7 @@ events! {
     WorkspacePruned "FR-EVT-WS-006" "workspace_pruned" Audit;
     WorkspaceLinked "FR-EVT-WS-007" "workspace_linked" Audit;
     OutOfBandChange "FR-EVT-WS-008" "out_of_band_change" Audit;
+    WorkspaceRepaired "FR-EVT-WS-009" "workspace_repaired" Audit;
     Committed "FR-EVT-VCS-001" "committed" Audit;
     Reverted "FR-EVT-VCS-002" "reverted" Audit;
     Merged "FR-EVT-VCS-003" "merged" Audit;

@@ -73,7 +73,7 @@ ops! {
     WorkspaceRemove "workspace.remove" Never false;
     WorkspaceLink "workspace.link" Idempotent true;
     WorkspaceUnlink "workspace.unlink" Idempotent true;
-    WorkspaceRepair "workspace.repair" Never true;
+    WorkspaceRepair "workspace.repair" Provable true;
     SessionStart "session.start" Never true;
     SessionRun "session.run" Never true;
     SessionSpawn "session.spawn" Never true;

@@ -7,6 +7,11 @@ use crate::ids::{MtId, Oid, ProjectId, WorkspaceId, WpId};
 use crate::principal::Role;
 use crate::time::Timestamp;
 
+/// A worktree's linkage file, relative to its root.
+pub const JSON_PATH: &str = ".handshake/workspace.json";
+/// What keeps `.handshake/` out of git, in `info/exclude`.
+pub const EXCLUDE_LINE: &str = "/.handshake/";
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WorkspaceKind {

@@ -20,6 +20,7 @@ pub mod observe;
 pub mod outside;
 pub mod preconditions;
 pub mod recovery;
+pub mod repairs;
 pub mod repo_config;
 pub mod runner;
 mod scheduler;

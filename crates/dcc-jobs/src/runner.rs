@@ -103,7 +103,7 @@ impl Runner {
         {
             eprintln!("dcc: job {}: heads could not be compared: {failure}", job.job_id);
         }
-        if kind.lock() == Lock::Git
+        if kind.needs_accepted_config()
             && let Err(failure) = crate::repo_config::require_accepted(&self.cx, job)
         {
             return self.end_failed(job, failure, head);

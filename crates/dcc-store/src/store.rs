@@ -14,7 +14,9 @@ use dcc_core::approval::{Approval, ApprovalStatus, Grant};
 use dcc_core::event::Event;
 use dcc_core::job::Job;
 use dcc_core::locus::{MicroTask, WorkPacket};
-use dcc_core::ports::Clock;
+use dcc_core::gate::Cleared;
+use dcc_core::plans::RepairPlan;
+use dcc_core::ports::{Clock, JsonStanding};
 use dcc_core::ports::store::{JobFilter, Message, Store, StoreHealth, ToolCall};
 use dcc_core::session::Session;
 use dcc_core::workspace::Workspace;
@@ -344,6 +346,17 @@ impl Store for SqliteStore {
     }
     fn resolve_short(&self, text: &str) -> Outcome<Vec<(String, String)>> {
         self.read(|conn| query::search::resolve_short(conn, text))
+    }
+    fn look_workspace_json(&self, workspace: &Workspace) -> Outcome<JsonStanding> {
+        workspace_json::look(&workspace.binding.worktree())
+    }
+    fn reinit_workspace_json(&self, cleared: Cleared<RepairPlan>, workspace: &Workspace, head: Option<&Oid>) -> Outcome<()> {
+        if self.aside.is_some() {
+            return Err(Failure::recorder("the project is only read"));
+        }
+        let last_session = self.read(|conn| query::lists::last_session_of(conn, workspace.workspace_id)).unwrap_or(None);
+        let _one_at_a_time = lock(&self.documents);
+        workspace_json::reinit(cleared.body(), workspace, head, last_session)
     }
     fn write_workspace_json(&self, workspace: &Workspace, head: Option<&Oid>) -> Outcome<Option<String>> {
         if self.aside.is_some() {

@@ -54,6 +54,10 @@ impl App {
                     .collect();
                 Ok(json!({ "items": items, "next_cursor": null }))
             }
+            Query::Repairs { workspace_id } => {
+                let found = dcc_jobs::repairs::findings(self.cx(), &self.workspace(workspace_id)?)?;
+                Ok(json!({ "workspace_id": workspace_id, "items": found, "next_cursor": null }))
+            }
             Query::Sessions { filter, paging } => Ok(page(self.session_rows(&filter)?, &paging)),
             Query::Session { session_id } => self.session_json(session_id),
             Query::Terminal { session_id, from } => self.terminal(session_id, from),

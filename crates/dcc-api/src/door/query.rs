@@ -83,6 +83,8 @@ pub enum Query {
     /// Files with counts; the lines of one file when `path` names it.
     Diff { workspace_id: WorkspaceId, source: DiffSource, path: Option<RepoPath> },
     Log { workspace_id: WorkspaceId, path: Option<RepoPath>, limit: usize },
+    /// What is wrong with the workspace, and the repair for each.
+    Repairs { workspace_id: WorkspaceId },
     Sessions { filter: SessionFilter, paging: Paging },
     Session { session_id: SessionId },
     /// What the session's terminal showed from a place on, `{from, b64, next, ended}`; waits a while for more when there is none.
@@ -140,6 +142,7 @@ impl Query {
                 a.repo_path(path.as_ref());
                 a.limit(*limit);
             }
+            Self::Repairs { workspace_id } => a.path(format_args!("/workspaces/{workspace_id}/repairs")),
             Self::Sessions { filter, paging } => {
                 a.path(format_args!("/sessions"));
                 a.joined("state", filter.states.iter().map(|state| state.as_str()));

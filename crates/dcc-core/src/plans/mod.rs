@@ -17,7 +17,7 @@ pub use command::{CommandPlan, one_line};
 pub use commit::{CommitChange, CommitPath, CommitPlan};
 pub use locus::LocusPlan;
 pub use recipe::RecipePlan;
-pub use repair::{ConfigAcceptance, ConfigChange, Repair, RepairPlan};
+pub use repair::{ConfigAcceptance, ConfigChange, JsonRenewal, Repair, RepairPlan};
 pub use simple::{SimpleAct, SimplePlan};
 pub use steer::{CancelPlan, ClosePlan, Descendant, Ending, HandoffPlan, PausePlan, RoutePlan, SendAct, SendPlan, Uncommitted};
 pub use worktree::WorktreePlan;

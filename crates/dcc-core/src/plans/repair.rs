@@ -3,8 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use crate::capability::{Axis, Capability, Tier};
-use crate::ids::{Sha256Hex, WorkspaceId};
-use crate::plan::{IntentClass, PlanBody, Precondition, Preview, PreviewFact, PreviewItem, Requirement};
+use crate::ids::{Oid, Sha256Hex, WorkspaceId};
+use crate::path::RepoPath;
+use crate::plan::{IntentClass, PlanBody, Precondition, Preview, PreviewFact, PreviewItem, PreviewPath, Requirement};
+use crate::workspace::{EXCLUDE_LINE, JSON_PATH};
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct RepairPlan {
@@ -20,6 +22,35 @@ pub struct RepairPlan {
 pub enum Repair {
     /// The repository's configuration, as it is now, is the accepted one.
     AcceptConfig(ConfigAcceptance),
+    /// A `workspace.json` that this program does not understand is kept under another name and made anew.
+    ReinitJson(JsonRenewal),
+    /// The index entry of a tracked `workspace.json` is removed; the file stays.
+    UntrackJson {
+        /// What the index holds now.
+        index_oid: Oid,
+    },
+}
+
+impl Repair {
+    /// Its word in parameters and on the command line.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::AcceptConfig(_) => "accept_config",
+            Self::ReinitJson(_) => "reinit_json",
+            Self::UntrackJson { .. } => "untrack_json",
+        }
+    }
+}
+
+/// A `workspace.json` to be made anew.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct JsonRenewal {
+    pub found_sha256: Sha256Hex,
+    pub found_bytes: u64,
+    /// What is wrong with it.
+    pub why: String,
+    /// The name beside it that keeps its bytes.
+    pub kept_as: String,
 }
 
 /// A configuration that a person is asked to accept.
@@ -56,33 +87,23 @@ impl ConfigChange {
 
 impl PlanBody for RepairPlan {
     fn preview(&self) -> Preview {
-        let Repair::AcceptConfig(acceptance) = &self.repair;
-        let value = |value: &Option<String>| value.clone().unwrap_or_else(|| "not set".to_owned());
-        let mut exactly: Vec<PreviewItem> = acceptance
-            .changes
-            .iter()
-            .map(|change| PreviewItem::Text { label: change.place(), text: format!("was: {}\nis:  {}", value(&change.old), value(&change.new)) })
-            .collect();
-        if acceptance.change_count > acceptance.changes.len() {
-            exactly.push(PreviewItem::Warning { text: format!("{} more keys differ and are not listed", acceptance.change_count - acceptance.changes.len()) });
-        }
-        Preview {
-            title: format!("Accept the repository's changed configuration, {} {}", acceptance.change_count, if acceptance.change_count == 1 { "key" } else { "keys" }),
-            exactly,
-            place: vec![
-                PreviewFact::new("worktree", &self.worktree),
-                PreviewFact::new("holds for", if acceptance.is_shared { "every worktree of the repository" } else { "this worktree alone" }),
-                PreviewFact::new("digest", acceptance.digest.to_string()),
-            ],
-            risk: "commits and new worktrees go on under it; DCC still runs nothing that it names, but your own git will".into(),
-            undo: "change the configuration back; that then has to be accepted again".into(),
+        match &self.repair {
+            Repair::AcceptConfig(acceptance) => config_preview(acceptance, &self.worktree),
+            Repair::ReinitJson(renewal) => renewal_preview(renewal, &self.worktree),
+            Repair::UntrackJson { index_oid } => untrack_preview(index_oid, &self.worktree),
         }
     }
     fn requirement(&self) -> Requirement {
+        let (axis, tier) = match &self.repair {
+            Repair::AcceptConfig(_) => (Axis::WorktreeManage, Tier::R2),
+            Repair::ReinitJson(_) => (Axis::StoreMaintain, Tier::R1),
+            // The index is the person's, and other tools read it.
+            Repair::UntrackJson { .. } => (Axis::VersionWrite, Tier::R2),
+        };
         Requirement {
-            capabilities: vec![Capability::plain(Axis::WorktreeManage)],
-            tier: Tier::R2,
-            // No wider scope: each configuration is looked at by itself.
+            capabilities: vec![Capability::plain(axis)],
+            tier,
+            // No wider scope: each repair is looked at by itself.
             intent: IntentClass::Unknown,
             workspace_id: Some(self.workspace_id),
             branch: None,
@@ -91,7 +112,67 @@ impl PlanBody for RepairPlan {
         }
     }
     fn preconditions(&self) -> Vec<Precondition> {
-        let Repair::AcceptConfig(acceptance) = &self.repair;
-        vec![Precondition::ConfigIs { workspace_id: self.workspace_id, sha256: acceptance.digest }]
+        match &self.repair {
+            Repair::AcceptConfig(acceptance) => vec![Precondition::ConfigIs { workspace_id: self.workspace_id, sha256: acceptance.digest }],
+            // The engines compare hash and index entry just before they act.
+            Repair::ReinitJson(_) | Repair::UntrackJson { .. } => Vec::new(),
+        }
+    }
+}
+
+fn config_preview(acceptance: &ConfigAcceptance, worktree: &str) -> Preview {
+    let value = |value: &Option<String>| value.clone().unwrap_or_else(|| "not set".to_owned());
+    let mut exactly: Vec<PreviewItem> = acceptance
+        .changes
+        .iter()
+        .map(|change| PreviewItem::Text { label: change.place(), text: format!("was: {}\nis:  {}", value(&change.old), value(&change.new)) })
+        .collect();
+    if acceptance.change_count > acceptance.changes.len() {
+        exactly.push(PreviewItem::Warning { text: format!("{} more keys differ and are not listed", acceptance.change_count - acceptance.changes.len()) });
+    }
+    Preview {
+        title: format!("Accept the repository's changed configuration, {} {}", acceptance.change_count, if acceptance.change_count == 1 { "key" } else { "keys" }),
+        exactly,
+        place: vec![
+            PreviewFact::new("worktree", worktree),
+            PreviewFact::new("holds for", if acceptance.is_shared { "every worktree of the repository" } else { "this worktree alone" }),
+            PreviewFact::new("digest", acceptance.digest.to_string()),
+        ],
+        risk: "commits and new worktrees go on under it; DCC still runs nothing that it names, but your own git will".into(),
+        undo: "change the configuration back; that then has to be accepted again".into(),
+    }
+}
+
+fn json_path() -> RepoPath {
+    RepoPath::new(JSON_PATH).expect("a relative path")
+}
+
+fn renewal_preview(renewal: &JsonRenewal, worktree: &str) -> Preview {
+    let JsonRenewal { found_sha256, found_bytes, why, kept_as } = renewal;
+    Preview {
+        title: "Make workspace.json anew".into(),
+        exactly: vec![
+            PreviewItem::Fact { label: "what is wrong".into(), value: why.clone() },
+            PreviewItem::Fact { label: "its bytes are kept as".into(), value: format!(".handshake/{kept_as}, and as an artifact ({found_bytes} bytes, {})", found_sha256.short()) },
+            PreviewItem::Paths { paths: vec![PreviewPath { path: json_path(), change: "modified".into(), mode: None, oid: None, added: None, deleted: None }] },
+        ],
+        place: vec![PreviewFact::new("worktree", worktree)],
+        risk: "replaces one derived file; nothing in it is trusted for a decision".into(),
+        undo: "the old bytes stand beside it".into(),
+    }
+}
+
+fn untrack_preview(index_oid: &Oid, worktree: &str) -> Preview {
+    Preview {
+        title: format!("Stop tracking {JSON_PATH}"),
+        exactly: vec![
+            PreviewItem::Paths { paths: vec![PreviewPath { path: json_path(), change: "untracked".into(), mode: None, oid: Some(index_oid.clone()), added: None, deleted: None }] },
+            PreviewItem::Fact { label: "index".into(), value: "this one entry is removed; the file stays where it is".into() },
+            PreviewItem::Fact { label: "info/exclude".into(), value: format!("the line {EXCLUDE_LINE} is added when it is missing") },
+            PreviewItem::Warning { text: "nothing is committed: the removal shows as staged until you commit it yourself".into() },
+        ],
+        place: vec![PreviewFact::new("worktree", worktree)],
+        risk: "changes the worktree's index by one entry".into(),
+        undo: format!("git add --force {JSON_PATH} puts the entry back"),
     }
 }

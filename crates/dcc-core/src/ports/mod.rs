@@ -25,7 +25,7 @@ pub use sessions::{
     AgentCatalogue, AgentDoor, AgentReport, AgentSpec, BackendCapabilities, Driver, McpHandout, PermissionAnswer, PermissionAsk, SessionBackend, SessionHost, StartExtras, Steer, TerminalExit,
     TerminalOutput, TerminalSpec, ToolReport, WorktreeFiles,
 };
-pub use store::{JobFilter, Store, StoreHealth};
+pub use store::{JobFilter, JsonStanding, Store, StoreHealth};
 pub use version::VersionEngine;
 
 /// Time and fresh ids, given in so that tests decide both.

@@ -5,10 +5,12 @@ use serde::{Deserialize, Serialize};
 use crate::approval::{Approval, ApprovalStatus, Grant};
 use crate::event::Event;
 use crate::failure::Outcome;
+use crate::gate::Cleared;
 use crate::ids::{ApprovalId, GrantId, JobId, SessionId, WorkspaceId, WpId};
 use crate::job::{Job, JobState};
 use crate::locus::{MicroTask, WorkPacket};
 use crate::op::Op;
+use crate::plans::RepairPlan;
 use crate::ports::sessions::{Observed, ToolReport};
 use crate::session::Session;
 use crate::time::Timestamp;
@@ -59,6 +61,18 @@ pub struct Message {
     pub job_id: Option<JobId>,
 }
 
+/// What stands at the place of a worktree's `workspace.json`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum JsonStanding {
+    Absent,
+    /// Ours, or of the version before: it is refreshed by itself.
+    Known,
+    /// Of a version this program does not know, or malformed: left alone.
+    Unknown { bytes: Vec<u8>, why: String },
+    /// A link, a pipe, a directory, too large: a sentence.
+    Refused(String),
+}
+
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct StoreHealth {
     pub path: String,
@@ -101,6 +115,11 @@ pub trait Store: Send + Sync {
     fn find_objects(&self, text: &str, limit: usize) -> Outcome<Vec<(String, String, String)>>;
     /// Ids that end or start with this text, for short ids: (kind, id).
     fn resolve_short(&self, text: &str) -> Outcome<Vec<(String, String)>>;
+    /// What stands there, without changing it.
+    fn look_workspace_json(&self, workspace: &Workspace) -> Outcome<JsonStanding>;
+    /// Keeps the planned bytes under their other name and makes the file anew. HSK-409-STALE-PREVIEW when it holds
+    /// something else by now.
+    fn reinit_workspace_json(&self, cleared: Cleared<RepairPlan>, workspace: &Workspace, head: Option<&crate::ids::Oid>) -> Outcome<()>;
     /// Writes or refreshes a worktree's `workspace.json` by the rules of DATA 7; a sentence when it was left alone.
     fn write_workspace_json(&self, workspace: &Workspace, head: Option<&crate::ids::Oid>) -> Outcome<Option<String>>;
 }

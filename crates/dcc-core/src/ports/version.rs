@@ -8,7 +8,7 @@ use crate::failure::Outcome;
 use crate::gate::Cleared;
 use crate::ids::{JobId, MtId, Oid, SessionId, Sha256Hex, WorkspaceId, WpId};
 use crate::path::RepoPath;
-use crate::plans::{CommitPlan, WorktreePlan};
+use crate::plans::{CommitPlan, RepairPlan, WorktreePlan};
 use crate::time::Timestamp;
 use crate::workspace::{WorkspaceHealth, WorktreeBinding};
 
@@ -346,6 +346,11 @@ pub trait VersionEngine: Send + Sync {
     fn has_commit(&self, common_dir: &str, branch_ref: &str, oid: &Oid) -> Outcome<bool>;
     /// Brings the committed paths of the user's index in step after a crash between ref and index; touches no other path.
     fn sync_index(&self, worktree: &WorktreeBinding, plan: &CommitPlan) -> Outcome<()>;
+    /// The blob id of the path's index entry, none when git does not track it.
+    fn index_entry(&self, worktree: &WorktreeBinding, path: &RepoPath) -> Outcome<Option<Oid>>;
+    /// Removes the planned index entry and nothing else, after the exclude line; files, refs and other entries stay.
+    /// HSK-423-LOCKED when the index is locked, HSK-409-STALE-PREVIEW when the entry is another one by now.
+    fn untrack(&self, worktree: &WorktreeBinding, cleared: Cleared<RepairPlan>) -> Outcome<()>;
     /// Adds lines to `info/exclude` that are not there; returns those added. The only write outside a job.
     fn exclude(&self, common_dir: &str, lines: &[&str]) -> Outcome<Vec<String>>;
 }

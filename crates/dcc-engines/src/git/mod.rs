@@ -22,6 +22,7 @@ mod refs;
 mod registry;
 mod repo;
 mod status;
+mod untrack;
 mod untracked;
 mod words;
 mod worktree;
@@ -32,7 +33,7 @@ use dcc_core::failure::{Code, Failure, Outcome};
 use dcc_core::gate::Cleared;
 use dcc_core::ids::Oid;
 use dcc_core::path::RepoPath;
-use dcc_core::plans::{CommitPlan, WorktreePlan};
+use dcc_core::plans::{CommitPlan, RepairPlan, WorktreePlan};
 use dcc_core::ports::version::{
     AheadBehind, CommitFacts, CommitIntent, CommitStamp, ConfigFacts, DiffSource, Difference, FileDiff, HeadState, Observation, PreparedCommit, RepoFacts, Status, VersionEngine, WorktreeFacts, WorktreeProbe,
 };
@@ -159,6 +160,12 @@ impl VersionEngine for GitCli {
     }
     fn is_tracked(&self, worktree: &WorktreeBinding, path: &RepoPath) -> Outcome<bool> {
         self.tracked(worktree, path)
+    }
+    fn index_entry(&self, worktree: &WorktreeBinding, path: &RepoPath) -> Outcome<Option<Oid>> {
+        self.entry(worktree, path)
+    }
+    fn untrack(&self, worktree: &WorktreeBinding, cleared: Cleared<RepairPlan>) -> Outcome<()> {
+        self.untrack_planned(worktree, cleared.body())
     }
     fn identity(&self) -> Outcome<(String, String)> {
         self.operator.identity(None)

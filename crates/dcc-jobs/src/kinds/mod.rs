@@ -14,6 +14,7 @@ mod handoff_write;
 mod launch;
 mod recipe;
 mod repair;
+mod repair_json;
 mod run_command;
 mod session_cancel;
 mod session_close;
@@ -106,6 +107,10 @@ pub(crate) trait JobKind: Send + Sync {
     fn lock(&self) -> Lock {
         Lock::None
     }
+    /// False for what settles the repository's configuration itself, or writes no git.
+    fn needs_accepted_config(&self) -> bool {
+        self.lock() == Lock::Git
+    }
     /// True when apply may take longer than a request should: it then runs on its own thread.
     fn runs_long(&self) -> bool {
         false
@@ -144,6 +149,7 @@ pub(crate) trait Kind: Send + Sync {
     /// Takes a stored plan up again.
     fn reload(&self, plan: Value) -> Outcome<Prepared>;
     fn lock(&self) -> Lock;
+    fn needs_accepted_config(&self) -> bool;
     fn runs_long(&self) -> bool;
     fn run(&self, cx: &Context, job: &Job, plan: &Value) -> Outcome<Option<Run>>;
     fn waits(&self, cx: &Context, job: &Job, plan: &Value) -> Outcome<Vec<NewEvent>>;
@@ -163,6 +169,9 @@ impl<K: JobKind> Kind for K {
     }
     fn lock(&self) -> Lock {
         JobKind::lock(self)
+    }
+    fn needs_accepted_config(&self) -> bool {
+        JobKind::needs_accepted_config(self)
     }
     fn runs_long(&self) -> bool {
         JobKind::runs_long(self)

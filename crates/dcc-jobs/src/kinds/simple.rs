@@ -111,7 +111,11 @@ impl JobKind for Simple {
 fn rebuilt(cx: &Context, job: &Job) -> Outcome<Effect> {
     cx.ports.store.reset()?;
     let applied = cx.journal.rebuild()?;
+    let (left, why) = crate::repairs::refresh_files(cx);
     let mut effect = Effect::default().with("events", applied);
+    if let Some(why) = why {
+        effect = effect.with("message", format!("{left} workspace.json left alone: {why}"));
+    }
     effect.events.push(NewEvent::new(EventCode::RebuildFinished, job.actor, json!({ "events": applied })).about(&correlation(job)));
     Ok(effect)
 }

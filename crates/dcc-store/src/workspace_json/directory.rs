@@ -80,6 +80,21 @@ pub(super) fn open_handshake(worktree: &Path) -> Result<OwnedFd, Refusal> {
     Ok(directory)
 }
 
+/// Opens the worktree's `.handshake/` when it is there, and makes nothing.
+pub(super) fn open_existing(worktree: &Path) -> Result<Option<OwnedFd>, Refusal> {
+    let root = match rustix::fs::openat(CWD, worktree, OPEN_DIRECTORY, Mode::empty()) {
+        Ok(root) => root,
+        Err(Errno::NOENT | Errno::LOOP | Errno::NOTDIR) => return Ok(None),
+        Err(errno) => return Err(failed("the worktree cannot be opened", errno)),
+    };
+    match rustix::fs::openat(&root, DIRECTORY, OPEN_DIRECTORY, Mode::empty()) {
+        Ok(directory) => Ok(Some(directory)),
+        Err(Errno::NOENT) => Ok(None),
+        Err(Errno::LOOP | Errno::NOTDIR) => Err(leave(".handshake in the worktree is a symbolic link or a file")),
+        Err(errno) => Err(failed("the worktree's .handshake cannot be opened", errno)),
+    }
+}
+
 /// Puts the empty repository into an existing state directory; idempotent. A symbolic link is refused.
 pub fn nested_repository(state_dir: &Path) -> Result<(), Failure> {
     let opened = rustix::fs::openat(CWD, state_dir, OPEN_DIRECTORY, Mode::empty());
@@ -156,6 +171,18 @@ pub(super) fn read(directory: &OwnedFd) -> Result<Found, Failure> {
         return Ok(refused("is far too large to be ours"));
     }
     Ok(Found::Bytes(bytes))
+}
+
+/// Gives the file another name beside it; a name that is taken holds the same bytes, because it is made from their hash.
+pub(super) fn keep(directory: &OwnedFd, name: &str) -> Result<(), Failure> {
+    let aside = || -> Result<(), Errno> {
+        match rustix::fs::renameat_with(directory, FILE, directory, name, rustix::fs::RenameFlags::NOREPLACE) {
+            Err(Errno::EXIST) => rustix::fs::unlinkat(directory, FILE, AtFlags::empty())?,
+            other => other?,
+        }
+        rustix::fs::fsync(directory)
+    };
+    aside().map_err(|errno| failure("workspace.json cannot be kept under another name", errno))
 }
 
 /// Replaces the file: temporary file, sync, rename, sync of the directory.

@@ -16,14 +16,18 @@ pub use directory::nested_repository;
 pub use document::{GitPart, Linkage, PathHints, WorkspaceFile, upgrade_v0};
 pub use remote::strip_credentials;
 
+use std::path::Path;
+
+use dcc_core::plans::{Repair, RepairPlan};
+use dcc_core::ports::JsonStanding;
 use dcc_core::workspace::{Workspace, WorktreeBinding};
-use dcc_core::{Oid, Outcome, SessionId};
+use dcc_core::{Code, Failure, Oid, Outcome, SessionId, Sha256Hex};
 
 use directory::{Found, Refusal, open_handshake};
 use document::Standing;
 
 /// Where the file stands inside a worktree.
-pub const RELATIVE_PATH: &str = ".handshake/workspace.json";
+pub const RELATIVE_PATH: &str = dcc_core::workspace::JSON_PATH;
 
 /// The version this program writes.
 pub const SCHEMA_VERSION: &str = "hsk.devcc.workspace@1.0";
@@ -55,6 +59,45 @@ pub(crate) fn write(workspace: &Workspace, head: Option<&Oid>, last_session: Opt
     }
     directory::replace(&directory, &wanted)?;
     Ok(None)
+}
+
+/// What stands at the file's place, without making or changing anything.
+pub fn look(worktree: &Path) -> Outcome<JsonStanding> {
+    let directory = match directory::open_existing(worktree) {
+        Ok(Some(directory)) => directory,
+        Ok(None) => return Ok(JsonStanding::Absent),
+        Err(Refusal::Leave(sentence)) => return Ok(JsonStanding::Refused(sentence)),
+        Err(Refusal::Failed(failure)) => return Err(failure),
+    };
+    Ok(match directory::read(&directory)? {
+        Found::Nothing => JsonStanding::Absent,
+        Found::Refused(sentence) => JsonStanding::Refused(sentence),
+        Found::Bytes(bytes) => match document::standing(&bytes) {
+            Standing::Ours | Standing::VersionZero => JsonStanding::Known,
+            Standing::Future(version) => JsonStanding::Unknown { bytes, why: format!("it has the version {version:?}, which this program does not know") },
+            Standing::Malformed(why) => JsonStanding::Unknown { bytes, why: format!("it cannot be understood: {why}") },
+        },
+    })
+}
+
+/// Keeps the planned bytes under their other name, then makes the file anew. Taken up after a crash it goes on where it
+/// stood: a file that is gone was kept already.
+pub(crate) fn reinit(plan: &RepairPlan, workspace: &Workspace, head: Option<&Oid>, last_session: Option<SessionId>) -> Outcome<()> {
+    let Repair::ReinitJson(renewal) = &plan.repair else {
+        return Err(Failure::new(Code::Underdeclared, "the plan makes no workspace.json anew"));
+    };
+    let directory = open_handshake(&workspace.binding.worktree()).map_err(Failure::from)?;
+    match directory::read(&directory)? {
+        Found::Bytes(bytes) if Sha256Hex::of(&bytes) == renewal.found_sha256 => directory::keep(&directory, &renewal.kept_as)?,
+        Found::Nothing => {}
+        Found::Bytes(_) | Found::Refused(_) => {
+            return Err(Failure::new(Code::StalePreview, "workspace.json changed since the plan was made; it is left alone").hint("ask again: the new preview shows the state of now"));
+        }
+    }
+    match write(workspace, head, last_session)? {
+        None => Ok(()),
+        Some(sentence) => Err(Failure::engine(sentence)),
+    }
 }
 
 /// The directory of the main worktree, or the bare repository itself.

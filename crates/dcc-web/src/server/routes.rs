@@ -132,6 +132,7 @@ pub static ROUTES: &[Route] = &[
     Route::read("/api/v1/workspaces/{id}", "One workspace", &[], "Thing", || get(workspaces::one)),
     Route::read("/api/v1/workspaces/{id}/status", "Changed paths of the worktree", &[], "Thing", || get(workspaces::status)),
     Route::read("/api/v1/workspaces/{id}/diff", "Changed files; the lines of one when path names it", DIFF, "Thing", || get(workspaces::diff)),
+    Route::read("/api/v1/workspaces/{id}/repairs", "What is wrong with the workspace's own files, and the repair for each", &[], "List", || get(workspaces::repairs)),
     Route::read("/api/v1/workspaces/{id}/log", "Commits of the branch, newest first", &[PATH, B64, LIMIT], "List", || get(workspaces::log)),
     Route::read("/api/v1/sessions", "Sessions", SESSIONS, "List", || get(sessions::list)),
     Route::read("/api/v1/sessions/{id}", "One session", &[], "Thing", || get(sessions::one)),

@@ -262,12 +262,21 @@ pub enum WsCommand {
     Archive { ws: String },
     Link { ws: String, wp: String, mt: Option<String> },
     Unlink { ws: String },
-    /// Set right what is wrong with a workspace
+    /// Without a flag: what is wrong with a workspace, and the repair for each
     Repair {
         ws: String,
         /// Take the repository's changed configuration, as it is now, for accepted
-        #[arg(long, required = true)]
+        #[arg(long)]
         accept_config: bool,
+        /// Keep a workspace.json that is not understood under another name and make it anew
+        #[arg(long, conflicts_with = "accept_config")]
+        reinit_json: bool,
+        /// Take a tracked workspace.json out of git's index; the file stays
+        #[arg(long, conflicts_with_all = ["accept_config", "reinit_json"])]
+        untrack_json: bool,
+        /// Say what would be done
+        #[arg(long)]
+        dry_run: bool,
     },
 }
 

@@ -8,8 +8,8 @@ use dcc_api::door::{Door as _, Paging, Query, SessionFilter};
 use dcc_core::approval::ApprovalStatus;
 use dcc_core::job::Bindings;
 use dcc_core::op::Op;
-use dcc_core::ports::{Recorder as _, Sandbox as _, VersionEngine as _};
-use dcc_core::{Code, Failure, Outcome, RepoPath, limits};
+use dcc_core::ports::{Recorder as _, Sandbox as _};
+use dcc_core::{Code, Failure, Outcome, limits};
 
 use super::Cli;
 use super::args::AgentCommand;
@@ -97,14 +97,7 @@ pub fn doctor(cli: &Cli) -> Outcome<u8> {
     for note in &posture.notes {
         checks.push(("sandbox note".into(), "ok".into(), note.clone(), None));
     }
-    let tracked = found.git.is_tracked(&found.main, &RepoPath::new(".handshake/workspace.json")?)?;
-    checks.push(if tracked {
-        let fix = "git rm --cached .handshake/workspace.json, then commit".to_owned();
-        ("workspace.json".into(), "needs".into(), "git tracks .handshake/workspace.json; it is derived and changes by itself".into(), Some(fix))
-    } else {
-        ("workspace.json".into(), "ok".into(), "not tracked by git".into(), None)
-    });
-    checks.extend(workspace_file_check(&found));
+    checks.extend(doctor::workspace_checks(&found));
     if found.is_initialised() {
         checks.extend(canon_checks(&found)?);
     } else {
@@ -124,20 +117,6 @@ pub fn doctor(cli: &Cli) -> Outcome<u8> {
 
 fn word(enforced: bool) -> &'static str {
     if enforced { "enforced" } else { "not enforced" }
-}
-
-/// A linkage cache that this program cannot read is left alone and named; nothing in it is trusted anyway.
-fn workspace_file_check(found: &crate::wire::project::Found) -> Option<doctor::Check> {
-    let path = found.state_dir.join("workspace.json");
-    let bytes = std::fs::read(&path).ok()?;
-    let value: Option<Value> = serde_json::from_slice(&bytes).ok();
-    let known = value.as_ref().is_some_and(|v| v["schema_version"].is_null() || v["schema_version"] == "hsk.devcc.workspace@1.0");
-    let evidence = match (known, value) {
-        (true, _) => return None,
-        (false, Some(v)) => format!("{} is of version {}, which this program does not know; it is left alone", path.display(), v["schema_version"]),
-        (false, None) => format!("{} is not JSON; it is left alone", path.display()),
-    };
-    Some(("workspace.json".into(), "needs".into(), evidence, Some(format!("keep a copy, delete {}, then dcc rebuild", path.display()))))
 }
 
 fn canon_checks(found: &crate::wire::project::Found) -> Outcome<Vec<doctor::Check>> {

@@ -10,7 +10,7 @@ use dcc_core::Outcome;
 
 use super::Cli;
 use super::args::WsCommand;
-use super::output::{short, table};
+use super::output::{short, table, visible};
 use super::work::{clean, items, text, wp_id};
 
 pub fn run(cli: &Cli, command: WsCommand) -> Outcome<u8> {
@@ -45,13 +45,39 @@ pub fn run(cli: &Cli, command: WsCommand) -> Outcome<u8> {
         WsCommand::Close { ws } => simple(cli, Op::WorkspaceClose, &ws),
         WsCommand::Archive { ws } => simple(cli, Op::WorkspaceArchive, &ws),
         WsCommand::Unlink { ws } => simple(cli, Op::WorkspaceUnlink, &ws),
-        WsCommand::Repair { ws, accept_config: _ } => cli.submit(Op::WorkspaceRepair, json!({ "fix": "accept_config" }), bind(cli, &ws)?),
+        WsCommand::Repair { ws, accept_config, reinit_json, untrack_json, dry_run } => {
+            let fix = [(accept_config, "accept_config"), (reinit_json, "reinit_json"), (untrack_json, "untrack_json")].into_iter().find_map(|(given, word)| given.then_some(word));
+            match (fix, dry_run) {
+                (Some(fix), false) => cli.submit(Op::WorkspaceRepair, json!({ "fix": fix }), bind(cli, &ws)?),
+                (fix, _) => findings(cli, &ws, fix),
+            }
+        }
         WsCommand::Link { ws, wp, mt } => {
             let mt = mt.as_deref().map(MtId::parse).transpose()?;
             let bindings = bind(cli, &ws)?;
             cli.submit(Op::WorkspaceLink, clean(json!({ "wp_id": wp_id(&wp)?, "mt_id": mt })), bindings)
         }
     }
+}
+
+/// What is wrong, with the command for each repair; with `fix` only what that repair would do.
+fn findings(cli: &Cli, ws: &str, fix: Option<&str>) -> Outcome<u8> {
+    let link = cli.link()?;
+    let workspace_id: WorkspaceId = cli.resolve(link.as_ref(), "workspace", ws)?;
+    let mut value = link.query(&Query::Repairs { workspace_id })?;
+    if let (Some(fix), Some(all)) = (fix, value["items"].as_array_mut()) {
+        all.retain(|finding| finding["fix"] == fix);
+    }
+    cli.out.show(&value, |value| {
+        let lines: Vec<String> = items(value)
+            .map(|f| {
+                let command = f["fix"].as_str().map(|fix| format!("\n  dcc ws repair {} --{}", short(&text(value, "workspace_id")), fix.replace('_', "-"))).unwrap_or_default();
+                format!("{}: {}\n  would: {}{command}", text(f, "name"), text(f, "evidence"), text(f, "would"))
+            })
+            .collect();
+        if lines.is_empty() { "nothing to repair".to_owned() } else { visible(&lines.join("\n")) }
+    });
+    Ok(0)
 }
 
 /// Bindings that name the workspace.

@@ -1,5 +1,9 @@
 //! Checks of the machine: what a person would look at when something does not work.
 
+use dcc_core::ports::{JsonStanding, VersionEngine as _};
+use dcc_core::workspace::{JSON_PATH, WorkspaceKind, WorkspaceStatus, WorktreeBinding};
+use dcc_core::{Outcome, RepoPath};
+
 use super::project::Found;
 
 /// One check: name, status word (ok, needs, fault, absent), evidence, and the command that mends it.
@@ -35,4 +39,48 @@ fn exclude_check(found: &Found) -> Check {
     let there = super::project::EXCLUDE_LINES.iter().all(|line| text.lines().any(|l| l == *line));
     let (status, evidence) = if there { ("ok", "/.handshake/ is excluded in info/exclude") } else { ("needs", "/.handshake/ is not excluded") };
     ("exclude".to_owned(), status.to_owned(), evidence.to_owned(), (!there).then(|| "dcc init".to_owned()))
+}
+
+/// The linkage file of every worktree: not tracked by git, and of a form that this program knows. Asked of canon and of
+/// the files themselves, so that it works while nobody can own the project.
+pub fn workspace_checks(found: &Found) -> Vec<Check> {
+    let registered = if found.is_initialised() {
+        dcc_recorder::SqliteRecorder::open_read_only(found.state_dir.join("recorder.db")).and_then(|recorder| dcc_jobs::ledger::workspaces(&recorder)).unwrap_or_default()
+    } else {
+        Vec::new()
+    };
+    let mut checks = Vec::new();
+    if !registered.iter().any(|w| w.kind == WorkspaceKind::Root) {
+        checks.extend(workspace_check(found, &found.main, "workspace.json", None));
+    }
+    for workspace in registered.iter().filter(|w| w.status != WorkspaceStatus::Archived) {
+        let name = match workspace.kind {
+            WorkspaceKind::Root => "workspace.json".to_owned(),
+            WorkspaceKind::Worktree => format!("workspace.json {}", workspace.branch.clone().unwrap_or_else(|| workspace.workspace_id.short())),
+        };
+        checks.extend(workspace_check(found, &workspace.binding, &name, Some(&workspace.workspace_id.short())));
+    }
+    checks
+}
+
+fn workspace_check(found: &Found, binding: &WorktreeBinding, name: &str, short: Option<&str>) -> Vec<Check> {
+    let check = |status: &str, evidence: String, fix: Option<String>| (name.to_owned(), status.to_owned(), evidence, fix);
+    let repair = |flag: &str| Some(short.map_or_else(|| "dcc init".to_owned(), |id| format!("dcc ws repair {id} --{flag}")));
+    let mut checks = Vec::new();
+    let tracked = || -> Outcome<bool> { found.git.is_tracked(binding, &RepoPath::new(JSON_PATH)?) };
+    match tracked() {
+        Ok(false) => {}
+        Ok(true) => checks.push(check("needs", format!("git tracks {JSON_PATH}; it is derived and changes by itself"), repair("untrack-json"))),
+        Err(failure) => checks.push(check("unknown", failure.message, failure.hint)),
+    }
+    match dcc_store::workspace_json::look(&binding.worktree()) {
+        Ok(JsonStanding::Absent | JsonStanding::Known) => {}
+        Ok(JsonStanding::Unknown { why, .. }) => checks.push(check("needs", format!("{why}; it is left alone"), repair("reinit-json"))),
+        Ok(JsonStanding::Refused(sentence)) => checks.push(check("needs", sentence, None)),
+        Err(failure) => checks.push(check("unknown", failure.message, failure.hint)),
+    }
+    if checks.is_empty() {
+        checks.push(check("ok", "not tracked by git, and of a known form".to_owned(), None));
+    }
+    checks
 }

@@ -94,6 +94,10 @@ pub fn open(found: &Found, options: &OpenOptions) -> Outcome<Project> {
     let store_opened = settle_store(&runner, &opened)?;
     let recovery = runner.recover(options.serving)?;
     register_root(&runner, found)?;
+    if options.serving {
+        // A file that was deleted comes back; one that is not understood is shown by Health.
+        dcc_jobs::repairs::refresh_files(&runner.cx);
+    }
     dcc_jobs::outside::take_up(&runner.cx, options.serving);
     let Records { project_id, recorder, .. } = records;
     Ok(Project { app, recovery, store_opened, read_only: None, dirs: found.dirs.clone(), project_id, recorder, _lock: Some(lock) })

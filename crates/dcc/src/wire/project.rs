@@ -17,7 +17,7 @@ use dcc_engines::git::{GitCli, GitOptions};
 use super::dirs::{Dirs, private_dir};
 
 /// What `.handshake/` is kept out of git with.
-pub const EXCLUDE_LINES: [&str; 1] = ["/.handshake/"];
+pub const EXCLUDE_LINES: [&str; 1] = [dcc_core::workspace::EXCLUDE_LINE];
 
 /// A repository as found, before anything of it is opened.
 pub struct Found {

@@ -84,6 +84,8 @@ fn work(world: &World) {
     world.git(&["config", "core.hooksPath", "hooks"]);
     let parked = world.json(&["ws", "repair", &ws, "--accept-config"]).json();
     world.ok(&["approvals", "approve", parked["approval_id"].as_str().unwrap()]);
+    std::fs::write(path.join(".handshake/workspace.json"), "{").unwrap();
+    world.ok(&["ws", "repair", &ws, "--reinit-json"]);
     world.ok(&["ws", "archive", &ws]);
     world.ok(&["budget", "set", "--max-tokens", "1000000"]);
     world.ok(&["up", "--stop"]);

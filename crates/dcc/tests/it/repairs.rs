@@ -178,3 +178,104 @@ fn a_deleted_packet_is_listed_on_request_and_its_id_is_never_given_again() {
     world.ok(&["rebuild"]);
     assert_eq!(hits(&world), 0);
 }
+
+/// The main worktree's id.
+fn root_id(world: &World) -> String {
+    let all = world.ok(&["ws", "list"]);
+    let root = all["items"].as_array().unwrap().iter().find(|w| w["kind"] == "root").unwrap();
+    root["workspace_id"].as_str().unwrap().to_owned()
+}
+
+fn doctor_fix(world: &World) -> String {
+    let checks = world.json(&["doctor"]).json();
+    let check = checks["items"].as_array().unwrap().iter().find(|c| c["name"] == "workspace.json" && c["status"] == "needs").cloned();
+    check.map(|c| c["fix"].as_str().unwrap_or_default().to_owned()).unwrap_or_default()
+}
+
+#[test]
+fn a_workspace_file_that_is_not_understood_is_kept_and_made_anew() {
+    let world = World::new(DCC);
+    world.ok(&["init"]);
+    let ws = root_id(&world);
+    let file = world.state_dir().join("workspace.json");
+    let ours = std::fs::read_to_string(&file).unwrap();
+    assert_eq!(world.ok(&["ws", "repair", &ws])["items"].as_array().unwrap().len(), 0);
+    let ran = world.json(&["ws", "repair", &ws, "--reinit-json"]);
+    assert_eq!((ran.code, ran.code_text().as_str()), (5, "HSK-409-ILLEGAL-TRANSITION"), "{ran:?}");
+    for odd in [ours.replace("@1.0", "@9.0"), "{ half".to_owned(), String::new()] {
+        std::fs::write(&file, &odd).unwrap();
+        let found = world.ok(&["ws", "repair", &ws]);
+        assert_eq!(found["items"][0]["fix"], "reinit_json", "{found}");
+        world.ok(&["ws", "repair", &ws, "--reinit-json", "--dry-run"]);
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), odd, "looking changes nothing");
+        assert_eq!(doctor_fix(&world), format!("dcc ws repair {} --reinit-json", &ws[ws.len() - 8..]));
+        let done = world.ok(&["ws", "repair", &ws, "--reinit-json"]);
+        let kept = world.repo().join(done["kept_as"].as_str().unwrap());
+        assert_eq!(std::fs::read_to_string(kept).unwrap(), odd);
+        assert!(is_kept(&world, &odd), "and as an artifact");
+        let made: Value = serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
+        assert_eq!((made["schema_version"].as_str(), made["workspace_id"].as_str()), (Some("hsk.devcc.workspace@1.0"), Some(ws.as_str())));
+        assert!(codes(&world, &done).contains(&"FR-EVT-WS-009".to_owned()));
+    }
+    assert_eq!(doctor_fix(&world), "");
+    assert_eq!(world.git(&["status", "--porcelain"]), "", "none of it shows in git");
+    // A link leads nowhere and is never written through.
+    let outside = world.path().join("precious");
+    std::fs::write(&outside, "precious").unwrap();
+    std::fs::remove_file(&file).unwrap();
+    std::os::unix::fs::symlink(&outside, &file).unwrap();
+    assert!(world.ok(&["ws", "repair", &ws])["items"][0]["fix"].is_null());
+    assert_eq!(world.json(&["ws", "repair", &ws, "--reinit-json"]).code, 5);
+    assert_eq!(std::fs::read_to_string(&outside).unwrap(), "precious");
+    // Deleted, it comes back with a rebuild.
+    std::fs::remove_file(&file).unwrap();
+    world.ok(&["rebuild"]);
+    assert!(file.is_file());
+}
+
+#[test]
+fn a_tracked_workspace_file_leaves_the_index_after_approval_and_nothing_else_changes() {
+    let world = World::new(DCC);
+    world.ok(&["init"]);
+    let wp = started_packet(&world);
+    let (ws, path) = approved_worktree(&world, &wp);
+    let git = |arguments: &[&str]| world.git_in(&path, arguments);
+    let exclude = world.repo().join(".git/info/exclude");
+    std::fs::write(&exclude, "").unwrap();
+    git(&["update-index", "--add", "--cacheinfo", &format!("100644,{},.handshake/workspace.json", git(&["hash-object", "-w", ".handshake/workspace.json"]).trim())]);
+    git(&["commit", "--quiet", "-m", "Oops"]);
+    std::fs::write(path.join("src/b.txt"), "staged\n").unwrap();
+    git(&["add", "src/b.txt"]);
+    let (head, file) = (git(&["rev-parse", "HEAD"]), std::fs::read(path.join(".handshake/workspace.json")).unwrap());
+    assert_eq!(world.ok(&["ws", "repair", &ws])["items"][0]["fix"], "untrack_json");
+    let before = git(&["ls-files", "--stage"]);
+
+    // Denied, everything is as it was.
+    let parked = world.json(&["ws", "repair", &ws, "--untrack-json"]);
+    assert_eq!(parked.code, 4, "{parked:?}");
+    let shown = world.ok(&["approvals", "show", parked.json()["approval_id"].as_str().unwrap()]);
+    assert!(shown["preview"].to_string().contains("nothing is committed") && shown["tier"] == "R2", "{shown}");
+    world.ok(&["approvals", "deny", parked.json()["approval_id"].as_str().unwrap(), "--reason", "not now"]);
+    assert_eq!(git(&["ls-files", "--stage"]), before);
+
+    // Nor is git written under a configuration that nobody accepted.
+    world.git(&["config", "core.hooksPath", "hooks"]);
+    assert_eq!(world.json(&["ws", "repair", &ws, "--untrack-json"]).code_text(), "VCS_UNSUPPORTED_CONFIG");
+    world.git(&["config", "--unset", "core.hooksPath"]);
+
+    // The entry moved since the preview: stale, nothing done.
+    let parked = world.json(&["ws", "repair", &ws, "--untrack-json"]).json();
+    git(&["update-index", "--cacheinfo", &format!("100644,{},.handshake/workspace.json", git(&["rev-parse", "HEAD:README.md"]).trim())]);
+    let ran = world.json(&["approvals", "approve", parked["approval_id"].as_str().unwrap()]);
+    assert_eq!((ran.code, ran.code_text().as_str()), (5, "HSK-409-STALE-PREVIEW"), "{ran:?}");
+
+    let parked = world.json(&["ws", "repair", &ws, "--untrack-json"]).json();
+    world.ok(&["approvals", "approve", parked["approval_id"].as_str().unwrap()]);
+    let lost: Vec<String> = before.lines().filter(|l| !git(&["ls-files", "--stage"]).lines().any(|now| now == *l)).map(str::to_owned).collect();
+    assert!(lost.len() == 1 && lost[0].ends_with(".handshake/workspace.json"), "{lost:?}");
+    assert_eq!(git(&["rev-parse", "HEAD"]), head, "never a commit");
+    assert_eq!(std::fs::read(path.join(".handshake/workspace.json")).unwrap(), file, "the file stays");
+    assert_eq!(git(&["status", "--porcelain"]), "D  .handshake/workspace.json\nM  src/b.txt\n", "somebody's staged work stays, and the file is excluded");
+    assert!(std::fs::read_to_string(&exclude).unwrap().contains("/.handshake/"));
+    assert_eq!(world.ok(&["ws", "repair", &ws])["items"].as_array().unwrap().len(), 0);
+}

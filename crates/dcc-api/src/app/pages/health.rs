@@ -6,6 +6,7 @@ use dcc_core::job::JobState;
 use dcc_core::locus::RecordKey;
 use dcc_core::ports::{JobFilter, Locus, MirrorState};
 use dcc_core::session::StateReason;
+use dcc_core::workspace::WorkspaceStatus;
 use dcc_core::{MtId, WpId, limits};
 use serde_json::json;
 
@@ -77,6 +78,7 @@ impl App {
             Err(failure) => fixed(row("Commit author", "needs", &failure.message), "Copy the command", None, Some("git config --global user.name \"Your Name\"")),
         });
         rows.extend(self.root_check());
+        rows.extend(self.repair_rows());
         rows.extend(self.outside_rows());
         rows
     }
@@ -107,6 +109,29 @@ impl App {
             }
             Err(failure) => row("Task board file", "unknown", &failure.message),
         }
+    }
+
+    /// What is wrong with the workspaces' own files, each with its repair.
+    fn repair_rows(&self) -> Vec<HealthRow> {
+        let workspaces = self.cx().ports.store.workspaces().unwrap_or_default();
+        let mut rows = Vec::new();
+        for workspace in workspaces.iter().filter(|w| w.status != WorkspaceStatus::Archived) {
+            let id = workspace.workspace_id;
+            let name = workspace.branch.clone().unwrap_or_else(|| id.short());
+            // The others have rows of their own.
+            for finding in dcc_jobs::repairs::findings(self.cx(), workspace).unwrap_or_default().into_iter().filter(|f| !matches!(f.name, "worktree" | "git configuration")) {
+                let command = finding.fix.map(|fix| format!(" (dcc ws repair {} --{})", id.short(), fix.replace('_', "-"))).unwrap_or_default();
+                let fix = finding.fix.map(|fix| FixView {
+                    label: if fix == "untrack_json" { "Stop tracking it".to_owned() } else { "Make it anew".to_owned() },
+                    op: Some("workspace.repair".to_owned()),
+                    params: Some(json!({ "fix": fix }).to_string()),
+                    bindings: Some(json!({ "workspace_id": id }).to_string()),
+                    ..FixView::default()
+                });
+                rows.push(HealthRow { fix, ..row(&format!("{} of {name}", finding.name), "needs", &format!("{}; would {}{command}", finding.evidence, finding.would)) });
+            }
+        }
+        rows
     }
 
     /// The main worktree: git answers, and our own directory is not among its changes.

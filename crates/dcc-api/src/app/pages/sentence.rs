@@ -151,6 +151,7 @@ fn workspace(event: &Event) -> String {
             wp => format!("worktree linked to {wp}"),
         },
         EventCode::HeadMoved => format!("HEAD is {} now, by this job", with("", at(p, "/to/branch"))),
+        EventCode::WorkspaceRepaired => format!("repaired{}", with(": ", &at(p, "/fix").replace('_', " "))),
         EventCode::OutOfBandChange => format!("changed outside DCC{}", with(": ", at(p, "/message"))),
         EventCode::Committed => {
             let oid = at(p, "/commit_oid");

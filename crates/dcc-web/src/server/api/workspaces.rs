@@ -31,6 +31,11 @@ pub async fn diff(State(app): State<App>, caller: Caller, Id(workspace_id): Id<W
     answer(app, caller, query).await
 }
 
+/// `GET /api/v1/workspaces/{id}/repairs`
+pub async fn repairs(State(app): State<App>, caller: Caller, Id(workspace_id): Id<WorkspaceId>, _: Params) -> Answer {
+    answer(app, caller, Query::Repairs { workspace_id }).await
+}
+
 /// `GET /api/v1/workspaces/{id}/log`
 pub async fn log(State(app): State<App>, caller: Caller, Id(workspace_id): Id<WorkspaceId>, params: Params) -> Answer {
     let query = Query::Log { workspace_id, path: params.repo_path()?, limit: params.limit()? };

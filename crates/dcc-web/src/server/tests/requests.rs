@@ -41,6 +41,7 @@ fn every_query() -> Vec<Query> {
         Query::Wp { wp_id: "WP-Auth-2".parse().unwrap() },
         Query::Workspaces { paging: paging() },
         Query::Workspace { workspace_id: id() },
+        Query::Repairs { workspace_id: id() },
         Query::Status { workspace_id: id() },
         Query::Diff { workspace_id: id(), source: DiffSource::Uncommitted, path: Some(odd.clone()) },
         Query::Diff { workspace_id: id(), source: DiffSource::Branch { base: "main".into() }, path: None },
