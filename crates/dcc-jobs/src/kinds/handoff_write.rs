@@ -39,7 +39,7 @@ impl JobKind for WriteHandoff {
     }
 
     fn apply(&self, cx: &Context, job: &Job, cleared: Cleared<HandoffPlan>) -> Outcome<Done> {
-        let (event, id) = written(cx, job, &cleared.body().handoff);
+        let (event, id) = written(cx, job, &cleared.body().handoff)?;
         let mut effect = Effect::default().with("handoff_id", id.to_string());
         effect.events.push(event);
         Ok(Done::Finished(effect))

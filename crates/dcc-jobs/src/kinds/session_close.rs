@@ -64,7 +64,7 @@ impl JobKind for Close {
         let id = plan.session_id;
         let runner = cx.require_runner()?;
         let _steers = Steers::take(cx, id, job)?;
-        let (event, closing, effect) = ending(cx, job, &plan.ending);
+        let (event, closing, effect) = ending(cx, job, &plan.ending)?;
         // The terminal state first: what the agent still says or asks changes nothing, and its exit is expected.
         let completes = |s: &Session| (!s.has_turn() || plan.stop).then(|| Move::new(SessionState::Completed, StateReason::Done).with(json!({ "closing": closing })));
         if let Some(event) = event {
@@ -102,16 +102,23 @@ pub(super) fn read_handoff(value: serde_json::Value) -> Outcome<HandoffText> {
 }
 
 /// The event of a handoff, with its id.
-pub(super) fn written(cx: &Context, job: &Job, text: &HandoffText) -> (NewEvent, HandoffId) {
+pub(super) fn written(cx: &Context, job: &Job, text: &HandoffText) -> Outcome<(NewEvent, HandoffId)> {
     let handoff = Handoff { handoff_id: fresh(cx.ports.clock.as_ref()), text: text.clone() };
     let id = handoff.handoff_id;
-    (NewEvent::new(EventCode::HandoffWritten, job.actor, json!({ "handoff": handoff })).about(&correlation(job)), id)
+    let mut said = json!(handoff);
+    // Both summaries are artifacts as well, which is how other tools name them.
+    for (key, points) in [("done_ref", &text.done), ("remaining_ref", &text.remaining)] {
+        if !points.is_empty() {
+            said[key] = json!(cx.ports.artifacts.put(points.join("\n").as_bytes())?);
+        }
+    }
+    Ok((NewEvent::new(EventCode::HandoffWritten, job.actor, json!({ "handoff": said })).about(&correlation(job)), id))
 }
 
-fn ending(cx: &Context, job: &Job, ending: &Ending) -> (Option<NewEvent>, String, Effect) {
-    match ending {
+fn ending(cx: &Context, job: &Job, ending: &Ending) -> Outcome<(Option<NewEvent>, String, Effect)> {
+    Ok(match ending {
         Ending::Handoff { handoff } => {
-            let (event, id) = written(cx, job, handoff);
+            let (event, id) = written(cx, job, handoff)?;
             let first = handoff.done.first().or(handoff.remaining.first()).map_or("", String::as_str);
             (Some(event), host::cut_text(first, 400), Effect::default().with("handoff_id", id.to_string()))
         }
@@ -120,5 +127,5 @@ fn ending(cx: &Context, job: &Job, ending: &Ending) -> (Option<NewEvent>, String
             (Some(event), format!("handoff waived: {reason}"), Effect::default())
         }
         Ending::Written { handoff_id } => (None, format!("handoff {handoff_id}"), Effect::default().with("handoff_id", handoff_id.to_string())),
-    }
+    })
 }
