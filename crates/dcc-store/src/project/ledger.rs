@@ -70,6 +70,9 @@ fn merge(call: &mut ToolCall, report: ToolReport, observed: Observed, event: &Ev
     if !report.locations.is_empty() {
         call.tool.locations = report.locations;
     }
+    if !report.content.is_empty() {
+        call.tool.content = report.content;
+    }
     call.tool.raw_input = report.raw_input.or(call.tool.raw_input.take());
     call.tool.raw_output = report.raw_output.or(call.tool.raw_output.take());
     if call.observed != Observed::Gated {

@@ -148,6 +148,7 @@ mod tests {
                 locations: vec!["a.rs".into()],
                 raw_input: None,
                 raw_output: None,
+                content: Vec::new(),
             },
             session_id: None,
             workspace_id: None,
