@@ -76,6 +76,7 @@ fn lead(view: &PacketView) -> Markup {
             "ready" => (button("locus.start_wp", "Start", None, &why_not(&view.actions, "locus.start_wp"))),
             "in_progress" if view.workspaces.is_empty() => button.btn.sm.go type="button" data-toggle="new-ws" data-key="o" aria-controls="new-ws" aria-expanded="false" { "Create worktree " kbd { "o" } },
             "in_progress" if view.close_refusal.is_none() => (button("locus.close_wp", "Close packet", None, &why_not(&view.actions, "locus.close_wp"))),
+            "in_progress" if waits_for_review(view).is_some() => @if let Some((id, files)) = waits_for_review(view) { a.btn.sm.go href={ "/ws/" (query(id)) } data-key="o" { "Review " (files) @if files == 1 { " file " } @else { " files " } kbd { "o" } } },
             "in_progress" => button.btn.sm.go type="button" data-toggle="start-session" data-key="s" aria-controls="start-session" aria-expanded="false" { "Start session " kbd { "s" } },
             "blocked" => button.btn.sm.go type="button" data-toggle="wp-unblock" aria-controls="wp-unblock" aria-expanded="false" { "Unblock" },
             "gated" => button.btn.sm.go type="button" data-toggle="wp-release" aria-controls="wp-release" aria-expanded="false" { "Release hold" },
@@ -83,6 +84,13 @@ fn lead(view: &PacketView) -> Markup {
         }
         (forms::more_menu(view))
     }
+}
+
+/// The worktree with changes that nobody works on now, and how many files they are.
+fn waits_for_review(view: &PacketView) -> Option<(&str, i64)> {
+    let working = view.sessions.iter().any(|session| matches!(session.state.as_str(), "CREATED" | "ACTIVE"));
+    let changed = view.workspaces.iter().find_map(|ws| ws.dirty_files.filter(|n| *n > 0).map(|n| (ws.workspace_id.as_str(), n)));
+    changed.filter(|_| !working)
 }
 
 fn micro_tasks(view: &PacketView, now_ms: i64) -> Markup {

@@ -244,3 +244,25 @@ pub fn event_page(shell: &Shell, view: &EventView, now_ms: i64) -> Markup {
     let title = format!("seq {}", thousands(event.seq));
     page(shell, Place { rail: "timeline", title: &title, crumbs: &crumbs, screen: "event" }, now_ms, &body)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(seq: i64, code: EventCode, outcome: Option<&str>, job: &str) -> EventRow {
+        EventRow { seq, code: code.as_str().to_owned(), outcome: outcome.map(str::to_owned), job_id: Some(job.to_owned()), what: "gate schema pass: fine".to_owned(), ..EventRow::default() }
+    }
+
+    #[test]
+    fn only_passed_gates_of_one_job_and_their_like_are_folded() {
+        let gate = |seq, job| event(seq, EventCode::GateDecided, Some("allow"), job);
+        let mut items = vec![gate(9, "a"), gate(8, "a"), gate(7, "a"), gate(6, "b"), gate(5, "b"), event(4, EventCode::GateDecided, Some("denied"), "b"), gate(3, "b")];
+        let lengths = |items: &[EventRow]| runs(items, true).iter().map(|run| run.len()).collect::<Vec<_>>();
+        assert_eq!(lengths(&items), [3, 1, 1, 1, 1], "two of a kind stand alone, and what was denied always does");
+        assert_eq!(runs(&items, false).len(), items.len());
+        items.extend((0..3).map(|n| event(-n, EventCode::SessionHeartbeat, None, &format!("job {n}"))));
+        assert_eq!(lengths(&items).last(), Some(&3), "a heartbeat is a heartbeat");
+        let row = folded(&items[..3]).into_string();
+        assert!(row.contains("3 gates passed: schema, schema, schema") && row.contains("aria-controls=\"run-7\""), "{row}");
+    }
+}

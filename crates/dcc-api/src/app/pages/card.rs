@@ -108,6 +108,8 @@ impl App {
         let content: Option<dcc_core::Sha256Hex> = serde_json::from_value(read("content_sha256")).ok();
         let (Some(path), Some(content)) = (path, content) else { return };
         let Ok(new) = self.cx().ports.artifacts.get(content) else { return };
+        card.facts.retain(|fact| fact.name != "bytes" && fact.name != "content sha256");
+        card.facts.push(crate::view::FactView { name: "content".to_owned(), value: format!("{}, sha256 {content}", counted(new.len(), "byte")) });
         // Once it is decided the file is no longer what it was; the content stands under its hash.
         if approval.status != ApprovalStatus::Pending {
             return;
@@ -122,8 +124,6 @@ impl App {
             effect.additions = diff.file.additions;
             effect.deletions = diff.file.deletions;
         }
-        card.facts.retain(|fact| fact.name != "bytes" && fact.name != "content sha256");
-        card.facts.push(crate::view::FactView { name: "content".to_owned(), value: format!("{}, sha256 {content}", counted(new.len(), "byte")) });
         card.diff = Some(diff);
     }
 

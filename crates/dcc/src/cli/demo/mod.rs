@@ -44,6 +44,8 @@ pub fn run(cli: &Cli, args: &DemoArgs) -> Outcome<u8> {
                 play::slice(&remote, &out, &app)
             } else {
                 seed::packets(&remote, &out).map(|()| {
+                    // So that the status line speaks of what is there now; a chain that does not hold is said on every screen.
+                    let _ = app.verify();
                     out.say(&format!("the command center is open at {}", ready.base_url));
                     out.say(&format!("  sign in (once, within 60 s): {}", ready.login_url));
                     out.say("  one session of the scripted agent already asks for something: the Inbox");

@@ -3,11 +3,11 @@
 
 use dcc_testkit::World;
 use fantoccini::key::Key;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::by_keyboard::Hands;
 use super::{Walk, browse};
-use crate::{DCC, approved_worktree, started_packet, until};
+use crate::{DCC, approved_worktree, scripted, started_packet, until};
 
 /// As many as are folded into one row.
 const ASKING: usize = 4;
@@ -26,6 +26,51 @@ fn browser_lists_keep_their_place_and_rows_are_decided_where_they_stand() {
     browse(&world, world.command().args(["up", "--detach"]), |walk| async move {
         Lists { hands: Hands { walk } }.all().await;
     });
+}
+
+/// So many requests at once each of two sessions makes; one session may hold 32.
+const MANY: usize = 30;
+
+#[test]
+fn browser_shows_a_handed_in_write_as_a_diff_and_sixty_requests_as_one_row() {
+    let world = World::new(DCC);
+    let steps = json!([{ "edit": { "path": "src/a.txt", "append": "four\n" } }, { "ask_many": MANY }]);
+    let agent = scripted(&world, &json!({ "name": "many", "turns": [{ "steps": steps }] }).to_string());
+    world.configure(&agent);
+    world.ok(&["up", "--detach"]);
+    let wp = started_packet(&world);
+    let (ws, _) = approved_worktree(&world, &wp);
+    world.ok(&["session", "start", "--ws", &ws, "--agent", "tester", "--prompt", "go"]);
+    until("the write asks", || (pending(&world) == 1).then_some(()));
+    browse(&world, world.command().args(["up", "--detach"]), |walk| async move {
+        walk.visit("/inbox").await;
+        // What stands there, what would: our own comparison, with its surroundings, and no word of the agent's.
+        let lines = walk.js("return [...document.querySelectorAll('article.card .diff tr:not(.hunk)')].map(row => row.querySelector('.sg').innerText + row.querySelector('.c').innerText)").await;
+        assert_eq!(lines, json!(["one", "two", "three", "+four"]), "{lines}");
+        assert_eq!(walk.js("return document.querySelector('article.card .path').innerText.replace('\\n', '')").await, "src/a.txt");
+        walk.approve_once("article.card").await;
+        let batch = |count: usize| format!("return document.querySelector('details.batch > summary .m')?.innerText === '{count}'");
+        walk.until("one row for all", &batch(MANY)).await;
+        // A second one comes: its write stands by itself, its many join the row.
+        let request = format!("{{op: 'session.start', bindings: {{workspace_id: '{ws}'}}, params: {{agent: 'tester', prompt: 'go'}}}}");
+        let lists = Lists { hands: Hands { walk } };
+        lists.elsewhere(&request).await;
+        let walk = lists.walk();
+        walk.until("its row", "return document.querySelector('.pane-queue section:first-of-type h2')?.innerText === 'Needs your decision'").await;
+        walk.click(".pane-queue section:first-of-type > ol > li.q > a").await;
+        walk.until("the second write", "return document.querySelector('article.card[data-decidable]:not([data-guard]) h2')?.innerText === 'Write src/a.txt'").await;
+        walk.approve_once("article.card").await;
+        walk.until("one row for both", &batch(2 * MANY)).await;
+        walk.visit("/inbox").await;
+        walk.js("document.querySelector('details.batch').open = true").await;
+        let nodes = walk.js("return document.querySelectorAll('*').length").await;
+        assert!(nodes.as_i64() < Some(6_000), "{nodes} elements");
+        walk.approve_once("article.card").await;
+        walk.until("the others wait on", &batch(2 * MANY - 1)).await;
+    });
+    if std::env::var_os("DCC_TEST_BROWSER").is_none_or(|v| v != "skip") {
+        assert_eq!(pending(&world), 2 * MANY - 1, "one decision decided one request");
+    }
 }
 
 fn pending(world: &World) -> usize {
