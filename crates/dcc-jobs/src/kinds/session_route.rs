@@ -87,16 +87,22 @@ fn require_own_worktree(cx: &Context, session: &Session, packet: &WorkPacket) ->
 
 /// The packet, or one task of it, as a message; long descriptions are cut and can be read by the agent's tools.
 fn text(packet: &WorkPacket, task: Option<&MicroTask>) -> String {
-    let list = |title: &str, points: &[String]| if points.is_empty() { String::new() } else { format!("\n{title}:\n{}", points.iter().map(|p| format!("- {p}\n")).collect::<String>()) };
-    let mut out = match task {
-        Some(task) => format!("Work on the micro-task {} of {}: {}\n{}", task.mt_id, packet.wp_id, task.name, list("Done when", &task.done_criteria)),
-        None => format!("Work on the packet {}: {}\n", packet.wp_id, packet.title),
+    let list = |title: &str, points: &[String]| {
+        let lines: Vec<String> = points.iter().map(|p| format!("- {p}")).collect();
+        (!lines.is_empty()).then(|| format!("{title}:\n{}", lines.join("\n")))
     };
-    if let Some(scope) = task.map(|t| &t.scope).filter(|s| !s.is_empty()) {
-        out.push_str(&format!("\nScope: {scope}\n"));
-    }
-    out.push_str(&format!("\nThe packet: {}\n{}\n", packet.title, packet.description));
-    out.push_str(&list("Acceptance", &packet.acceptance_criteria));
-    out.push_str(&list("Paths in scope", &packet.in_scope_paths));
+    let head = match task {
+        Some(task) => format!("Work on the micro-task {} of {}: {}", task.mt_id, packet.wp_id, task.name),
+        None => format!("Work on the packet {}: {}", packet.wp_id, packet.title),
+    };
+    let parts = [
+        Some(head),
+        task.and_then(|t| list("Done when", &t.done_criteria)),
+        task.map(|t| t.scope.as_str()).filter(|s| !s.is_empty()).map(|s| format!("Scope: {s}")),
+        Some(format!("The packet: {}\n{}", packet.title, packet.description)),
+        list("Acceptance", &packet.acceptance_criteria),
+        list("Paths in scope", &packet.in_scope_paths),
+    ];
+    let out = parts.into_iter().flatten().collect::<Vec<_>>().join("\n\n");
     crate::host::cut_text(&out, limits::TEXT_BYTES_MAX)
 }

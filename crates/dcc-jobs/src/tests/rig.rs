@@ -166,7 +166,7 @@ impl Rig {
             recipes: std::collections::BTreeMap::new(),
             budgets: crate::budgets::BudgetConfig::default(),
             limits,
-            ungated: Default::default(),
+            ungated: crate::observe::Ungated::default(),
             read_only: None,
         };
         let runner = Runner::new(Arc::new(Context::new(ports, config)));

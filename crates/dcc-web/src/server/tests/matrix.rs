@@ -17,6 +17,7 @@ GET /api/v1/workspaces Operator
 GET /api/v1/workspaces/{id} Operator
 GET /api/v1/workspaces/{id}/status Operator
 GET /api/v1/workspaces/{id}/diff Operator
+GET /api/v1/workspaces/{id}/repairs Operator
 GET /api/v1/workspaces/{id}/log Operator
 GET /api/v1/sessions Operator
 GET /api/v1/sessions/{id} Operator
