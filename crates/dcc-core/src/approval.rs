@@ -107,6 +107,13 @@ pub struct Presented {
     pub surface: Surface,
 }
 
+impl Presented {
+    /// While a decision may echo it.
+    pub fn is_in_time(&self, now: Timestamp) -> bool {
+        (0..=limits::NONCE_TTL_MS).contains(&(now.as_ms() - self.presented_at.as_ms()))
+    }
+}
+
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Decision {
     pub approve: bool,
@@ -223,8 +230,7 @@ fn same_turn(approval: &Approval, request: &DecisionRequest, now: Timestamp) -> 
     if request.nonce_sha256 != Some(presented.nonce_sha256) || request.preview_digest != Some(presented.preview_digest) {
         return refuse("the decision does not echo the last rendering");
     }
-    let age = now.as_ms() - presented.presented_at.as_ms();
-    if !(0..=limits::NONCE_TTL_MS).contains(&age) {
+    if !presented.is_in_time(now) {
         return Err(Failure::new(Code::ApprovalExpired, "the rendering is too old to decide on").hint("open the approval again"));
     }
     Ok(())

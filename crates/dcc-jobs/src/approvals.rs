@@ -3,7 +3,8 @@
 //! Invariants: a decision is one append with a unique key, so two deciders have one winner; a denial ends the job in the
 //! same append; nothing is executed from a decision's own parameters, only from the stored plan.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::{Value, json};
 
@@ -24,6 +25,16 @@ use crate::runner::Runner;
 
 /// A preview above this is cut inside the event; the whole one is an artifact.
 const INLINE_PREVIEW_BYTES: usize = 16 * 1024;
+
+/// The last rendering of each request that this process handed out.
+pub(crate) type Renderings = Mutex<HashMap<ApprovalId, Rendering>>;
+
+pub(crate) struct Rendering {
+    to: Actor,
+    presented: Presented,
+    /// Stands nowhere else.
+    nonce: String,
+}
 
 /// One rendering for one pair of eyes.
 #[derive(Clone, Debug)]
@@ -156,7 +167,8 @@ impl Runner {
         Ok((approval.status == ApprovalStatus::Pending).then_some(approval))
     }
 
-    /// Renders the request for a person and records that rendering; a decision has to echo it.
+    /// Renders the request for a person and records that rendering; a decision has to echo it. Looked at again by the
+    /// same person over the same surface while its nonce lives, it is the same rendering.
     pub fn present(&self, actor: Actor, approval_id: ApprovalId) -> Outcome<Presentation> {
         self.cx.config.require_writable()?;
         let approval = ledger::approval(self.cx.ports.recorder.as_ref(), approval_id)?;
@@ -164,18 +176,28 @@ impl Runner {
             return Err(Failure::new(Code::ApprovalSelf, "only the operator is shown requests to decide"));
         }
         let preview = self.whole_preview(&approval)?;
+        let mut renderings = self.renderings.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = self.cx.now();
+        renderings.retain(|_, rendering| rendering.presented.is_in_time(now));
+        if let Some(last) = renderings.get(&approval_id).filter(|last| last.to == actor && approval.presented.as_ref() == Some(&last.presented))
+            && approval.status == ApprovalStatus::Pending
+            && !ledger::was_shown_before_step(self.cx.ports.recorder.as_ref(), approval_id)?
+        {
+            return Ok(Presentation { approval, preview, nonce: last.nonce.clone() });
+        }
         let nonce = hex_text(&self.cx.ports.clock.random());
         if approval.status == ApprovalStatus::Pending {
             let job = ledger::job(self.cx.ports.recorder.as_ref(), approval.job_id)?;
             let presented = Presented {
                 nonce_sha256: Sha256Hex::of(nonce.as_bytes()),
                 preview_digest: approval.preview_digest,
-                presented_at: self.cx.now(),
+                presented_at: now,
                 surface: actor.surface,
             };
             let mut event = self.about_approval(&job, EventCode::ApprovalPresented, approval_id, json!({ "presented": presented }));
             event.actor = actor;
             self.cx.journal.append(vec![event])?;
+            renderings.insert(approval_id, Rendering { to: actor, presented, nonce: nonce.clone() });
         }
         Ok(Presentation { approval: ledger::approval(self.cx.ports.recorder.as_ref(), approval_id)?, preview, nonce })
     }

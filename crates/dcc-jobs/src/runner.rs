@@ -32,11 +32,12 @@ pub struct Runner {
     ended: (Mutex<u64>, Condvar),
     /// Jobs of this process whose end could not be recorded: nobody may wait for it here.
     unrecorded: Mutex<HashMap<JobId, Failure>>,
+    pub(crate) renderings: crate::approvals::Renderings,
 }
 
 impl Runner {
     pub fn new(cx: Arc<Context>) -> Arc<Self> {
-        let runner = Arc::new(Self { cx, ended: (Mutex::new(0), Condvar::new()), unrecorded: Mutex::default() });
+        let runner = Arc::new(Self { cx, ended: (Mutex::new(0), Condvar::new()), unrecorded: Mutex::default(), renderings: Mutex::default() });
         // A second runner over one context would be a second writer; the first stays.
         let _ = runner.cx.runner.set(Arc::downgrade(&runner));
         runner

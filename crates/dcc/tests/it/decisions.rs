@@ -114,13 +114,47 @@ fn an_answer_to_one_request_is_no_answer_to_another() {
     assert_eq!(bench.http().get(&format!("/api/v1/approvals/{first}"))["status"], "pending");
     // In a browser the nonce of the very rendering counts: another's, an older one, none.
     let browser = bench.http().browser();
-    let (old, new) = (present(&first, &browser), present(&first, &browser));
+    let old = present(&first, &browser);
+    present(&first, bench.http());
+    let new = present(&first, &browser);
     for nonce in [&b["nonce"], &old["nonce"], &Value::Null] {
         let body = json!({ "decision": "approve", "scope": "once", "nonce": nonce, "preview_digest": new["preview_digest"] });
         assert_eq!(decision(&first, &body, &browser), (403, "HSK-403-SAME-TURN-CONSENT".to_owned()), "{nonce}");
     }
     let body = json!({ "decision": "approve", "scope": "once", "nonce": new["nonce"], "preview_digest": new["preview_digest"] });
     assert_eq!(decision(&first, &body, &browser).0, 200);
+    assert_eq!(bench.worktrees(), 1);
+}
+
+#[test]
+fn a_card_that_is_loaded_again_is_the_same_rendering_until_its_nonce_runs_out() {
+    let bench = Bench::new();
+    let approval = bench.park(&bench.wp);
+    let (browser, http) = (bench.http().browser(), bench.http());
+    let shown = || bench.http().get("/api/v1/events?code=FR-EVT-APPR-002&limit=1000")["items"].as_array().expect("items").len();
+    let first = present(&approval, &browser);
+    for _ in 0..5 {
+        assert_eq!(present(&approval, &browser), first);
+    }
+    assert_eq!(shown(), 1);
+    // Over another surface it is another one, and it ends the one before.
+    let terminal = present(&approval, http);
+    let second = present(&approval, &browser);
+    assert!(first["nonce"] != terminal["nonce"] && first["nonce"] != second["nonce"]);
+    assert_eq!(shown(), 3);
+    bench.set_clock(110_000);
+    assert_eq!(present(&approval, &browser)["nonce"], second["nonce"]);
+    bench.set_clock(122_000);
+    let body = |nonce: &Value| json!({ "decision": "approve", "scope": "once", "nonce": nonce, "preview_digest": first["preview_digest"] });
+    assert_eq!(decision(&approval, &body(&second["nonce"]), &browser), (408, "HSK-408-APPROVAL-EXPIRED".to_owned()));
+    let third = present(&approval, &browser);
+    assert_ne!(second["nonce"], third["nonce"]);
+    // A clock that was set back says nothing about a rendering's age.
+    bench.set_clock(60_000);
+    let fourth = present(&approval, &browser);
+    assert_ne!(third["nonce"], fourth["nonce"]);
+    assert_eq!((present(&approval, &browser)["nonce"].clone(), shown()), (fourth["nonce"].clone(), 5));
+    assert_eq!(decision(&approval, &body(&fourth["nonce"]), &browser).0, 200);
     assert_eq!(bench.worktrees(), 1);
 }
 
