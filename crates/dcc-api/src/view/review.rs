@@ -17,6 +17,8 @@ pub struct ReviewView {
     /// What is compared: uncommitted. Others are not built yet.
     pub source: String,
     pub files: Vec<FileRow>,
+    /// Changed files that are not among them, because a page holds so many at most.
+    pub files_cut: usize,
     /// Files with lines already in the page; the rest loads when it comes into view.
     pub diffs: Vec<FileDiff>,
     pub additions: i64,

@@ -82,7 +82,7 @@ fn files(view: &ReviewView) -> Markup {
     html! {
         section.pane-files aria-labelledby="files" {
             header.ph {
-                h2 id="files" { (view.files.len()) @if view.files.len() == 1 { " file" } @else { " files" } }
+                h2 id="files" { (view.files.len() + view.files_cut) @if view.files.len() == 1 { " file" } @else { " files" } }
                 (pm(Some(view.additions), Some(view.deletions)))
                 span.push.lab { span.m id="seen-count" data-local { "0" } " of " span.m { (view.files.len()) } " viewed" }
             }
@@ -95,6 +95,7 @@ fn files(view: &ReviewView) -> Markup {
             }
             div.scroll.fill {
                 @if view.files.is_empty() { (clean(view)) }
+                @if view.files_cut > 0 { p { (st(Pip::Stale, "cut")) " " (view.files_cut) " more files are not listed here; dcc vcs status lists them all." } }
                 ul.tree id="tree" aria-label="Changed files" {
                     @for (group, label) in [("source", ""), ("supporting", "Supporting: tests, generated, lock files"), ("unexpected", "Unexpected: outside the scope")] {
                         @let rows: Vec<&FileRow> = view.files.iter().filter(|file| file.group == group || (group == "source" && !matches!(file.group.as_str(), "supporting" | "unexpected"))).collect();

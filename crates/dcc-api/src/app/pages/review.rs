@@ -16,6 +16,8 @@ use super::checkout::{Depth, health_failure, workspace_row};
 use super::rows::{approval_row, failure_view, job_row};
 use crate::view::{CheckView, FailureView, FileDiff, ReviewView, WpRef};
 
+/// Changed files of one page: more is a megabyte of rows that nobody reads; the command line lists all.
+const FILES_SHOWN: usize = 2_000;
 const COMMITS_SHOWN: usize = 20;
 const JOBS_READ: usize = 50;
 const JOBS_SHOWN: usize = 10;
@@ -75,6 +77,12 @@ impl App {
         let open = file.as_ref().and_then(|path| files.iter().find(|f| f.path == *path)).or(first);
         if let Some(open) = open {
             view.diffs = vec![self.lines_of(workspace, source, &open.path, scope)];
+        }
+        if view.files.len() > FILES_SHOWN {
+            view.files_cut = view.files.len() - FILES_SHOWN;
+            // What the packet is about stays.
+            view.files.sort_by_key(|f| !matches!(f.group.as_str(), "source"));
+            view.files.truncate(FILES_SHOWN);
         }
     }
 
