@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests start processes and write files of their own")]
 
 mod bad_input;
+mod bounds;
 mod browser;
 mod budget;
 mod commands;
