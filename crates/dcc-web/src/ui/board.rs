@@ -63,7 +63,7 @@ fn head(view: &BoardView, list: bool) -> Markup {
                 }
             }
             // The file is behind for a moment after each change: said where nothing has to move for it.
-            @if view.mirror.as_ref().is_some_and(|mirror| mirror.mirror_state == "stale") {
+            @if view.total > 0 && view.mirror.as_ref().is_some_and(|mirror| mirror.mirror_state == "stale") {
                 span.row.board-file { (st(Pip::Stale, "board file behind")) button.btn.flat.sm type="button" data-op="locus.sync_task_board" { "Write it" } }
             }
             div.row.push.tools {
@@ -167,7 +167,7 @@ fn why(card: &CardView, pip: Pip, now_ms: i64) -> Markup {
                     @if card.approvals.len() > 1 { " · " (card.approvals.len() - 1) " more" }
                 }
             }
-        } @else if let Some(why) = &card.why {
+        } @else if let Some(why) = card.why.as_ref().filter(|why| **why != words(&card.status)) {
             div class={ "why st-" (pip.name()) } { span.cut title=(t(why)) { (t(why)) } }
         }
     }

@@ -172,7 +172,7 @@ fn plan(view: &JobView) -> Markup {
         section.sec {
             header.ph { h2 { "Plan and preview" } }
             p.pad { (t(&view.job.summary)) }
-            @if !view.plan.is_empty() { dl.kv.pad { @for fact in &view.plan { dt { (t(&fact.name)) } dd.m.lines { (SafeText::block(&fact.value)) } } } }
+            @if !view.plan.is_empty() { dl.kv.pad { @for fact in view.plan.iter().filter(|fact| fact.name != "what" || fact.value != view.job.summary) { dt { (t(&fact.name)) } dd.m.lines { (SafeText::block(&fact.value)) } } } }
             details.pad id="params" { summary.row.lab { (super::components::icon("right")) "Parameters as sent" } pre.code { (SafeText::block(&view.params_json)) } }
         }
     }

@@ -120,8 +120,8 @@ fn mt_row(view: &PacketView, mt: &MtRow, now_ms: i64) -> Markup {
             td.nm title=(t(&mt.name)) { (t(&mt.name)) }
             td.nw { (st(Pip::of_step(&mt.status), &words(&mt.status))) }
             td.lab.proof { @if let Some(evidence) = &mt.evidence { (proof(evidence, Some(now_ms))) } @else if let Some(waits) = &mt.waits { (t(waits)) } @else if !mt.depends_on.is_empty() { "depends on " (t(&mt.depends_on.join(", "))) } }
-            td.n { @if mt.iterations > 0 { (mt.iterations) } @else { "–" } }
-            td.m.nw.mut { @if let Some(agent) = &mt.agent { (t(agent)) } }
+            td.n data-label=[(mt.iterations > 0).then_some("tries")] { @if mt.iterations > 0 { (mt.iterations) } @else { span.wide-only { "–" } } }
+            td.m.nw.mut data-label=[mt.agent.as_ref().map(|_| "agent")] { @if let Some(agent) = &mt.agent { (t(agent)) } }
             td.nw { (mt_act(view, mt)) }
         }
         tr.more-row id={ "mt-" (mt.mt_id) } hidden data-panel { td colspan="7" { (forms::mt_panel(view, mt)) } }

@@ -2,7 +2,7 @@
 //! the focus in sight and none a trap; and what a first visit costs.
 
 use dcc_testkit::World;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::by_keyboard::Hands;
 use super::{Walk, browse};
