@@ -141,6 +141,8 @@ pub fn cleared(plan: LocusPlan) -> Cleared<LocusPlan> {
         requirement: &requirement,
         plan_digest: frozen.plan_digest(),
         wp_id: None,
+        foreign_packet: None,
+        over_budget: None,
         own_workspace_id: None,
         model: None,
         protected_branches: &[],
