@@ -43,7 +43,7 @@ fn misuse_is_exit_two_and_unknown_things_are_exit_six() {
     for short in ["1", "wp-1", "WP-0001", "wp-0001"] {
         assert_eq!(world.ok(&["wp", "show", short])["wp_id"], "WP-0001", "{short}");
     }
-    let ran = world.json(&["handoff", "list"]);
+    let ran = world.json(&["anchor", "list"]);
     assert_eq!((ran.code, ran.code_text().as_str()), (1, "HSK-501-NOT-BUILT"));
     let wp = world.ok(&["wp", "create", "--title", "T"])["wp_id"].as_str().unwrap().to_owned();
     let ran = world.json(&["wp", "start", &wp]);
