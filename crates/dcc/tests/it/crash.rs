@@ -211,10 +211,7 @@ fn session(http: &Http, ws: &str) -> Option<()> {
     let items = |path: &str| Some(http.try_call("GET", path, None)?.json()["items"].as_array().cloned().unwrap_or_default());
     let mut decided = false;
     crate::until("the end of the turn", || {
-        let (waiting, sessions) = match (items("/api/v1/approvals?status=pending"), items("/api/v1/sessions")) {
-            (Some(waiting), Some(sessions)) => (waiting, sessions),
-            _ => return Some(None),
-        };
+        let (Some(waiting), Some(sessions)) = (items("/api/v1/approvals?status=pending"), items("/api/v1/sessions")) else { return Some(None) };
         if let Some(approval) = waiting.first().filter(|_| !decided) {
             decided = true;
             let path = format!("/api/v1/approvals/{}/decision", text(approval, "approval_id"));

@@ -78,7 +78,7 @@ fn fifty_redeems_at_once_have_one_effect() {
     let outcomes: Vec<(u16, String)> = std::thread::scope(|scope| {
         let redeem = |n: usize| {
             let (gate, approval, http) = (&gate, &approval, bench.http());
-            let verdict = if n % 5 == 0 { "deny" } else { "approve" };
+            let verdict = if n.is_multiple_of(5) { "deny" } else { "approve" };
             scope.spawn(move || {
                 gate.wait();
                 decision(approval, &json!({ "decision": verdict, "scope": "once", "reason": "race" }), http)
