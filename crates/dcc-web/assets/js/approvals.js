@@ -17,7 +17,9 @@ async function present(card, again = false) {
   const id = card.dataset.approval;
   const digest = card.dataset.previewDigest;
   const before = shown.get(id);
-  if (before && before.rendered === digest && !again) return before.promise;
+  // The same card in another place: what is left of the guard holds there too, and can be seen.
+  const left = (readyAt.get(id) ?? 0) - Date.now();
+  if (before && before.rendered === digest && !again) { if (left > 0 && !card.hasAttribute("data-guard")) hold(card, left); return before.promise; }
   const moved = before && before.rendered !== digest;
   readyAt.set(id, Date.now() + GUARD_MS);
   hold(card);
@@ -38,9 +40,9 @@ async function present(card, again = false) {
 }
 
 /** Buttons off while the guard runs; then the typed text of R3 decides about Once. */
-function hold(card) {
+function hold(card, ms = GUARD_MS) {
   card.setAttribute("data-guard", "");
-  setTimeout(() => { card.removeAttribute("data-guard"); settle(card); }, GUARD_MS);
+  setTimeout(() => { card.removeAttribute("data-guard"); settle(card); }, ms);
   settle(card);
 }
 

@@ -23,6 +23,15 @@ function scrollerOf(row) {
   return null;
 }
 
+/** True when the box that would scroll the row has nothing to scroll: then a row put in above would push it down. */
+function standsStill(row) {
+  for (let box = row.parentElement; box && box.id !== "app"; box = box.parentElement) {
+    const flow = getComputedStyle(box).overflowY;
+    if (flow === "auto" || flow === "scroll") return box.scrollHeight <= box.clientHeight;
+  }
+  return true;
+}
+
 /** In each list that is scrolled, or that holds the person's row: the row that must not move. */
 function anchors(own) {
   const rows = findAll("#main [data-row][id]").filter(visible);
@@ -48,7 +57,7 @@ export function rememberPlaces() {
   for (let at = focus; at && at.id !== "app"; at = at.parentElement) if (at.id) trail.push(at.id);
   const own = ownRow();
   heldBack = new Map();
-  before = { own, fits: !!own?.id && !scrollerOf(own), anchors: anchors(own), follows: !!follow && follow.scrollHeight - follow.scrollTop - follow.clientHeight < 40, focus, trail };
+  before = { own, fits: !!own?.id && standsStill(own), anchors: anchors(own), follows: !!follow && follow.scrollHeight - follow.scrollTop - follow.clientHeight < 40, focus, trail };
 }
 
 /** True for a new row that would push the person's row down although nothing can be scrolled. */

@@ -224,9 +224,10 @@ impl Walk {
 
     /// Another page of ours without a reload, as a step back or forward shows it.
     async fn visit(&self, path: &str) {
-        self.js("document.getElementById('main').dataset.left = '1'").await;
+        // A mark that a refresh of the old page does not take away: only the step itself puts another element there.
+        self.js("document.getElementById('main').isLeft = true").await;
         self.client.execute("history.pushState({}, '', arguments[0]); dispatchEvent(new PopStateEvent('popstate'))", vec![json!(path)]).await.expect("a step");
-        self.until(path, "return document.querySelector('#main:not([data-left])') !== null").await;
+        self.until(path, "return document.getElementById('main').isLeft !== true").await;
     }
 
     /// The window as wide as a desk's or a phone's, whatever the machine's smallest window is.

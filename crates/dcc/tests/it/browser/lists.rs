@@ -182,6 +182,16 @@ impl Lists {
         w.until("the next of the lane", "return location.pathname === '/wp/WP-0002'").await;
         self.hands.types("[").await;
         w.until("back", "return location.pathname === '/wp/WP-0003'").await;
+        // And what needs a person, one after the other.
+        let waiting = "return document.getElementById('attn').dataset.hrefs.split(' ')";
+        let all = w.js(waiting).await;
+        self.hands.types("n").await;
+        w.until("the oldest", &format!("return location.pathname === {}", all[0])).await;
+        self.hands.types("n").await;
+        w.until("the next", &format!("return location.pathname === {}", all[1])).await;
+        self.hands.types("N").await;
+        w.until("the oldest again", &format!("return location.pathname === {}", all[0])).await;
+        w.visit("/wp/WP-0003").await;
     }
 
     async fn copy_an_id(&self) {
