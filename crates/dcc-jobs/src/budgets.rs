@@ -18,10 +18,10 @@ use dcc_core::ports::sessions::TokenUsage;
 use dcc_core::ports::{AgentReport, Appended, EventFilter};
 use dcc_core::principal::Actor;
 use dcc_core::session::{Session, SessionState, StateReason};
-use dcc_core::{Code, Failure, Outcome, limits};
+use dcc_core::{Code, Failure, Outcome};
 
 use crate::context::Context;
-use crate::host::{change_state, note, stop_agent};
+use crate::host::{change_state, cut_turn, note};
 use crate::ledger;
 use crate::runner::Runner;
 
@@ -191,7 +191,7 @@ pub(crate) fn take(runner: &Arc<Runner>, session: &Session, report: &AgentReport
             }
             AgentReport::Tokens { tokens, .. } => {
                 let last = cx.meters.counts.lock().unwrap_or_else(PoisonError::into_inner).insert(session.session_id, *tokens);
-                let (tokens_in, tokens_out) = grown(last, tokens);
+                let (tokens_in, tokens_out) = grown(last, tokens, &meter.before);
                 meter.now.tokens_in = meter.before.tokens_in.saturating_add(tokens_in);
                 meter.now.tokens_out = meter.before.tokens_out.saturating_add(tokens_out);
                 meter.now.estimate_cost(session.model_id.as_deref(), &cx.config.budgets.prices);
@@ -202,14 +202,17 @@ pub(crate) fn take(runner: &Arc<Runner>, session: &Session, report: &AgentReport
     judge(runner, session.session_id);
 }
 
-/// What this turn used. Of counts over the whole conversation it is what they grew by; when they fell, the agent began anew.
-fn grown(last: Option<TokenUsage>, now: &TokenUsage) -> (u64, u64) {
+/// What this turn used. Of counts over the whole conversation it is what they grew by, since the last answer or, in a
+/// process that heard none yet, since what is on record; when they fell, the agent began anew.
+fn grown(last: Option<TokenUsage>, now: &TokenUsage, before: &Totals) -> (u64, u64) {
     let input = |t: &TokenUsage| t.input.saturating_add(t.cached_read).saturating_add(t.cached_write);
     let output = |t: &TokenUsage| t.output.saturating_add(t.thought);
-    match last.filter(|_| now.over_conversation) {
-        Some(last) if input(now) >= input(&last) && output(now) >= output(&last) => (input(now) - input(&last), output(now) - output(&last)),
-        _ => (input(now), output(now)),
+    let (tokens_in, tokens_out) = (input(now), output(now));
+    if !now.over_conversation {
+        return (tokens_in, tokens_out);
     }
+    let (earlier_in, earlier_out) = last.map_or((before.tokens_in, before.tokens_out), |last| (input(&last), output(&last)));
+    if tokens_in >= earlier_in && tokens_out >= earlier_out { (tokens_in - earlier_in, tokens_out - earlier_out) } else { (tokens_in, tokens_out) }
 }
 
 /// An amount and its currency: `0.25 USD`.
@@ -254,7 +257,7 @@ fn warn(cx: &Context, session: &Session, scope: &BudgetScope, crossing: &Crossin
     }
 }
 
-/// Cancels the turn; an agent that does not end it in the grace time is ended with all its processes.
+/// Has the turn cut, once.
 fn stop(runner: &Arc<Runner>, session_id: SessionId, why: String) -> Outcome<()> {
     let turn = {
         let mut turns = runner.cx.meters.turns();
@@ -265,23 +268,7 @@ fn stop(runner: &Arc<Runner>, session_id: SessionId, why: String) -> Outcome<()>
         meter.stopped = Some(why);
         meter.turn
     };
-    let runner = Arc::clone(runner);
-    // The reader of the agent's lines comes here and must go on reading for the turn to end.
-    std::thread::Builder::new()
-        .name("budget-stop".to_owned())
-        .spawn(move || {
-            let cx = &runner.cx;
-            let asked = cx.ports.sessions.cancel_turn(session_id).and_then(|()| runner.wait(turn, Some(Duration::from_millis(limits::AGENT_CANCEL_GRACE_MS))));
-            let ended = match asked {
-                Ok(job) if job.state.is_terminal() => Ok(()),
-                _ => stop_agent(cx, session_id).and_then(|()| crate::kinds::end_turn(&runner, turn, Ok("cancelled".into()))).and_then(|()| settle(&runner, session_id)),
-            };
-            if let Err(failure) = ended {
-                eprintln!("dcc: session {} is over its budget and could not be stopped: {failure}", session_id.short());
-            }
-        })
-        .map(drop)
-        .map_err(|e| Failure::engine(format!("no thread could be started to stop the turn: {e}")))
+    cut_turn(runner, session_id, turn, settle)
 }
 
 /// Why a cancelled turn was ended, when it was its budget.
@@ -347,11 +334,14 @@ mod tests {
     #[test]
     fn counts_over_a_conversation_become_the_turns_own() {
         let at = |input, output| TokenUsage { input, output, over_conversation: true, ..TokenUsage::default() };
-        assert_eq!(grown(None, &at(10, 2)), (10, 2));
-        assert_eq!(grown(Some(at(10, 2)), &at(25, 7)), (15, 5));
-        assert_eq!(grown(Some(at(25, 7)), &at(4, 1)), (4, 1), "it began anew");
+        let fresh = Totals::default();
+        assert_eq!(grown(None, &at(10, 2), &fresh), (10, 2));
+        assert_eq!(grown(Some(at(10, 2)), &at(25, 7), &fresh), (15, 5));
+        assert_eq!(grown(Some(at(25, 7)), &at(4, 1), &fresh), (4, 1), "it began anew");
         let own = TokenUsage { input: 30, output: 9, ..TokenUsage::default() };
-        assert_eq!(grown(Some(at(25, 7)), &own), (30, 9), "another agent counts each turn by itself");
+        assert_eq!(grown(Some(at(25, 7)), &own, &fresh), (30, 9), "another agent counts each turn by itself");
+        let recorded = Totals { tokens_in: 25, tokens_out: 7, ..Totals::default() };
+        assert_eq!(grown(None, &at(31, 9), &recorded), (6, 2), "a conversation taken up after a restart is not counted twice");
     }
 
     #[test]

@@ -8,7 +8,6 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use serde_json::json;
 
@@ -25,7 +24,7 @@ use dcc_core::session::{Session, StateReason};
 use dcc_core::{Code, Failure, Outcome, RepoPath, WorkspaceId, limits};
 
 use crate::context::Context;
-use crate::host::{session_correlation, stop_agent};
+use crate::host::{cut_turn, session_correlation};
 use crate::outside::{counted, names};
 use crate::runner::Runner;
 use crate::{kinds, ledger, outside};
@@ -298,29 +297,13 @@ impl Found {
     }
 }
 
-/// Ends the turn; the session then rests. An agent that does not end it in the grace time is ended with all its processes.
+/// Ends the turn; the session then rests.
 fn stop(runner: &Arc<Runner>, id: SessionId, turn: JobId, moment: &str) -> Outcome<()> {
     runner.cx.holds.ask(id, StateReason::PolicyPause);
     if moment == "turn_end" {
         return Ok(());
     }
-    let runner = Arc::clone(runner);
-    // The reader of the agent's lines may wait for this decision and must go on reading for the turn to end.
-    std::thread::Builder::new()
-        .name("policy-stop".to_owned())
-        .spawn(move || {
-            let cx = &runner.cx;
-            let grace = Duration::from_millis(limits::AGENT_CANCEL_GRACE_MS);
-            let ended = match cx.ports.sessions.cancel_turn(id).and_then(|()| runner.wait(turn, Some(grace))) {
-                Ok(job) if job.state.is_terminal() => Ok(()),
-                _ => stop_agent(cx, id).and_then(|()| kinds::end_turn(&runner, turn, Ok("cancelled".into()))),
-            };
-            if let Err(failure) = ended {
-                eprintln!("dcc: session {} was to be stopped by policy and could not be: {failure}", id.short());
-            }
-        })
-        .map(drop)
-        .map_err(|e| Failure::engine(format!("no thread could be started to stop the turn: {e}")))
+    cut_turn(runner, id, turn, |_, _| Ok(()))
 }
 
 #[cfg(test)]

@@ -2,11 +2,12 @@
 
 use serde_json::{Value, json};
 
-use dcc_core::approval::ApprovalStatus;
+use dcc_core::approval::{ApprovalStatus, Grant};
 use dcc_core::locus::family;
 use dcc_core::locus::rules::{self, Packets};
 use dcc_core::locus::{MicroTask, WorkPacket};
 use dcc_core::ports::{CodeQuery, EventFilter, JobFilter};
+use dcc_core::session::Session;
 use dcc_core::workspace::{Workspace, WorkspaceHealth};
 use dcc_core::{Code, Failure, Outcome, WorkspaceId, WpId, limits};
 use dcc_jobs::ledger;
@@ -79,7 +80,7 @@ impl App {
             }
             Query::Grants { paging } => {
                 let now = self.cx().now();
-                Ok(page(ports.store.grants(limits::PAGE_MAX)?.iter().map(|g| grant_json(g, now)).collect(), &paging))
+                Ok(page(ports.store.grants(limits::PAGE_MAX)?.iter().map(|g| grant_json(g, self.session_of(g).as_ref(), now)).collect(), &paging))
             }
             Query::Budgets { paging } => Ok(page(self.budgets()?, &paging)),
             Query::Events { filter } => self.events(filter),
@@ -103,6 +104,10 @@ impl App {
     /// A workspace by canon.
     pub(crate) fn workspace(&self, id: WorkspaceId) -> Outcome<Workspace> {
         ledger::workspace(self.cx().ports.recorder.as_ref(), id)
+    }
+
+    fn session_of(&self, grant: &Grant) -> Option<Session> {
+        grant.binding.session_id.and_then(|id| self.cx().ports.store.session(id).ok().flatten())
     }
 
     fn terminal(&self, session_id: dcc_core::SessionId, from: u64) -> Outcome<Value> {

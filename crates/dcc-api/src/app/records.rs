@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use dcc_core::approval::{Approval, ApprovalStatus, Grant};
+use dcc_core::approval::{Approval, ApprovalStatus, Grant, Scope};
 use dcc_core::event::Event;
 use dcc_core::job::Job;
 use dcc_core::locus::family::{self, Facts};
@@ -97,16 +97,20 @@ pub(crate) fn approval_json(approval: &Approval) -> Value {
 }
 
 /// A grant with its derived status.
-pub(crate) fn grant_json(grant: &Grant, now: Timestamp) -> Value {
+pub(crate) fn grant_json(grant: &Grant, session: Option<&Session>, now: Timestamp) -> Value {
     let mut map = object(grant);
-    map.insert("status".into(), json!(grant_status(grant, now)));
+    map.insert("status".into(), json!(grant_status(grant, session, now)));
     map.insert("covers".into(), json!(grant.intent.phrase()));
     Value::Object(map)
 }
 
-pub(crate) fn grant_status(grant: &Grant, now: Timestamp) -> &'static str {
+/// What becomes of a grant without anybody's doing: `session` is the one it is bound to.
+pub(crate) fn grant_status(grant: &Grant, session: Option<&Session>, now: Timestamp) -> &'static str {
+    let is_over = session.is_some_and(|s| s.state.is_terminal() || (grant.scope == Scope::Job && grant.binding.by_agent && s.running_job_id != grant.binding.root_job_id));
     if grant.revoked {
         "revoked"
+    } else if is_over {
+        "ended"
     } else if grant.used >= grant.max_uses {
         "used_up"
     } else if now >= grant.expires_at {

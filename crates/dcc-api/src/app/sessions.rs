@@ -47,7 +47,7 @@ impl App {
         value["children"] = children.iter().filter(|s| s.parent_session_id == Some(id)).map(|s| json!({ "session_id": s.session_id, "agent": s.agent, "state": s.state })).collect();
         let now = self.cx().now();
         let grants = store.grants(limits::PAGE_MAX)?;
-        value["grants"] = grants.iter().filter(|g| g.binding.session_id == Some(id)).map(|g| super::records::grant_json(g, now)).collect();
+        value["grants"] = grants.iter().filter(|g| g.binding.session_id == Some(id)).map(|g| super::records::grant_json(g, Some(&session), now)).collect();
         if !session.state.is_terminal() {
             let ends = self.runner.what_ends(id)?;
             value["ends_with_it"] = json!({ "descendants": ends.descendants, "uncommitted": ends.uncommitted });

@@ -8,6 +8,7 @@ use std::io::{Read, Write};
 use std::os::fd::{AsFd as _, OwnedFd};
 
 use dcc_core::failure::Outcome;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 
@@ -16,6 +17,9 @@ use super::posture::unavailable;
 /// A terminal's size in character cells until somebody looks at it.
 const ROWS: u16 = 24;
 const COLUMNS: u16 = 80;
+
+/// How long a write waits for a command that reads nothing.
+const WRITE_WAIT: Timespec = Timespec { tv_sec: 2, tv_nsec: 0 };
 
 /// Readable and writable; clones are the same terminal.
 #[derive(Debug)]
@@ -28,6 +32,7 @@ impl Terminal {
         let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).map_err(failed)?;
         grantpt(&ours).and_then(|()| unlockpt(&ours)).map_err(failed)?;
         let theirs = ioctl_tiocgptpeer(&ours, OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).map_err(failed)?;
+        rustix::io::ioctl_fionbio(&ours, true).map_err(failed)?;
         let terminal = Self(File::from(ours));
         terminal.resize(ROWS, COLUMNS)?;
         Ok((terminal, theirs))
@@ -44,19 +49,46 @@ impl Terminal {
     }
 }
 
+impl Terminal {
+    /// Until the kernel has something to say of our end, or takes more; false when the time is over.
+    fn ready(&self, flags: PollFlags, limit: Option<&Timespec>) -> std::io::Result<bool> {
+        let mut ours = [PollFd::new(&self.0, flags)];
+        match poll(&mut ours, limit) {
+            Ok(count) => Ok(count > 0),
+            Err(rustix::io::Errno::INTR) => Ok(true),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
 impl Read for Terminal {
     /// A terminal whose other end is closed fails with EIO where a pipe would end.
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        match self.0.read(buffer) {
-            Err(error) if error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()) => Ok(0),
-            other => other,
+        loop {
+            match self.0.read(buffer) {
+                Err(error) if error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()) => return Ok(0),
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                    self.ready(PollFlags::IN, None)?;
+                }
+                other => return other,
+            }
         }
     }
 }
 
 impl Write for Terminal {
+    /// A command that does not read holds nobody for ever: the write fails when nothing was taken for [`WRITE_WAIT`].
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.write(bytes)
+        loop {
+            match self.0.write(bytes) {
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                    if !self.ready(PollFlags::OUT, Some(&WRITE_WAIT))? {
+                        return Err(std::io::Error::new(std::io::ErrorKind::TimedOut, "the command does not read its terminal"));
+                    }
+                }
+                other => return other,
+            }
+        }
     }
     fn flush(&mut self) -> std::io::Result<()> {
         self.0.flush()

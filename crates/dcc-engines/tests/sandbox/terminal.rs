@@ -65,3 +65,19 @@ fn what_is_left_in_the_terminal_ends_with_it() {
     assert_eq!(child.wait().unwrap().left, 0);
     rest(&mut child);
 }
+
+#[test]
+fn a_command_that_reads_nothing_holds_nobody() {
+    let world = World::new();
+    let mut child = start(&world, "stty raw -echo; echo ready; exec sleep 300");
+    let mut seen = String::new();
+    let mut bytes = [0; 64];
+    while !seen.contains("ready") {
+        let count = child.terminal.as_mut().unwrap().read(&mut bytes).unwrap();
+        seen.push_str(&String::from_utf8_lossy(&bytes[..count]));
+    }
+    let failed = child.terminal.as_mut().unwrap().write_all(&vec![b'x'; 1024 * 1024]).unwrap_err();
+    assert_eq!(failed.kind(), std::io::ErrorKind::TimedOut);
+    child.kill_tree();
+    assert_eq!(child.wait().unwrap().left, 0);
+}

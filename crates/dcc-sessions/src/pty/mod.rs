@@ -27,7 +27,7 @@ use crate::launch::{AgentProcess, Launched, Launcher};
 pub use screen::plain;
 use screen::Screen;
 
-/// How long one write to a terminal whose command does not read may hold a thread; the rest is refused.
+/// Typed at once; more is no typing. A command that does not read refuses it after a while (see the sandbox's terminal).
 const INPUT_BYTES_MAX: usize = 64 * 1024;
 /// Lines of a failed command that its ending names.
 const TAIL_BYTES: usize = 2_000;
@@ -153,13 +153,15 @@ fn watch(live: &Live, session_id: SessionId, mut output: Box<dyn Read + Send>) {
     }
     live.screen.end();
     let (shown, cut) = live.screen.all();
-    let tail = String::from_utf8_lossy(&shown[shown.len().saturating_sub(TAIL_BYTES)..]).into_owned();
+    // Plain text, so that a secret is found in it: neither a byte that is no text nor a colour in its middle hides one.
+    let shown = plain(&String::from_utf8_lossy(&shown));
     if !shown.is_empty() {
         let name = if cut > 0 { format!("terminal output, without its first {cut} bytes") } else { "terminal output".to_owned() };
-        let attachment = Attachment { sort: AttachmentSort::Resource, mime: Some("text/plain".to_owned()), name: Some(name), uri: None, data: Some(shown), sha256: None, bytes: None };
+        let attachment = Attachment { sort: AttachmentSort::Resource, mime: Some("text/plain".to_owned()), name: Some(name), uri: None, data: Some(shown.clone().into_bytes()), sha256: None, bytes: None };
         live.host.report(session_id, AgentReport::Attachment(attachment));
     }
-    let stderr_head = if exit.exit_code == Some(0) { String::new() } else { screen::plain(&tail) };
+    let tail = (0..=TAIL_BYTES.min(shown.len())).rev().find_map(|back| shown.get(shown.len() - back..)).unwrap_or_default();
+    let stderr_head = if exit.exit_code == Some(0) { String::new() } else { tail.to_owned() };
     live.host.report(session_id, AgentReport::Exited { exit_code: exit.exit_code, stderr_head });
 }
 
@@ -167,6 +169,10 @@ impl Live {
     fn write(&self, bytes: &[u8]) -> Outcome<()> {
         if bytes.len() > INPUT_BYTES_MAX {
             return Err(Failure::invalid(format!("{} bytes are too many to be typed at once; at most {INPUT_BYTES_MAX} are", bytes.len())));
+        }
+        if self.screen.has_ended() {
+            // The kernel would take it: our end of the terminal is still open.
+            return Err(Failure::new(Code::AgentFailed, "the command has ended; nothing reads its terminal any more"));
         }
         let mut input = self.input.lock().unwrap_or_else(PoisonError::into_inner);
         input.write_all(bytes).and_then(|()| input.flush()).map_err(|error| Failure::new(Code::AgentFailed, format!("the terminal takes no input: {error}")))

@@ -39,6 +39,10 @@ impl Screen {
         self.changed.notify_all();
     }
 
+    pub fn has_ended(&self) -> bool {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).ended
+    }
+
     /// Output from a place on; waits for more when there is none yet.
     pub fn read(&self, from: u64, wait: Duration) -> TerminalChunk {
         let deadline = Instant::now() + wait;

@@ -22,6 +22,7 @@ mod security;
 mod sse;
 #[cfg(test)]
 mod tests;
+mod unique_keys;
 
 use std::future::Future;
 use std::net::Ipv4Addr;

@@ -23,6 +23,7 @@ use dcc_core::{Failure, Outcome, RepoPath, Timestamp};
 
 use super::problem::Problem;
 use super::routes::Route;
+use super::unique_keys;
 
 /// The query string of a request.
 #[derive(Debug, Default)]
@@ -171,6 +172,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
         let bytes = bounded(request, dcc_core::limits::HTTP_BODY_BYTES_MAX).await?;
         let text: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
+        unique_keys::check(text).map_err(|error| Failure::invalid(format!("the body is ambiguous: {error}")).hint("name each key once"))?;
         serde_json::from_slice(text).map(Self).map_err(|error| Failure::invalid(format!("the body does not fit: {error}")).hint("the shapes stand at /api/v1/openapi.json").into())
     }
 }

@@ -12,6 +12,7 @@ mod crash;
 mod decisions;
 mod denied;
 mod durable;
+mod grants;
 mod kills;
 mod mcp;
 mod mcp_client;

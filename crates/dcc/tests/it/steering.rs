@@ -207,7 +207,9 @@ fn a_flood_of_requests_pauses_the_session_once() {
     until("the end of the agent", || (agents_alive(&world) == 0).then_some(()));
     world.ok(&["up", "--detach"]);
     assert_eq!(pending(), 0);
+    // Some may have come between the look and the kill: all that there are were kept, and none was executed.
     let all = world.ok(&["approvals", "list", "--all"]);
-    let stale = all["items"].as_array().unwrap().iter().filter(|a| a["op"] == "capability.request" && a["status"] == "stale").count();
-    assert_eq!(stale, waiting, "kept, and never executed");
+    let asked: Vec<&Value> = all["items"].as_array().unwrap().iter().filter(|a| a["op"] == "capability.request").map(|a| &a["status"]).collect();
+    assert!((waiting..=32).contains(&asked.len()), "{waiting}: {asked:?}");
+    assert!(asked.iter().all(|status| *status == "stale"), "{asked:?}");
 }

@@ -10,7 +10,7 @@ fn a_plain_command_is_typed_into_watched_and_rests_when_it_ends() {
     world.ok(&["init"]);
     let wp = started_packet(&world);
     let (ws, path) = approved_worktree(&world, &wp);
-    let started = world.ok(&["session", "start", "--ws", &ws, "--", "sh", "-c", "printf '\\033[31mready\\033[0m\\n'; read line; echo \"$line\" > typed.txt; git commit --allow-empty -qm x; echo over"]);
+    let started = world.ok(&["session", "start", "--ws", &ws, "--", "sh", "-c", "printf '\\033[31mready\\033[0m\\n'; read line; echo \"$line\" > typed.txt; git commit --allow-empty -qm x; printf 'API_TOKEN=hunter2\\033[0mhunter2hunter2 \\377\n'; echo over"]);
     let session = started["session_id"].as_str().unwrap().to_owned();
     assert_eq!(world.ok(&["session", "show", &session])["capabilities"]["driver"], "pty");
     let shown = until("its first line", || {
@@ -28,6 +28,10 @@ fn a_plain_command_is_typed_into_watched_and_rests_when_it_ends() {
     let updates = world.ok(&["timeline", "--session", &session, "--code", "FR-EVT-SESS-006"]);
     let transcript = updates["items"].as_array().unwrap().iter().find(|e| e["payload"]["kind"] == "attachment").expect("a transcript");
     assert_eq!(transcript["payload"]["attachment"]["name"], "terminal output");
+    let sha256 = transcript["payload"]["attachment"]["sha256"].as_str().unwrap();
+    let kept = std::fs::read_to_string(world.state_dir().join(format!("artifacts/sha256/{}/{}", &sha256[..2], &sha256[2..]))).unwrap();
+    assert!(kept.contains("ready") && !kept.contains('\u{1b}'), "{kept:?}");
+    assert!(!kept.contains("hunter2hunter2hunter2"), "a secret is found in spite of a colour and a stray byte: {kept:?}");
     assert_eq!(world.ok(&["session", "close", &session, "--waive", "a trial"])["state"], "completed");
     assert_eq!(session_state(&world, &session).0, "COMPLETED");
 }

@@ -9,7 +9,6 @@ use dcc_core::{ApprovalId, Outcome, limits};
 use dcc_jobs::ledger;
 
 use super::super::App;
-use super::super::records::grant_status;
 use super::names::Names;
 use super::rows::{approval_row, counted, grant_row, word};
 use crate::view::{ApprovalRow, InboxGroup, InboxView};
@@ -30,12 +29,12 @@ impl App {
         let mut decided: Vec<&Approval> = all.iter().filter(|a| ended_today(a, names.now.as_ms())).collect();
         decided.sort_by_key(|a| std::cmp::Reverse(ended_at(a)));
         let mut grants: Vec<_> = names.grants.iter().collect();
-        grants.sort_by_key(|g| (grant_status(g, names.now) != "active", std::cmp::Reverse(g.issued_at)));
+        grants.sort_by_key(|g| (names.grant_status(g) != "active", std::cmp::Reverse(g.issued_at)));
         let mut view = InboxView {
             groups: group(&open, &names),
             open_count: open.len() as i64,
             decided_count: decided.len() as i64,
-            grants_count: grants.iter().filter(|g| grant_status(g, names.now) == "active").count() as i64,
+            grants_count: grants.iter().filter(|g| names.grant_status(g) == "active").count() as i64,
             decided: decided.iter().take(DECIDED_MAX).map(|a| self.decided_row(a, &names)).collect(),
             grants: grants.into_iter().map(|g| grant_row(g, &names)).collect(),
             selected_by_address: selected.is_some(),

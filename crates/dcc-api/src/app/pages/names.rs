@@ -77,7 +77,10 @@ impl Names {
     }
     /// Live grants that a session may use.
     pub fn grants_of<'a>(&'a self, session: &'a Session) -> impl Iterator<Item = &'a Grant> {
-        self.grants.iter().filter(|g| grant_status(g, self.now) == "active" && applies(g, session))
+        self.grants.iter().filter(|g| self.grant_status(g) == "active" && applies(g, session))
+    }
+    pub fn grant_status(&self, grant: &Grant) -> &'static str {
+        grant_status(grant, grant.binding.session_id.and_then(|id| self.sessions.get(&id)), self.now)
     }
 }
 

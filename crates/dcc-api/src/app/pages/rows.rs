@@ -16,7 +16,6 @@ use dcc_core::principal::{Actor, ActorKind, Principal};
 use dcc_core::session::{Session, SessionState, StateReason};
 use dcc_core::{Failure, RepoPath};
 
-use super::super::records::grant_status;
 use super::names::Names;
 use super::sentence::sentence;
 use crate::view::{ApprovalRow, BudgetView, CostView, EventRow, FailureView, GrantRow, JobRow, PathView, SessionRef, SessionRow, ToolCallRow};
@@ -256,7 +255,7 @@ pub(super) fn grant_row(grant: &Grant, names: &Names) -> GrantRow {
     let binding = &grant.binding;
     GrantRow {
         grant_id: grant.grant_id.to_string(),
-        status: grant_status(grant, names.now).to_owned(),
+        status: names.grant_status(grant).to_owned(),
         capability_id: grant.capabilities.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
         scope: word(&grant.scope),
         covers: match &binding.branch {

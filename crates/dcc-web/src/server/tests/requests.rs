@@ -220,7 +220,8 @@ async fn bad_input_is_named() {
         let reply = site.send(get(&format!("/api/v1/workspaces/{ID}/diff{path}")).bearer()).await;
         assert!(matches!(reply.status.as_u16(), 400 | 422), "{path}: {}", reply.status);
     }
-    for body in ["", "[]", "{", r#"{"op":"no.such"}"#, r#"{"op":"locus.add_note","plan":{}}"#, r#"{"op":"locus.add_note","bindings":{"job_id":"x"}}"#] {
+    for body in ["", "[]", "{", r#"{"op":"no.such"}"#, r#"{"op":"locus.add_note","plan":{}}"#, r#"{"op":"locus.add_note","bindings":{"job_id":"x"}}"#,
+        r#"{"op":"version.commit","params":{"message":"shown","message":"done"}}"#] {
         let ask = ask("POST", "/api/v1/jobs").with("content-type", "application/json").bearer().body(body);
         assert_eq!(site.send(ask).await.problem(), (400, "HSK-400-INVALID-INPUT".into()), "{body}");
     }
