@@ -177,6 +177,11 @@ async fn judge(walk: &Walk, name: &str, width: u32, faults: &mut Vec<String>) {
     if size[1].as_i64() > Some(NODES_MAX) {
         faults.push(format!("{name}: {} elements", size[1]));
     }
+    // Where a table is a stack of lines, a cell that is taller than its box runs into the next line.
+    let spilled = walk.js("return [...document.querySelectorAll('.stackable td, .stackable tbody th')].filter(c => getComputedStyle(c).display === 'block' && c.scrollHeight > c.clientHeight + 8).map(c => c.innerText.slice(0, 60))").await;
+    for text in spilled.as_array().into_iter().flatten() {
+        faults.push(format!("{name}, {width} px: {text} runs out of its box"));
+    }
     for theme in ["light", "dark"] {
         walk.theme(theme).await;
         let found = walk.client.execute_async(RUN_AXE, Vec::new()).await.unwrap_or_else(|e| panic!("axe on {name}: {e}"));
