@@ -213,7 +213,7 @@ impl Permits {
                 permit.allowed = event.payload["to"] == json!(JobState::Completed);
             }
             (EventCode::JobFinished, Some(permit)) => permit.over_seq = Some(event.seq),
-            (EventCode::ToolCallFinished, _) => {
+            (EventCode::ToolCallFinished, _) if event.payload["write"].is_null() => {
                 for permit in self.jobs.values_mut().filter(|p| p.tool_call_id.is_some() && p.tool_call_id == event.tool_call_id) {
                     permit.over_seq = Some(event.seq);
                 }

@@ -17,7 +17,7 @@ pub const SCHEMA_VERSION: u32 = 2;
 
 /// Raised whenever a projection's meaning changes without a change of tables: rows of another number are dropped on
 /// open and fed again.
-pub(crate) const PROJECTION_VERSION: u32 = 2;
+pub(crate) const PROJECTION_VERSION: u32 = 3;
 
 /// `DCC1`, in the database header: tells our file from somebody else's.
 pub(crate) const APPLICATION_ID: i64 = 0x4443_4331;

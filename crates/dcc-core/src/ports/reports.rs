@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
 use crate::ids::{JobId, Sha256Hex};
+use crate::path::RepoPath;
 
 use super::sessions::BackendCapabilities;
 
@@ -57,6 +58,21 @@ pub struct ToolReport {
     /// What else it shows.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub content: Vec<ToolContent>,
+}
+
+/// A write by which DCC did what a tool call of an agent asks for (ACP fs/write_text_file).
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct FulfilledWrite {
+    /// The id that the write has where it stands in a row of its own: `write-<job>`.
+    pub write_id: String,
+    pub job_id: JobId,
+    pub path: RepoPath,
+    /// Running, ok or error.
+    pub status: ToolStatus,
+    pub sha256: Sha256Hex,
+    pub bytes: u64,
+    /// What stood there before; none when the file was made.
+    pub before: Option<Sha256Hex>,
 }
 
 /// A part of what a tool call shows.

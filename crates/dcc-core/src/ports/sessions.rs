@@ -11,7 +11,7 @@ use crate::plans::{SessionStartPlan, TurnPlan};
 use crate::session::{Posture, ProcessIdentity};
 
 pub use super::reports::{
-    AgentCommand, AgentOption, AgentReport, Attachment, AttachmentSort, Observed, SideEffect, TokenUsage, ToolContent, ToolReport, ToolStatus,
+    AgentCommand, AgentOption, AgentReport, Attachment, AttachmentSort, FulfilledWrite, Observed, SideEffect, TokenUsage, ToolContent, ToolReport, ToolStatus,
 };
 
 /// How a message is to be delivered.

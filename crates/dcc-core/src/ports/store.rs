@@ -11,7 +11,7 @@ use crate::job::{Job, JobState};
 use crate::locus::{MicroTask, WorkPacket};
 use crate::op::Op;
 use crate::plans::RepairPlan;
-use crate::ports::sessions::{Observed, ToolReport};
+use crate::ports::sessions::{FulfilledWrite, Observed, ToolReport};
 use crate::session::Session;
 use crate::time::Timestamp;
 use crate::workspace::Workspace;
@@ -46,6 +46,9 @@ pub struct ToolCall {
     pub started_at: Timestamp,
     pub finished_at: Option<Timestamp>,
     pub seq: u64,
+    /// What DCC wrote for it, in the order of the writes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub writes: Vec<FulfilledWrite>,
 }
 
 /// One message of a session; the text stands in an artifact when large.

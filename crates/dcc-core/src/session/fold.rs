@@ -57,7 +57,8 @@ pub fn apply(session: &mut Option<Session>, event: &Event) {
         }
         EventCode::SessionMessage if event.payload["role"].as_str() == Some("user") => s.turns += 1,
         EventCode::SessionUpdate => usage(s, &event.payload),
-        EventCode::ToolCallStarted => s.tool_calls += 1,
+        // A write in the name of a call is part of it.
+        EventCode::ToolCallStarted if event.payload["write"].is_null() => s.tool_calls += 1,
         _ => {}
     }
 }

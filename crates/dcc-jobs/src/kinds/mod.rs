@@ -7,6 +7,7 @@ mod capability_request;
 mod commit;
 mod create_worktree;
 mod fs_write;
+mod fulfilled;
 mod locus;
 mod params;
 mod preamble;

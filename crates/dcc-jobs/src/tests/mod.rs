@@ -4,6 +4,7 @@
 
 mod calls;
 mod families;
+mod fulfilled;
 mod moves;
 mod pausing;
 mod puppet;

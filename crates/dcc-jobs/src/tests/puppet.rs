@@ -159,8 +159,15 @@ impl Puppets {
         self.lock().agents.get_mut(&id).expect("an agent").turn = None;
         self.report(id, AgentReport::TurnFailed { turn, failure: Failure::new(Code::AgentFailed, why) });
     }
-    /// It asks for permission; the answer comes later.
+    /// It asks for permission to run a command; the answer comes later.
     pub fn ask(&self, id: SessionId, call: &str) -> Answer {
+        self.ask_as(id, call, "execute", Some(format!("make {call}")), &[])
+    }
+    /// It asks for permission to edit these files.
+    pub fn ask_edit(&self, id: SessionId, call: &str, paths: &[&str]) -> Answer {
+        self.ask_as(id, call, "edit", None, paths)
+    }
+    fn ask_as(&self, id: SessionId, call: &str, kind: &str, command: Option<String>, paths: &[&str]) -> Answer {
         let withdrawn = Withdrawn::default();
         self.turn(id);
         self.lock().agents.get_mut(&id).expect("an agent").asks.push(withdrawn.clone());
@@ -168,9 +175,9 @@ impl Puppets {
         let ask = PermissionAsk {
             tool_call_id: call.into(),
             title: format!("Run {call}"),
-            kind: Some("execute".into()),
-            locations: Vec::new(),
-            command: Some(format!("make {call}")),
+            kind: Some(kind.into()),
+            locations: paths.iter().map(|path| (*path).to_owned()).collect(),
+            command,
             command_is_title: false,
             diffs: Vec::new(),
             input: None,

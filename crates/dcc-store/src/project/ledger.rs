@@ -3,10 +3,10 @@
 //! Authority: derived. Invariants: a call is keyed by session and tool call id and keeps the place of its first event; a
 //! later report adds to it and never empties title, kind, locations or content; a call that has ended stays ended unless
 //! the agent starts the same id again; once gated it is shown as gated, because a later report of the agent does not undo
-//! our decision.
+//! our decision; a write by which DCC fulfils a call stands in the call's row and neither renames nor ends it.
 
 use dcc_core::event::{Event, EventCode};
-use dcc_core::ports::sessions::{Observed, ToolReport, ToolStatus};
+use dcc_core::ports::sessions::{FulfilledWrite, Observed, ToolReport, ToolStatus};
 use dcc_core::ports::store::ToolCall;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
@@ -28,6 +28,7 @@ pub(super) fn take(batch: &mut Batch<'_>, event: &Event) -> Result<(), Fault> {
 fn tool_call(batch: &mut Batch<'_>, event: &Event) -> Result<(), Fault> {
     let Ok(report) = serde_json::from_value::<ToolReport>(event.payload["tool"].clone()) else { return Ok(()) };
     let observed = serde_json::from_value(event.payload["observed"].clone()).unwrap_or(Observed::Reported);
+    let write = serde_json::from_value::<FulfilledWrite>(event.payload["write"].clone()).ok();
     let session = text(event.session_id.as_ref()).unwrap_or_default();
     let key = (session, event.tool_call_id.clone().unwrap_or_else(|| report.tool_call_id.clone()));
     let conn = batch.conn;
@@ -46,11 +47,29 @@ fn tool_call(batch: &mut Batch<'_>, event: &Event) -> Result<(), Fault> {
                 observed,
                 started_at: event.ts,
                 seq: event.seq,
+                writes: write.into_iter().collect(),
             });
         }
-        Some(call) => merge(call, report, observed, event),
+        Some(call) => match write {
+            Some(write) => fulfil(call, write, observed),
+            None => merge(call, report, observed, event),
+        },
     }
     Ok(())
+}
+
+/// The call goes on while its write runs; that it is over is the agent's to say.
+fn fulfil(call: &mut ToolCall, write: FulfilledWrite, observed: Observed) {
+    if !is_over(call.tool.status) {
+        call.tool.status = ToolStatus::Running;
+    }
+    if observed == Observed::Gated {
+        call.observed = observed;
+    }
+    match call.writes.iter_mut().find(|w| w.write_id == write.write_id) {
+        Some(begun) => *begun = write,
+        None => call.writes.push(write),
+    }
 }
 
 fn merge(call: &mut ToolCall, report: ToolReport, observed: Observed, event: &Event) {

@@ -282,6 +282,42 @@ fn a_tool_call_gathers_its_reports() {
     assert_eq!(store.tool_calls(None, 0, 1).unwrap().len(), 1);
 }
 
+/// A write in the name of a call neither renames nor ends it, whatever order its reports come in, and equal times keep the
+/// order of the log.
+#[test]
+fn a_write_for_a_call_stands_in_the_calls_row() {
+    let write = |n: u64, path: &str, status: &str| json!({"write_id": format!("write-{}", uuid_text(n)), "job_id": uuid_text(n), "path": path, "status": status, "sha256": "00".repeat(32), "bytes": 4, "before": null});
+    let told = |call: &str, n: u64, path: &str, status: &str| json!({"tool": tool_json(call, "running"), "observed": "gated", "write": write(n, path, status)});
+    let mut titled = tool_json("c1", "ok");
+    titled["title"] = json!("Edit two files");
+    let mut events = numbered(vec![
+        (C::ToolCallStarted, of_call(20, "c1"), json!({"tool": titled, "observed": "reported"})),
+        (C::ToolCallStarted, of_call(20, "c2"), told("c2", 63, "b", "running")),
+        (C::ToolCallStarted, of_call(20, "c1"), told("c1", 61, "a", "running")),
+        (C::ToolCallStarted, of_call(20, "c1"), told("c1", 62, "b", "running")),
+        (C::ToolCallFinished, of_call(20, "c1"), told("c1", 61, "a", "ok")),
+        (C::ToolCallFinished, of_call(20, "c1"), told("c1", 62, "b", "error")),
+    ]);
+    for event in &mut events {
+        event.ts = at(1);
+    }
+    let bench = Bench::new();
+    bench.store.apply(&events).unwrap();
+    let calls = bench.store.tool_calls(Some(id(20)), 0, 0).unwrap();
+    assert_eq!(calls.iter().map(|c| c.tool.tool_call_id.as_str()).collect::<Vec<_>>(), ["c1", "c2"]);
+    let call = &calls[0];
+    assert_eq!((call.tool.title.as_str(), call.tool.status, call.observed), ("Edit two files", ToolStatus::Ok, Observed::Gated));
+    let writes: Vec<_> = call.writes.iter().map(|w| (w.job_id, w.path.display(), w.status)).collect();
+    assert_eq!(writes, [(id(61), "a".to_owned(), ToolStatus::Ok), (id(62), "b".to_owned(), ToolStatus::Error)]);
+    assert_eq!((calls[1].tool.status, calls[1].writes.len()), (ToolStatus::Running, 1), "a call that only its write tells of");
+    let live = bench.store.dump().unwrap();
+    bench.store.reset().unwrap();
+    for event in events.chunks(1) {
+        bench.store.apply(event).unwrap();
+    }
+    assert_eq!(bench.store.dump().unwrap(), live);
+}
+
 #[test]
 fn messages_keep_their_order_and_their_reference() {
     let bench = Bench::new();

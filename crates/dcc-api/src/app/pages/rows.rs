@@ -214,7 +214,9 @@ pub(super) fn tool_call_row(call: &ToolCall) -> ToolCallRow {
     let output = tool.raw_output.as_ref();
     let exit = output.and_then(|v| v["exit_code"].as_i64());
     let tests = output.and_then(|v| v["tests_run"].as_i64());
-    let detail: Vec<String> = [("arguments", input), ("result", output)]
+    // What DCC wrote for the call, beside what the agent says of it.
+    let writes = (!call.writes.is_empty()).then(|| serde_json::to_value(&call.writes).unwrap_or_default());
+    let detail: Vec<String> = [("arguments", input), ("result", output), ("written by DCC", writes.as_ref())]
         .into_iter()
         .filter_map(|(name, value)| value.filter(|v| !v.is_null()).map(|v| format!("{name}\n{}", serde_json::to_string_pretty(v).unwrap_or_default())))
         .collect();

@@ -159,6 +159,7 @@ mod tests {
             started_at: Timestamp(seq as i64),
             finished_at: None,
             seq,
+            writes: Vec::new(),
         }
     }
 
