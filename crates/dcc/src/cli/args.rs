@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args as ClapArgs, Parser, Subcommand};
+use clap::{ArgGroup, Args as ClapArgs, Parser, Subcommand};
 
 /// The command center for people who let several coding agents work on their repositories at once.
 #[derive(Parser, Debug)]
@@ -42,6 +42,7 @@ pub enum Command {
     },
     /// Shell completions
     Completions { shell: clap_complete::Shell },
+    /// Agents: which there are, and signing one in
     #[command(subcommand)]
     Agent(AgentCommand),
     /// Work packets
@@ -71,6 +72,7 @@ pub enum Command {
     /// Limits on tokens, cost and time, and what was used
     #[command(subcommand)]
     Budget(super::budget::BudgetCommand),
+    /// Jobs: what was asked for, and what became of it
     #[command(subcommand)]
     Job(JobCommand),
     /// Run a recipe of your configuration, or a command after --, in the sandbox
@@ -82,6 +84,7 @@ pub enum Command {
     Search(SearchArgs),
     /// The Flight Recorder, joined by any id
     Timeline(TimelineArgs),
+    /// The Flight Recorder itself: verify, tail, export
     #[command(subcommand)]
     Recorder(RecorderCommand),
     /// DCC's tools for the agent inside a session, over MCP on standard input and output; started by the agent
@@ -126,13 +129,17 @@ pub struct UpArgs {
 
 #[derive(Subcommand, Debug)]
 pub enum AgentCommand {
+    /// Presets and whether they can be started
     List,
+    /// Sign an agent in, in its own home
     Login { name: String },
 }
 
 #[derive(Subcommand, Debug)]
 pub enum WpCommand {
+    /// A new packet
     Create(WpCreate),
+    /// Packets
     List {
         #[arg(long)]
         status: Option<String>,
@@ -143,20 +150,31 @@ pub enum WpCommand {
         #[arg(long)]
         all: bool,
     },
+    /// One packet
     Show { wp: String },
     /// Set fields: title=.. priority=1 labels=a,b
     Set { wp: String, #[arg(required = true)] fields: Vec<String> },
     /// Record a gate's result: pre_work or post_work, pass, fail or skip
-    Gate { wp: String, gate: String, result: String, #[arg(long)] reason: Option<String> },
+    Gate { wp: String, #[arg(value_parser = ["pre_work", "post_work"])] gate: String, #[arg(value_parser = ["pass", "fail", "skip"])] result: String, #[arg(long)] reason: Option<String> },
+    /// It may be started
     Ready { wp: String },
+    /// Work on it begins
     Start { wp: String },
+    /// It waits for something
     Block(WpReason),
+    /// What it waited for is there
     Unblock(WpReason),
+    /// Set it aside
     Hold(WpReason),
+    /// Take it up again after a hold
     Release(WpReason),
+    /// It is done
     Close { wp: String, #[arg(long)] verdict: Option<String> },
+    /// It will not be done
     Cancel(WpReason),
+    /// Back to work: --to ready or in_progress
     Reopen { #[command(flatten)] which: WpReason, #[arg(long, default_value = "ready")] to: String },
+    /// Add a note
     Note { wp: String, text: String },
     /// Take a file that was edited by hand in as the next version
     Accept { wp: String, mt: Option<String> },
@@ -164,6 +182,7 @@ pub enum WpCommand {
     Restore { wp: String, mt: Option<String> },
     /// Leave a tombstone; its id is never given again
     Delete(WpReason),
+    /// What it depends on
     #[command(subcommand)]
     Dep(DepCommand),
 }
@@ -199,12 +218,15 @@ pub struct WpCreate {
 
 #[derive(Subcommand, Debug)]
 pub enum DepCommand {
+    /// kind: blocks, blocked_by, depends-on, parent-child, related, discovered-from, duplicate-of, implements, tests or documents
     Add { wp: String, kind: String, to: String },
+    /// No longer
     Rm { wp: String, kind: String, to: String },
 }
 
 #[derive(Subcommand, Debug)]
 pub enum MtCommand {
+    /// A micro-task, with what it is done by
     Add {
         wp: String,
         #[arg(long)]
@@ -216,22 +238,31 @@ pub enum MtCommand {
         #[arg(long = "after")]
         depends_on: Vec<String>,
     },
+    /// A packet's micro-tasks
     List { wp: String },
+    /// One of them
     Show { wp: String, mt: String },
+    /// Work on it begins
     Start { wp: String, mt: String },
+    /// Done, with its proof: a finished job, or your own word
+    #[command(group(ArgGroup::new("proof").args(["job", "statement"]).required(true)))]
     Done {
         wp: String,
         mt: String,
         /// A finished job that proves it
-        #[arg(long, required_unless_present = "statement")]
+        #[arg(long)]
         job: Option<String>,
         /// Your own word, marked as such
-        #[arg(long, conflicts_with = "job")]
+        #[arg(long)]
         statement: Option<String>,
     },
+    /// It was tried and did not succeed
     Fail { wp: String, mt: String, #[arg(long)] reason: String },
+    /// It waits for something
     Block { wp: String, mt: String, #[arg(long)] reason: String },
+    /// It is not needed
     Skip { wp: String, mt: String, #[arg(long)] reason: String },
+    /// Back to work
     Reopen { wp: String, mt: String, #[arg(long)] reason: Option<String> },
 }
 
@@ -245,6 +276,7 @@ pub enum BoardCommand {
 
 #[derive(Subcommand, Debug)]
 pub enum WsCommand {
+    /// A worktree for a packet
     Create {
         #[arg(long)]
         wp: String,
@@ -255,24 +287,32 @@ pub enum WsCommand {
         #[arg(long)]
         role: Option<String>,
     },
+    /// Worktrees, and what git says of each
     List,
+    /// One of them
     Show { ws: String },
+    /// Take it up again
     Open { ws: String },
+    /// Set it aside; nothing on disk changes
     Close { ws: String },
+    /// Hide it; nothing on disk changes
     Archive { ws: String },
+    /// Bind it to a packet
     Link { ws: String, wp: String, mt: Option<String> },
+    /// Bind it to no packet
     Unlink { ws: String },
     /// Without a flag: what is wrong with a workspace, and the repair for each
+    #[command(group(ArgGroup::new("fix").args(["accept_config", "reinit_json", "untrack_json"])))]
     Repair {
         ws: String,
         /// Take the repository's changed configuration, as it is now, for accepted
         #[arg(long)]
         accept_config: bool,
         /// Keep a workspace.json that is not understood under another name and make it anew
-        #[arg(long, conflicts_with = "accept_config")]
+        #[arg(long)]
         reinit_json: bool,
         /// Take a tracked workspace.json out of git's index; the file stays
-        #[arg(long, conflicts_with_all = ["accept_config", "reinit_json"])]
+        #[arg(long)]
         untrack_json: bool,
         /// Say what would be done
         #[arg(long)]
@@ -282,11 +322,14 @@ pub enum WsCommand {
 
 #[derive(Subcommand, Debug)]
 pub enum ApprovalCommand {
+    /// What waits for you, or with --all also what was decided
     List { #[arg(long)] all: bool },
+    /// The card of one request
     Show { approval: String },
+    /// Permit it
     Approve {
         approval: String,
-        #[arg(long, default_value = "once")]
+        #[arg(long, default_value = "once", value_parser = ["once", "job", "session", "workspace"])]
         scope: String,
         #[arg(long)]
         reason: Option<String>,
@@ -294,17 +337,21 @@ pub enum ApprovalCommand {
         #[arg(long)]
         no_wait: bool,
     },
+    /// Refuse it; the reason is sent to whoever asked
     Deny { approval: String, #[arg(long)] reason: String },
 }
 
 #[derive(Subcommand, Debug)]
 pub enum GrantCommand {
+    /// Those that stand and those that ended
     List,
+    /// End one now
     Revoke { grant: String },
 }
 
 #[derive(Subcommand, Debug)]
 pub enum JobCommand {
+    /// The newest
     List {
         #[arg(long)]
         state: Option<String>,
@@ -313,28 +360,37 @@ pub enum JobCommand {
         #[arg(long)]
         wp: Option<String>,
     },
+    /// One of them, whole
     Show { job: String },
+    /// Until it has ended
     Wait { job: String },
+    /// End it, where it can be ended
     Cancel { job: String, #[arg(long)] reason: Option<String> },
 }
 
 #[derive(ClapArgs, Debug)]
+#[command(group(ArgGroup::new("what").args(["recipe", "command"]).required(true)))]
 pub struct RunArgs {
     #[arg(long)]
     pub ws: String,
+    /// A recipe of your configuration
     pub recipe: Option<String>,
+    /// Any command, after --
     #[arg(last = true)]
     pub command: Vec<String>,
 }
 
 #[derive(Subcommand, Debug)]
 pub enum VcsCommand {
+    /// What differs from the last commit
     Status { #[arg(long)] ws: String },
+    /// The differences themselves
     Diff {
         #[arg(long)]
         ws: String,
         paths: Vec<std::ffi::OsString>,
     },
+    /// Commits, and whether DCC made them
     Log {
         #[arg(long)]
         ws: String,
@@ -342,17 +398,20 @@ pub enum VcsCommand {
         limit: usize,
         path: Option<std::ffi::OsString>,
     },
+    /// Exactly these paths, on the worktree's branch
+    #[command(group(ArgGroup::new("words").args(["message", "file"]).required(true)))]
+    #[command(group(ArgGroup::new("selected").args(["paths", "paths_from0"]).required(true).multiple(true)))]
     Commit {
         #[arg(long)]
         ws: String,
-        #[arg(short = 'm', long, required_unless_present = "file")]
+        #[arg(short = 'm', long)]
         message: Option<String>,
-        #[arg(short = 'F', long, conflicts_with = "message")]
+        /// A file that holds the message
+        #[arg(short = 'F', long)]
         file: Option<PathBuf>,
-        /// NUL-separated paths
+        /// A file of NUL-separated paths
         #[arg(long)]
         paths_from0: Option<PathBuf>,
-        #[arg(required_unless_present = "paths_from0")]
         paths: Vec<std::ffi::OsString>,
     },
 }
@@ -364,8 +423,7 @@ pub struct SearchArgs {
     pub ws: Option<String>,
     #[arg(long)]
     pub regex: bool,
-    /// code, objects, events or transcripts
-    #[arg(long, default_value = "code")]
+    #[arg(long, default_value = "code", value_parser = ["code", "objects", "events", "transcripts"])]
     pub scope: String,
 }
 

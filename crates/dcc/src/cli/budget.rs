@@ -1,6 +1,6 @@
 //! dcc budget: what was used, what the limits are, and setting them.
 
-use clap::{Args as ClapArgs, Subcommand};
+use clap::{ArgGroup, Args as ClapArgs, Subcommand};
 use serde_json::{Value, json};
 
 use dcc_api::door::{Paging, Query};
@@ -23,6 +23,7 @@ pub enum BudgetCommand {
 }
 
 #[derive(ClapArgs, Debug)]
+#[command(group(ArgGroup::new("limits").args(["max_tokens", "max_cost", "max_wall", "clear"]).required(true).multiple(true)))]
 pub struct SetArgs {
     #[arg(long, conflicts_with = "session")]
     pub wp: Option<String>,
@@ -62,9 +63,6 @@ pub fn run(cli: &Cli, command: BudgetCommand) -> Outcome<u8> {
 }
 
 fn set(cli: &Cli, args: SetArgs) -> Outcome<u8> {
-    if !args.clear && args.max_tokens.is_none() && args.max_cost.is_none() && args.max_wall.is_none() {
-        return Err(Failure::invalid("no limit is given").hint("--max-tokens N, --max-cost 4.10, --max-wall SECONDS, or --clear for what the configuration says"));
-    }
     let budget = (!args.clear)
         .then(|| {
             Ok::<_, Failure>(Budget {

@@ -19,7 +19,7 @@ pub fn run(cli: &Cli, command: JobCommand) -> Outcome<u8> {
     let link = cli.link()?;
     match command {
         JobCommand::List { state, op, wp } => {
-            let states = state.map(|s| JobState::parse(&s).ok_or_else(|| Failure::invalid(format!("{s:?} is no job state")))).transpose()?;
+            let states = state.map(|s| JobState::parse(&s).ok_or_else(|| Failure::invalid(format!("{s:?} is no job state")).hint("queued, running, awaiting_user, awaiting_validation, completed, completed_with_issues, failed, cancelled, poisoned or stalled"))).transpose()?;
             let filter = JobFilter {
                 states: states.into_iter().collect(),
                 op: op.as_deref().map(Op::parse).transpose()?,

@@ -54,9 +54,7 @@ pub fn run() -> ExitCode {
         Err(error) => {
             // Help and version go to standard output with 0, misuse to standard error with 2.
             if error.use_stderr() && std::env::args_os().take_while(|a| a != "--").any(|a| a == "--json") {
-                let text = error.to_string();
-                let message = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
-                Output::new(true).failure(&Failure::invalid(message).hint("dcc --help"), None);
+                Output::new(true).failure(&misuse(&error.to_string()), None);
                 return ExitCode::from(2);
             }
             let _ = error.print();
@@ -104,6 +102,18 @@ fn dispatch(cli: &Cli, command: Command) -> Outcome<u8> {
         Command::Mcp { session } => mcp::run(&session),
         Command::Unbuilt(words) => Err(unbuilt(&words)),
     }
+}
+
+/// What clap says of misuse, as a failure: its first paragraph in one line, or the commands there are; then the usage.
+fn misuse(text: &str) -> Failure {
+    let usage = text.lines().find_map(|line| line.strip_prefix("Usage: ")).unwrap_or("dcc --help").to_owned();
+    let first = text.lines().take_while(|line| !line.trim().is_empty()).map(str::trim).collect::<Vec<_>>().join(" ");
+    if let Some(said) = first.strip_prefix("error: ") {
+        return Failure::invalid(said).hint(usage);
+    }
+    let words = text.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
+    let names = words.filter_map(|line| line.strip_prefix("  ")?.split(' ').next().filter(|name| !name.is_empty())).collect::<Vec<_>>().join(", ");
+    Failure::invalid(format!("a command is missing: {names}")).hint(usage)
 }
 
 fn unbuilt(words: &[String]) -> Failure {
@@ -206,4 +216,33 @@ impl Cli {
 /// Operations that may wait for a slot.
 fn is_run(job: &Value) -> bool {
     job["op"].as_str().is_some_and(|op| matches!(op, "session.start" | "session.retry" | "session.spawn" | "session.resume" | "session.run"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_words_hold_together_and_each_command_says_what_it_is() {
+        fn described(command: &clap::Command, path: &str) {
+            for sub in command.get_subcommands() {
+                let path = format!("{path} {}", sub.get_name());
+                assert!(sub.get_about().is_some(), "{path} says nothing of itself");
+                described(sub, &path);
+            }
+        }
+        let command = Args::command();
+        described(&command, "dcc");
+        command.debug_assert();
+    }
+
+    #[test]
+    fn misuse_is_one_sentence_and_the_usage() {
+        let told = |words: &[&str]| misuse(&Args::try_parse_from(words).unwrap_err().to_string());
+        let proof = told(&["dcc", "mt", "done", "WP-1", "MT-1"]);
+        assert!(proof.message.contains("--job <JOB>|--statement <STATEMENT>"), "{proof:?}");
+        assert!(proof.hint.as_deref().is_some_and(|hint| hint.starts_with("dcc mt done")), "{proof:?}");
+        let bare = told(&["dcc", "handoff"]);
+        assert_eq!(bare.message, "a command is missing: list, show, write");
+    }
 }

@@ -34,7 +34,7 @@ pub fn timeline(cli: &Cli, args: &TimelineArgs) -> Outcome<u8> {
     };
     let mut filter = EventFilter { order: Order::Ascending, ..event_filter(&words, None)? };
     if let Some(since) = &args.since {
-        filter.since = Some(Timestamp::parse(since).ok_or_else(|| Failure::invalid(format!("{since:?} is no RFC 3339 time")))?);
+        filter.since = Some(Timestamp::parse(since).ok_or_else(|| Failure::invalid(format!("{since:?} is no RFC 3339 time")).hint("such as 2026-01-31T09:00:00Z"))?);
     }
     let value = link.query(&Query::Events { filter })?;
     cli.out.show(&value, |value| event_table(items(value)));

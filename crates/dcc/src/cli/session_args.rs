@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args as ClapArgs, Subcommand};
+use clap::{ArgGroup, Args as ClapArgs, Subcommand};
 
 #[derive(Subcommand, Debug)]
 pub enum SessionCommand {
@@ -23,6 +23,7 @@ pub enum SessionCommand {
         #[command(flatten)]
         agent: AgentWords,
     },
+    /// Sessions, newest first
     List {
         /// One or several, with commas between: ACTIVE,PAUSED
         #[arg(long)]
@@ -38,6 +39,7 @@ pub enum SessionCommand {
         #[arg(long)]
         recovery: bool,
     },
+    /// One of them: its state, what waits for it, what each way to send would do
     Show { session: String },
     /// Look on at the session's terminal, and type lines into it
     Attach { session: String },
@@ -52,16 +54,18 @@ pub enum SessionCommand {
     /// Start a successor of an ended session: same agent, worktree and prompt
     Retry { session: String, #[arg(long)] prompt: Option<String> },
     /// Hand it a packet or a micro-task
-    Route { session: String, wp: String, mt: Option<String>, #[arg(long, default_value = "queue")] when: String },
+    Route { session: String, wp: String, mt: Option<String>, #[arg(long, default_value = "queue", value_parser = ["queue", "boundary", "now"])] when: String },
     /// End it and all that descends from it; no file is removed
     Cancel { session: String, #[arg(long)] reason: Option<String> },
-    /// End it with a handoff, or with a reason why there is none
+    /// End it with a handoff (--handoff, or the last one written), or with a reason why there is none (--waive)
+    #[command(group(ArgGroup::new("ending").args(["handoff", "waive"])))]
     Close {
         session: String,
         /// JSON: done, remaining, decisions, uncertainties, blockers, evidence; none = the last one that was written
-        #[arg(long)]
+        #[arg(long, value_name = "FILE")]
         handoff: Option<PathBuf>,
-        #[arg(long, conflicts_with = "handoff")]
+        /// Why there is no handoff; kept on record
+        #[arg(long, value_name = "REASON")]
         waive: Option<String>,
         /// Cancel a running turn first
         #[arg(long)]
@@ -71,11 +75,13 @@ pub enum SessionCommand {
 
 /// Which agent, and what for.
 #[derive(ClapArgs, Debug)]
+#[command(group(ArgGroup::new("who").args(["agent", "human", "command"]).required(true)))]
 pub struct AgentWords {
-    #[arg(long, required_unless_present_any = ["command", "human"])]
+    /// A preset of dcc agent list
+    #[arg(long)]
     pub agent: Option<String>,
     /// You work there yourself: the worktree is claimed, nothing is started
-    #[arg(long, conflicts_with_all = ["agent", "command", "prompt"])]
+    #[arg(long, conflicts_with = "prompt")]
     pub human: bool,
     #[arg(long)]
     pub prompt: Option<String>,
@@ -90,44 +96,68 @@ pub struct AgentWords {
     /// A glob it may write inside; repeat it
     #[arg(long = "path")]
     pub paths: Vec<String>,
+    #[command(flatten)]
+    pub budget: BudgetWords,
     /// Any command, after --: it runs in a pseudo-terminal in the sandbox, unobserved
     #[arg(last = true)]
     pub command: Vec<String>,
 }
 
+/// Limits of the one session; dcc budget set changes them while it lives.
 #[derive(ClapArgs, Debug)]
+pub struct BudgetWords {
+    /// Limit of its tokens, in and out together
+    #[arg(long, value_name = "N")]
+    pub max_tokens: Option<u64>,
+    /// Limit of its cost, a decimal amount such as 4.10
+    #[arg(long, value_name = "AMOUNT")]
+    pub max_cost: Option<String>,
+    /// Of --max-cost
+    #[arg(long, default_value = "USD", requires = "max_cost")]
+    pub currency: String,
+    /// Limit of its time in turns
+    #[arg(long, value_name = "MINUTES")]
+    pub max_minutes: Option<u64>,
+}
+
+#[derive(ClapArgs, Debug)]
+#[command(group(ArgGroup::new("what").args(["text", "message"]).required(true)))]
+#[command(group(ArgGroup::new("change").args(["edit", "remove", "place", "now"]).requires("message")))]
 pub struct SendArgs {
     pub session: String,
     /// The message; none when one that waits is changed
-    #[arg(required_unless_present = "message", conflicts_with = "message")]
     pub text: Option<String>,
-    /// queue, boundary or now
-    #[arg(long)]
+    #[arg(long, value_parser = ["queue", "boundary", "now"])]
     pub when: Option<String>,
-    /// A message that waits (dcc session show S)
-    #[arg(long)]
+    /// A message that waits (dcc session show S), with what to do: --edit, --remove, --move or --now
+    #[arg(long, requires = "change")]
     pub message: Option<String>,
     /// Its new text
-    #[arg(long, requires = "message")]
+    #[arg(long, value_name = "TEXT")]
     pub edit: Option<String>,
-    #[arg(long, requires = "message")]
+    /// Take it back
+    #[arg(long)]
     pub remove: bool,
     /// Its new place, from 1
-    #[arg(long = "move", requires = "message", value_name = "PLACE")]
+    #[arg(long = "move", value_name = "PLACE")]
     pub place: Option<usize>,
     /// Stop the turn and send it
-    #[arg(long, requires = "message")]
+    #[arg(long)]
     pub now: bool,
 }
 
 #[derive(Subcommand, Debug)]
 pub enum HandoffCommand {
+    /// Newest first; waivers stand among them
     List,
+    /// One of them
     Show { handoff: String },
+    /// For a session that goes on, or for a packet
+    #[command(group(ArgGroup::new("of").args(["session", "wp"]).required(true)))]
     Write {
-        #[arg(long, required_unless_present = "wp")]
+        #[arg(long)]
         session: Option<String>,
-        #[arg(long, conflicts_with = "session")]
+        #[arg(long)]
         wp: Option<String>,
         /// JSON: done, remaining, decisions, uncertainties, blockers, evidence
         #[arg(long)]

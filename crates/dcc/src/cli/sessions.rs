@@ -5,6 +5,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use dcc_api::door::{Paging, Query, SessionFilter};
+use dcc_core::budget::{Amount, Budget};
 use dcc_core::ids::{MtId, SessionId, WpId};
 use dcc_core::job::Bindings;
 use dcc_core::op::Op;
@@ -13,7 +14,7 @@ use dcc_core::{Code, Failure, HandoffId, Outcome};
 
 use super::Cli;
 use super::output::{short, table};
-use super::session_args::{AgentWords, HandoffCommand, SendArgs, SessionCommand};
+use super::session_args::{AgentWords, BudgetWords, HandoffCommand, SendArgs, SessionCommand};
 use super::work::{clean, items, text};
 use super::{up, workspaces};
 
@@ -117,7 +118,20 @@ fn wishes(agent: AgentWords) -> Outcome<Value> {
     };
     let command = (!agent.command.is_empty()).then_some(agent.command);
     let paths = (!agent.paths.is_empty()).then_some(agent.paths);
-    Ok(clean(json!({ "agent": agent.agent, "command": command, "prompt": agent.prompt, "role": agent.role, "purpose": agent.purpose, "lane": lane, "paths": paths, "human": agent.human.then_some(true) })))
+    let budget = limits_of(&agent.budget)?;
+    Ok(clean(json!({ "budget": budget, "agent": agent.agent, "command": command, "prompt": agent.prompt, "role": agent.role, "purpose": agent.purpose, "lane": lane, "paths": paths, "human": agent.human.then_some(true) })))
+}
+
+/// None of the words: the session has no limit of its own.
+fn limits_of(words: &BudgetWords) -> Outcome<Option<Budget>> {
+    let budget = Budget {
+        max_tokens: words.max_tokens,
+        max_cost: words.max_cost.as_deref().map(Amount::parse).transpose()?,
+        currency: words.currency.clone(),
+        max_wall_ms: words.max_minutes.map(|minutes| minutes.saturating_mul(60_000)),
+        ..Budget::default()
+    };
+    Ok((!budget.is_unlimited()).then_some(budget))
 }
 
 fn send(cli: &Cli, args: SendArgs) -> Outcome<u8> {

@@ -98,7 +98,7 @@ fn create(cli: &Cli, args: WpCreate) -> Outcome<u8> {
 fn fields_of(fields: &[String]) -> Outcome<Map<String, Value>> {
     let mut set = Map::new();
     for field in fields {
-        let (key, value) = field.split_once('=').ok_or_else(|| Failure::invalid(format!("{field:?} is not KEY=VALUE")))?;
+        let (key, value) = field.split_once('=').ok_or_else(|| Failure::invalid(format!("{field:?} is not KEY=VALUE")).hint("such as title='New title' priority=1 labels=a,b"))?;
         let value = match key {
             "priority" => json!(value.parse::<u8>().map_err(|_| Failure::invalid("priority is a number from 0 to 4"))?),
             "labels" | "acceptance_criteria" | "in_scope_paths" => json!(value.split(',').map(str::trim).filter(|p| !p.is_empty()).collect::<Vec<_>>()),

@@ -52,6 +52,42 @@ fn misuse_is_exit_two_and_unknown_things_are_exit_six() {
     assert_ne!(again.code, 0, "{again:?}");
 }
 
+/// What is missing is named with every alternative, to a person and to a machine.
+#[test]
+fn misuse_names_every_alternative() {
+    let world = World::empty(DCC);
+    let cases: [(&[&str], &[&str]); 15] = [
+        (&["mt", "done", "WP-1", "MT-001"], &["--job", "--statement"]),
+        (&["session", "start", "--ws", "w"], &["--agent", "--human", "COMMAND"]),
+        (&["session", "spawn", "s"], &["--agent", "--human", "COMMAND"]),
+        (&["session", "send", "s"], &["TEXT", "--message"]),
+        (&["session", "send", "s", "--message", "m"], &["--edit", "--remove", "--move", "--now"]),
+        (&["session", "send", "s", "--edit", "x"], &["TEXT", "--message"]),
+        (&["session", "close", "s", "--handoff", "f", "--waive", "r"], &["--handoff", "--waive"]),
+        (&["handoff", "write", "--file", "f"], &["--session", "--wp"]),
+        (&["vcs", "commit", "--ws", "w", "a.txt"], &["--message", "--file"]),
+        (&["vcs", "commit", "--ws", "w", "-m", "m"], &["PATHS", "--paths-from0"]),
+        (&["run", "--ws", "w"], &["RECIPE", "COMMAND"]),
+        (&["budget", "set"], &["--max-tokens", "--max-cost", "--max-wall", "--clear"]),
+        (&["approvals", "approve", "a", "--scope", "ever"], &["once", "job", "session", "workspace"]),
+        (&["wp", "gate", "WP-1", "lunch", "pass"], &["pre_work", "post_work"]),
+        (&["session"], &["start", "close", "route"]),
+    ];
+    for (words, names) in cases {
+        let person = world.dcc(words);
+        let machine = world.json(words);
+        assert_eq!((person.code, machine.code), (2, 2), "{words:?}: {person:?}");
+        assert_eq!(machine.code_text(), "HSK-400-INVALID-INPUT", "{words:?}");
+        let failure = &machine.json()["error"];
+        let said = format!("{} {}", failure["message"], failure["hint"]);
+        for name in names {
+            assert!(person.stderr.contains(name), "{words:?} names no {name}: {}", person.stderr);
+            assert!(said.contains(name), "{words:?} --json names no {name}: {said}");
+        }
+        assert!(failure["hint"].as_str().is_some_and(|hint| hint.contains("dcc ")), "{words:?}: {failure}");
+    }
+}
+
 #[test]
 fn odd_names_survive_the_whole_way() {
     let world = World::new(DCC);

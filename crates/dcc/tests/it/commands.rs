@@ -43,7 +43,20 @@ impl Scene {
 #[test]
 fn a_persons_command_runs_in_the_sandbox_and_leaves_its_trail() {
     let scene = scene(&json!([]));
-    let ran = scene.world.dcc(&["run", "--ws", &scene.ws, "--", "sh", "-c", "echo out; echo err >&2; echo w > w.txt; cat ../repo/.handshake/recorder.db || echo closed; exit 3"]);
+    let words = ["run", "--ws", &scene.ws, "--", "sh", "-c", "echo out; echo err >&2; echo w > w.txt; cat ../repo/.handshake/recorder.db || echo closed; exit 3"];
+    let asked = scene.world.json(&words);
+    assert_eq!((asked.code, asked.json()["state"].as_str()), (4, Some("awaiting_user")), "{asked:?}");
+    assert!(!scene.path.join("w.txt").exists(), "nothing ran before the decision");
+    let approval = asked.json()["approval_id"].as_str().unwrap().to_owned();
+    let card = scene.world.ok(&["approvals", "show", &approval]);
+    assert_eq!((&card["tier"], &card["capabilities"]), (&json!("R1"), &json!(["dev.shell.sandboxed"])), "{card}");
+    assert_eq!(card["offered"], json!(["once", "job", "workspace"]), "{card}");
+    // Asked for by other words it is another request; permitted for the worktree, it runs.
+    scene.world.ok(&["approvals", "deny", &approval, "--reason", "not now"]);
+    assert!(!scene.path.join("w.txt").exists());
+    let again = scene.world.json(&words).json()["approval_id"].as_str().unwrap().to_owned();
+    scene.world.ok(&["approvals", "approve", &again, "--scope", "workspace"]);
+    let ran = scene.world.dcc(&words);
     assert_eq!(ran.code, 0, "{ran:?}");
     assert!(scene.path.join("w.txt").exists());
     let job = &scene.commands()[0];

@@ -58,7 +58,8 @@ fn work(world: &World) {
     world.ok(&["ws", "unlink", &ws]);
     world.ok(&["ws", "link", &ws, &wp]);
     world.ok(&["run", "--ws", &ws, "fine"]);
-    world.ok(&["run", "--ws", &ws, "--", "true"]);
+    let asked = world.json(&["run", "--ws", &ws, "--", "true"]).json()["approval_id"].as_str().unwrap().to_owned();
+    world.ok(&["approvals", "approve", &asked]);
     let started = world.ok(&["session", "start", "--ws", &ws, "--agent", "scripted", "--prompt", "go"]);
     let session = started["session_id"].as_str().unwrap().to_owned();
     let first = until("a request", || pending(world));
