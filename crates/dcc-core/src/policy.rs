@@ -43,7 +43,7 @@ pub struct Policy {
 
 impl Policy {
     pub fn built_in() -> Self {
-        Self { revision: 2 }
+        Self { revision: 3 }
     }
     /// Recorded with every decision, so that one can tell which rules were in force.
     pub fn digest(&self) -> Sha256Hex {
@@ -65,13 +65,14 @@ impl Policy {
     }
 }
 
-/// The operator is asked for what changes a repository or leaves the sandbox, and for nothing else.
+/// The operator is asked for what changes a repository, for a command word for word, and for what leaves the sandbox.
 fn operator(capability: Capability, who: String) -> Rule {
     match capability.axis {
         Axis::ReadRepo | Axis::VersionRead | Axis::LocusRead | Axis::LocusWrite | Axis::LocusReport | Axis::LocusGate | Axis::LocusSync | Axis::ShellRun
         | Axis::SessionStart | Axis::SessionSend | Axis::SessionControl | Axis::StoreMaintain | Axis::PolicyEdit | Axis::ApprovalDecide
-        | Axis::FsWrite | Axis::ShellSandboxed => Rule::Permit { capability, who },
-        Axis::VersionWrite | Axis::WorktreeManage | Axis::VersionRewrite | Axis::MergeProtected | Axis::ShellCustom | Axis::LogsIngest
+        | Axis::FsWrite => Rule::Permit { capability, who },
+        // No configuration names a command that is typed: a person looks at what it resolved to, once or for the worktree.
+        Axis::ShellSandboxed | Axis::VersionWrite | Axis::WorktreeManage | Axis::VersionRewrite | Axis::MergeProtected | Axis::ShellCustom | Axis::LogsIngest
         | Axis::McpEnable | Axis::NetHttp | Axis::SecretsUse | Axis::LocusDelete | Axis::AgentUnknown => Rule::Ask { capability, who },
     }
 }
@@ -100,6 +101,15 @@ fn agent(capability: Capability, who: String, role: Role) -> Rule {
 mod tests {
     use super::*;
     use uuid::Uuid;
+
+    #[test]
+    fn a_command_word_for_word_asks_and_a_recipe_does_not() {
+        let rule = |capability: &Capability| Policy::built_in().rule(capability, Principal::Operator, Role::Human);
+        for axis in [Axis::ShellSandboxed, Axis::ShellCustom] {
+            assert!(matches!(rule(&Capability::plain(axis)), Rule::Ask { .. }), "{axis:?}");
+        }
+        assert!(matches!(rule(&Capability::scoped(Axis::ShellRun, "test")), Rule::Permit { .. }));
+    }
 
     /// The golden corpus: what nobody may ever turn into a permit.
     #[test]
