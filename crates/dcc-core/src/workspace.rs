@@ -120,6 +120,12 @@ pub fn apply(workspace: &mut Option<Workspace>, event: &Event) {
             w.wp_id = serde_json::from_value(event.payload["wp_id"].clone()).unwrap_or(None);
             w.mt_id = serde_json::from_value(event.payload["mt_id"].clone()).unwrap_or(None);
         }
+        EventCode::WorkspaceRepaired => {
+            // A mended worktree may stand elsewhere, or be another directory.
+            if let Ok(binding) = serde_json::from_value(event.payload["binding"].clone()) {
+                w.binding = binding;
+            }
+        }
         _ => return,
     }
     w.updated_at = event.ts;

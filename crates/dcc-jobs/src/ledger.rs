@@ -133,13 +133,14 @@ pub fn sessions(recorder: &dyn Recorder) -> Outcome<Vec<Session>> {
     Ok(order.into_iter().filter_map(|id| states.remove(&id).flatten()).collect())
 }
 
-const WORKSPACE_CODES: [EventCode; 7] = [
+const WORKSPACE_CODES: [EventCode; 8] = [
     EventCode::WorkspaceCreated,
     EventCode::WorkspaceImported,
     EventCode::WorkspaceOpened,
     EventCode::WorkspaceClosed,
     EventCode::WorkspaceArchived,
     EventCode::WorkspacePruned,
+    EventCode::WorkspaceRepaired,
     EventCode::WorkspaceLinked,
 ];
 

@@ -8,7 +8,7 @@ use serde::Serialize;
 use dcc_core::ids::Oid;
 use dcc_core::plans::{ConfigChange, JsonRenewal, Repair};
 use dcc_core::ports::JsonStanding;
-use dcc_core::ports::version::HeadState;
+use dcc_core::ports::version::{HeadState, WorktreeProbe};
 use dcc_core::workspace::{JSON_PATH, Workspace, WorkspaceHealth, WorkspaceStatus};
 use dcc_core::{Outcome, RepoPath, Sha256Hex};
 
@@ -32,12 +32,7 @@ pub fn findings(cx: &Context, workspace: &Workspace) -> Outcome<Vec<Finding>> {
     let mut found = Vec::new();
     let probe = cx.ports.version.probe(&workspace.binding)?;
     if !matches!(probe.health, WorkspaceHealth::Ok | WorkspaceHealth::Locked) {
-        found.push(Finding {
-            name: "worktree",
-            evidence: format!("{}: {}", probe.health.as_str(), probe.message),
-            fix: None,
-            would: "nothing: repairing worktrees that are missing, moved or unregistered is not built yet".to_owned(),
-        });
+        found.push(worktree_finding(cx, workspace, &probe));
         return Ok(found);
     }
     let now = cx.ports.version.config_facts(&cx.config.common_dir, Some(&workspace.binding))?;
@@ -74,6 +69,18 @@ pub fn findings(cx: &Context, workspace: &Workspace) -> Outcome<Vec<Finding>> {
         });
     }
     Ok(found)
+}
+
+/// A worktree that does not stand as registered, and what mends it.
+fn worktree_finding(cx: &Context, workspace: &Workspace, probe: &WorktreeProbe) -> Finding {
+    let evidence = format!("{}: {}", probe.health.as_str(), probe.message);
+    match cx.ports.version.plan_mend(&workspace.binding, workspace.branch.as_deref(), None) {
+        Ok(mend) => Finding { name: "worktree", evidence, fix: Some(mend.how.word()), would: format!("{}, after your approval", mend.would()) },
+        Err(refusal) => {
+            let hint = refusal.hint.map(|hint| format!("; {hint}")).unwrap_or_default();
+            Finding { name: "worktree", evidence, fix: None, would: format!("nothing: {}{hint}", refusal.message) }
+        }
+    }
 }
 
 /// How bytes that are not understood are kept and replaced.

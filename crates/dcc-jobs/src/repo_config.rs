@@ -100,7 +100,15 @@ fn differences(before: &[ConfigKey], now: &[ConfigKey]) -> Vec<ConfigChange> {
 /// Refuses a job that writes git under a configuration that nobody accepted.
 pub(crate) fn require_accepted(cx: &Context, job: &Job) -> Outcome<()> {
     // A worktree that is to be made has none yet; what the repository says holds for it.
-    let workspace = job.bindings.workspace_id.and_then(|id| ledger::workspace(cx.ports.recorder.as_ref(), id).ok());
+    require(cx, job.bindings.workspace_id.and_then(|id| ledger::workspace(cx.ports.recorder.as_ref(), id).ok()))
+}
+
+/// The same for a job about a worktree that cannot be opened: what the repository says holds for it.
+pub(crate) fn require_shared_accepted(cx: &Context) -> Outcome<()> {
+    require(cx, None)
+}
+
+fn require(cx: &Context, workspace: Option<Workspace>) -> Outcome<()> {
     let now = cx.ports.version.config_facts(&cx.config.common_dir, workspace.as_ref().map(|w| &w.binding))?;
     let accepted = accepted(cx, workspace.as_ref().map(|w| w.workspace_id))?;
     if now.digest == accepted.digest {

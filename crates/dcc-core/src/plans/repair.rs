@@ -8,6 +8,8 @@ use crate::path::RepoPath;
 use crate::plan::{IntentClass, PlanBody, Precondition, Preview, PreviewFact, PreviewItem, PreviewPath, Requirement};
 use crate::workspace::{EXCLUDE_LINE, JSON_PATH};
 
+use super::mend::WorktreeMend;
+
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct RepairPlan {
     pub workspace_id: WorkspaceId,
@@ -29,6 +31,8 @@ pub enum Repair {
         /// What the index holds now.
         index_oid: Oid,
     },
+    /// The worktree's directory and git's registration are brought together again.
+    Mend(WorktreeMend),
 }
 
 impl Repair {
@@ -38,6 +42,7 @@ impl Repair {
             Self::AcceptConfig(_) => "accept_config",
             Self::ReinitJson(_) => "reinit_json",
             Self::UntrackJson { .. } => "untrack_json",
+            Self::Mend(mend) => mend.how.word(),
         }
     }
 }
@@ -91,6 +96,7 @@ impl PlanBody for RepairPlan {
             Repair::AcceptConfig(acceptance) => config_preview(acceptance, &self.worktree),
             Repair::ReinitJson(renewal) => renewal_preview(renewal, &self.worktree),
             Repair::UntrackJson { index_oid } => untrack_preview(index_oid, &self.worktree),
+            Repair::Mend(mend) => mend.preview(),
         }
     }
     fn requirement(&self) -> Requirement {
@@ -99,6 +105,7 @@ impl PlanBody for RepairPlan {
             Repair::ReinitJson(_) => (Axis::StoreMaintain, Tier::R1),
             // The index is the person's, and other tools read it.
             Repair::UntrackJson { .. } => (Axis::VersionWrite, Tier::R2),
+            Repair::Mend(_) => (Axis::WorktreeManage, Tier::R1),
         };
         Requirement {
             capabilities: vec![Capability::plain(axis)],
@@ -116,6 +123,7 @@ impl PlanBody for RepairPlan {
             Repair::AcceptConfig(acceptance) => vec![Precondition::ConfigIs { workspace_id: self.workspace_id, sha256: acceptance.digest }],
             // The engines compare hash and index entry just before they act.
             Repair::ReinitJson(_) | Repair::UntrackJson { .. } => Vec::new(),
+            Repair::Mend(mend) => mend.preconditions(),
         }
     }
 }

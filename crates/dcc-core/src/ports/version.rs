@@ -8,7 +8,7 @@ use crate::failure::Outcome;
 use crate::gate::Cleared;
 use crate::ids::{JobId, MtId, Oid, SessionId, Sha256Hex, WorkspaceId, WpId};
 use crate::path::RepoPath;
-use crate::plans::{CommitPlan, RepairPlan, WorktreePlan};
+use crate::plans::{CommitPlan, RepairPlan, WorktreeMend, WorktreePlan};
 use crate::time::Timestamp;
 use crate::workspace::{WorkspaceHealth, WorktreeBinding};
 
@@ -351,6 +351,13 @@ pub trait VersionEngine: Send + Sync {
     /// Removes the planned index entry and nothing else, after the exclude line; files, refs and other entries stay.
     /// HSK-423-LOCKED when the index is locked, HSK-409-STALE-PREVIEW when the entry is another one by now.
     fn untrack(&self, worktree: &WorktreeBinding, cleared: Cleared<RepairPlan>) -> Outcome<()>;
+    /// What would bring the worktree's directory and git's registration together again; a named refusal when nothing can,
+    /// or nothing need be. `moved_to` is a directory that the person names; `branch` what the worktree was on.
+    fn plan_mend(&self, worktree: &WorktreeBinding, branch: Option<&str>, moved_to: Option<&std::path::Path>) -> Outcome<WorktreeMend>;
+    /// Does it; HSK-409-STALE-PREVIEW when what was looked at is another by now.
+    fn mend(&self, cleared: Cleared<RepairPlan>) -> Outcome<WorktreeBinding>;
+    /// Asks the world whether the mended worktree is there, whole.
+    fn find_mended(&self, mend: &WorktreeMend) -> Outcome<Option<WorktreeBinding>>;
     /// Adds lines to `info/exclude` that are not there; returns those added. The only write outside a job.
     fn exclude(&self, common_dir: &str, lines: &[&str]) -> Outcome<Vec<String>>;
 }

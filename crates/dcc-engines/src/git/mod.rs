@@ -1,7 +1,7 @@
 //! Git behind the `VersionEngine` port: the git CLI through one hardened builder (GOVERNANCE 4).
 //!
 //! Authority: derived; git's own files are the canon here and are changed only by `create_worktree`, `prepare_commit`,
-//! `publish_commit`, `sync_index` and `exclude`.
+//! `publish_commit`, `sync_index`, `mend` and `exclude`.
 //!
 //! Invariants: every command is made by `builder`; every use of a worktree asserts its binding first; reads take no
 //! optional locks and leave all of `.git` byte for byte as it was; nothing that the repository's configuration, hooks or
@@ -13,6 +13,7 @@ mod commit;
 mod config;
 mod diff;
 mod files;
+mod mend;
 mod observe;
 mod operator;
 mod patch;
@@ -33,7 +34,7 @@ use dcc_core::failure::{Code, Failure, Outcome};
 use dcc_core::gate::Cleared;
 use dcc_core::ids::Oid;
 use dcc_core::path::RepoPath;
-use dcc_core::plans::{CommitPlan, RepairPlan, WorktreePlan};
+use dcc_core::plans::{CommitPlan, RepairPlan, WorktreeMend, WorktreePlan};
 use dcc_core::ports::version::{
     AheadBehind, CommitFacts, CommitIntent, CommitStamp, ConfigFacts, DiffSource, Difference, FileDiff, HeadState, Observation, PreparedCommit, RepoFacts, Status, VersionEngine, WorktreeFacts, WorktreeProbe,
 };
@@ -197,6 +198,15 @@ impl VersionEngine for GitCli {
     }
     fn sync_index(&self, worktree: &WorktreeBinding, plan: &CommitPlan) -> Outcome<()> {
         self.sync_after_crash(worktree, plan)
+    }
+    fn plan_mend(&self, worktree: &WorktreeBinding, branch: Option<&str>, moved_to: Option<&Path>) -> Outcome<WorktreeMend> {
+        self.plan_mending(worktree, branch, moved_to)
+    }
+    fn mend(&self, cleared: Cleared<RepairPlan>) -> Outcome<WorktreeBinding> {
+        self.mend_planned(cleared.body())
+    }
+    fn find_mended(&self, mend: &WorktreeMend) -> Outcome<Option<WorktreeBinding>> {
+        self.find_mended_worktree(mend)
     }
     fn exclude(&self, common_dir: &str, lines: &[&str]) -> Outcome<Vec<String>> {
         worktree::exclude(&self.open_common(common_dir)?, lines)

@@ -60,7 +60,7 @@ fn check_directory(binding: &WorktreeBinding, worktree: &Path) -> Result<(), Exa
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Err(gone(binding, worktree)),
         Err(e) => return Err(Examined::bad(WorkspaceHealth::Foreign, format!("{shown} cannot be examined: {e}"))),
     };
-    let foreign = |why: &str| Err(Examined::bad(WorkspaceHealth::Foreign, format!("{shown} {why}; put the registered directory back, or import this one as a new workspace")));
+    let foreign = |why: &str| Err(Examined::bad(WorkspaceHealth::Foreign, format!("{shown} {why}; put the registered directory back, or see what dcc ws repair WS offers")));
     if !meta.is_dir() {
         return foreign("is not a directory any more");
     }
@@ -73,22 +73,26 @@ fn check_directory(binding: &WorktreeBinding, worktree: &Path) -> Result<(), Exa
     Ok(())
 }
 
-/// The directory is gone; says where it stands now when that can be seen without searching far.
-fn gone(binding: &WorktreeBinding, worktree: &Path) -> Examined {
+/// Where a directory that is gone from its place stands now, when that can be seen without searching far.
+pub(super) fn moved_to(binding: &WorktreeBinding, worktree: &Path) -> Option<PathBuf> {
     let same = |path: &Path| std::fs::symlink_metadata(path).is_ok_and(|m| m.is_dir() && (m.dev(), m.ino()) == (binding.device, binding.inode));
     let registered = registered_path(&binding.git_dir()).filter(|p| same(p));
     let beside = || {
         let entries = std::fs::read_dir(worktree.parent()?).ok()?;
         entries.take(SIBLINGS_MAX).flatten().map(|e| e.path()).find(|p| same(p))
     };
-    match registered.or_else(beside) {
+    registered.or_else(beside)
+}
+
+fn gone(binding: &WorktreeBinding, worktree: &Path) -> Examined {
+    match moved_to(binding, worktree) {
         Some(now) => Examined::bad(
             WorkspaceHealth::Moved,
-            format!("{} now stands at {}; move it back, or run git worktree repair there and import it", binding.worktree_path, escape_path(now.as_os_str().as_bytes())),
+            format!("{} now stands at {}; move it back, or let DCC follow it: dcc ws repair WS --relocate", binding.worktree_path, escape_path(now.as_os_str().as_bytes())),
         ),
         None => Examined::bad(
             WorkspaceHealth::Missing,
-            format!("{} is gone; its branch and commits are still in the repository, and git worktree repair adopts a moved directory", binding.worktree_path),
+            format!("{} is gone; its branch and commits are still in the repository: dcc ws repair WS --recreate checks it out again, --relocate --path DIR follows a moved one", binding.worktree_path),
         ),
     }
 }
@@ -110,8 +114,7 @@ fn owned(git_dir: &Path) -> Result<(), Examined> {
 }
 
 fn check_linked(git_dir: &Path, common: &Path, worktree: &Path) -> Result<(), Examined> {
-    let repair = format!("run git worktree repair in {}; nothing was touched", worktree.display());
-    let lost = |why: String| Err(Examined::bad(WorkspaceHealth::RegistrationLost, format!("{why}; {repair}")));
+    let lost = |why: String| Err(Examined::bad(WorkspaceHealth::RegistrationLost, format!("{why}; the files in {} are untouched, dcc ws repair WS says what mends it", worktree.display())));
     if git_dir.parent() != Some(common.join("worktrees").as_path()) {
         return Err(Examined::bad(WorkspaceHealth::Foreign, format!("{} is not a worktree entry of {}", git_dir.display(), common.display())));
     }
@@ -137,13 +140,13 @@ fn check_pointer(worktree: &Path, git_dir: &Path) -> Result<(), Examined> {
     let pointer = worktree.join(".git");
     let bad = |health, message| Err(Examined { health, message, is_readable: true });
     let Ok(meta) = std::fs::symlink_metadata(&pointer) else {
-        return bad(WorkspaceHealth::RegistrationLost, format!("{} is gone; git worktree repair writes it anew", pointer.display()));
+        return bad(WorkspaceHealth::RegistrationLost, format!("{} is gone; dcc ws repair WS --relocate writes it anew", pointer.display()));
     };
     let named = if meta.is_file() { pointer_target(&pointer) } else { Some(pointer.clone()) };
     if named.is_some_and(|dir| same_file(&dir, git_dir)) {
         return Ok(());
     }
-    bad(WorkspaceHealth::Foreign, format!("{} names another repository than the one registered: somebody swapped it; git worktree repair writes it anew", pointer.display()))
+    bad(WorkspaceHealth::Foreign, format!("{} names another repository than the one registered: somebody swapped it; dcc ws repair WS --relocate writes it anew", pointer.display()))
 }
 
 /// What a `.git` file points to; a claim.

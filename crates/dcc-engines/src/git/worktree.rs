@@ -52,9 +52,7 @@ impl GitCli {
         if self.ref_oid_in(repo, branch_ref)?.is_some() {
             return Err(conflict(format!("the branch {} exists already", plan.branch), "choose another name, or import its worktree"));
         }
-        if path.symlink_metadata().is_ok() {
-            return Err(conflict(format!("{} exists already", plan.path), "choose another path, or import the worktree that is there"));
-        }
+        require_absent(path)?;
         let base = self.resolve_in(repo, plan.base_oid.as_str())?;
         if base != plan.base_oid {
             return Err(Failure::new(Code::StalePreview, format!("{} is not a commit of this repository", plan.base_oid)));
@@ -96,6 +94,14 @@ impl GitCli {
         }
         registry::bind(&repo.common_dir, &real).map(Some)
     }
+}
+
+/// Nothing stands at the path.
+pub(super) fn require_absent(path: &Path) -> Outcome<()> {
+    if path.symlink_metadata().is_ok() {
+        return Err(conflict(format!("{} exists already", shown(path)), "choose another path, or import the worktree that is there"));
+    }
+    Ok(())
 }
 
 fn denied(path: &Path, why: &str) -> Failure {

@@ -7,7 +7,7 @@ use dcc_core::job::Job;
 use dcc_core::plans::{ConfigAcceptance, Repair, RepairPlan};
 use dcc_core::{Code, Failure, Outcome, limits};
 
-use super::{Done, Effect, Planned, params};
+use super::{Effect, Planned, params};
 use crate::context::Context;
 use crate::repo_config;
 use crate::runner::correlation;
@@ -31,12 +31,12 @@ pub(super) fn plan(cx: &Context, job: &Job) -> Outcome<Planned<RepairPlan>> {
     Ok(Planned { body, engine: "git-cli", inputs: vec![keys_sha256], bindings, claim: None })
 }
 
-pub(super) fn apply(job: &Job, acceptance: &ConfigAcceptance) -> Done {
+pub(super) fn apply(job: &Job, acceptance: &ConfigAcceptance) -> Effect {
     let payload = json!({
         "digest": acceptance.digest, "config_keys": acceptance.keys_sha256, "before": acceptance.accepted_digest, "changes": acceptance.change_count,
         "scope": if acceptance.is_shared { repo_config::PROJECT } else { repo_config::WORKSPACE },
     });
     let mut effect = Effect::default().with("config_digest", acceptance.digest.to_string());
     effect.events.push(NewEvent::new(EventCode::ConfigAccepted, job.actor, payload).about(&correlation(job)));
-    Done::Finished(effect)
+    effect
 }

@@ -13,6 +13,7 @@ mod params;
 mod preamble;
 mod handoff_write;
 mod launch;
+mod mend;
 mod recipe;
 mod repair;
 mod repair_json;

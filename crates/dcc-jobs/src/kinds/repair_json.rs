@@ -61,7 +61,7 @@ pub(super) fn apply(cx: &Context, job: &Job, cleared: Cleared<RepairPlan>) -> Ou
     cx.journal.append(vec![NewEvent::new(EventCode::EffectPlanned, job.actor, json!({ "effect": plan.repair })).about(&correlation(job))])?;
     match &plan.repair {
         Repair::UntrackJson { .. } => cx.ports.version.untrack(&workspace.binding, cleared)?,
-        Repair::ReinitJson(_) | Repair::AcceptConfig(_) => cx.ports.store.reinit_workspace_json(cleared, &workspace, head.as_ref())?,
+        Repair::ReinitJson(_) | Repair::AcceptConfig(_) | Repair::Mend(_) => cx.ports.store.reinit_workspace_json(cleared, &workspace, head.as_ref())?,
     }
     Ok(effect(&plan.repair))
 }
@@ -74,7 +74,7 @@ pub(super) fn recover(cx: &Context, job: &Job, body: &RepairPlan) -> Outcome<Opt
     let workspace = ledger::workspace(cx.ports.recorder.as_ref(), body.workspace_id)?;
     let is_done = match &body.repair {
         Repair::UntrackJson { .. } => cx.ports.version.index_entry(&workspace.binding, &RepoPath::new(JSON_PATH)?)?.is_none(),
-        Repair::ReinitJson(_) | Repair::AcceptConfig(_) => {
+        Repair::ReinitJson(_) | Repair::AcceptConfig(_) | Repair::Mend(_) => {
             // A file that is gone was kept under its other name already.
             if cx.ports.store.look_workspace_json(&workspace)? == JsonStanding::Absent {
                 cx.ports.store.write_workspace_json(&workspace, repairs::head_of(cx, &workspace)?.as_ref())?;

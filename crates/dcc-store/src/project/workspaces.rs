@@ -34,6 +34,7 @@ pub(super) fn take(batch: &mut Batch<'_>, event: &Event) -> Result<(), Fault> {
             | C::WorkspaceClosed
             | C::WorkspaceArchived
             | C::WorkspacePruned
+            | C::WorkspaceRepaired
             | C::WorkspaceLinked
             | C::Committed
     );

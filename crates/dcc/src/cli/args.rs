@@ -314,6 +314,18 @@ pub enum WsCommand {
         /// Take a tracked workspace.json out of git's index; the file stays
         #[arg(long)]
         untrack_json: bool,
+        /// Follow a worktree that stands elsewhere, and let git and it name each other again
+        #[arg(long, group = "mend", conflicts_with_all = ["accept_config", "reinit_json", "untrack_json"])]
+        relocate: bool,
+        /// With --relocate: where it stands now, when DCC does not find it
+        #[arg(long, value_name = "DIR", requires = "relocate")]
+        path: Option<PathBuf>,
+        /// Make git's lost entry for a worktree anew; its files stay as they are
+        #[arg(long, group = "mend", conflicts_with_all = ["accept_config", "reinit_json", "untrack_json"])]
+        reregister: bool,
+        /// Check a worktree out again whose directory is gone
+        #[arg(long, group = "mend", conflicts_with_all = ["accept_config", "reinit_json", "untrack_json"])]
+        recreate: bool,
         /// Say what would be done
         #[arg(long)]
         dry_run: bool,

@@ -1,12 +1,15 @@
 //! dcc ws.
 
+use std::path::Path;
+
 use serde_json::json;
 
 use dcc_api::door::{Paging, Query};
 use dcc_core::ids::{MtId, WorkspaceId};
 use dcc_core::job::Bindings;
 use dcc_core::op::Op;
-use dcc_core::Outcome;
+use dcc_core::workspace::escape_path;
+use dcc_core::{Failure, Outcome};
 
 use super::Cli;
 use super::args::WsCommand;
@@ -45,10 +48,18 @@ pub fn run(cli: &Cli, command: WsCommand) -> Outcome<u8> {
         WsCommand::Close { ws } => simple(cli, Op::WorkspaceClose, &ws),
         WsCommand::Archive { ws } => simple(cli, Op::WorkspaceArchive, &ws),
         WsCommand::Unlink { ws } => simple(cli, Op::WorkspaceUnlink, &ws),
-        WsCommand::Repair { ws, accept_config, reinit_json, untrack_json, dry_run } => {
-            let fix = [(accept_config, "accept_config"), (reinit_json, "reinit_json"), (untrack_json, "untrack_json")].into_iter().find_map(|(given, word)| given.then_some(word));
+        WsCommand::Repair { ws, accept_config, reinit_json, untrack_json, relocate, path, reregister, recreate, dry_run } => {
+            let flags = [
+                (accept_config, "accept_config"),
+                (reinit_json, "reinit_json"),
+                (untrack_json, "untrack_json"),
+                (relocate, "relocate"),
+                (reregister, "reregister"),
+                (recreate, "recreate"),
+            ];
+            let fix = flags.into_iter().find_map(|(given, word)| given.then_some(word));
             match (fix, dry_run) {
-                (Some(fix), false) => cli.submit(Op::WorkspaceRepair, json!({ "fix": fix }), bind(cli, &ws)?),
+                (Some(fix), false) => cli.submit(Op::WorkspaceRepair, clean(json!({ "fix": fix, "path": path.as_deref().map(absolute).transpose()? })), bind(cli, &ws)?),
                 (fix, _) => findings(cli, &ws, fix),
             }
         }
@@ -78,6 +89,12 @@ fn findings(cli: &Cli, ws: &str, fix: Option<&str>) -> Outcome<u8> {
         if lines.is_empty() { "nothing to repair".to_owned() } else { visible(&lines.join("\n")) }
     });
     Ok(0)
+}
+
+/// A path of the command line as plans hold it: absolute, escaped.
+fn absolute(path: &Path) -> Outcome<String> {
+    let path = std::path::absolute(path).map_err(|e| Failure::invalid(format!("{}: {e}", path.display())))?;
+    Ok(escape_path(path.as_os_str().as_encoded_bytes()))
 }
 
 /// Bindings that name the workspace.

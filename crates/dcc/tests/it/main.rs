@@ -16,6 +16,7 @@ mod grants;
 mod kills;
 mod mcp;
 mod mcp_client;
+mod mend;
 mod observed;
 mod outside;
 mod pages;

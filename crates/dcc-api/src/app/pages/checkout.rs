@@ -217,11 +217,11 @@ pub(super) fn workspace_row(workspace: &Workspace, seen: Option<&Checkout>, name
 pub(super) fn health_failure(seen: &Checkout) -> Option<FailureView> {
     let (what, fix) = match seen.health {
         Some(WorkspaceHealth::Ok) => return None,
-        Some(WorkspaceHealth::Missing) => ("the worktree's directory is gone", "put it back, or archive the workspace"),
-        Some(WorkspaceHealth::Moved) => ("the worktree stands elsewhere", "move it back: git worktree move"),
-        Some(WorkspaceHealth::RegistrationLost) => ("git no longer knows this worktree", "git worktree repair"),
+        Some(WorkspaceHealth::Missing) => ("the worktree's directory is gone", "put it back, or dcc ws repair WS --recreate"),
+        Some(WorkspaceHealth::Moved) => ("the worktree stands elsewhere", "move it back, or dcc ws repair WS --relocate"),
+        Some(WorkspaceHealth::RegistrationLost) => ("git no longer knows this worktree", "dcc ws repair WS says what mends it"),
         Some(WorkspaceHealth::Locked) => ("the worktree is locked", "git worktree unlock"),
-        Some(WorkspaceHealth::Foreign) => ("something else stands at the worktree's path", "move it away and put the worktree back"),
+        Some(WorkspaceHealth::Foreign) => ("something else stands at the worktree's path", "move it away and put the worktree back, or see dcc ws repair WS"),
         None => ("the worktree could not be read", "look at it in a terminal: git status"),
     };
     let message = if seen.message.is_empty() { what.to_owned() } else { seen.message.clone() };
