@@ -105,6 +105,7 @@ ops! {
     BudgetSet "budget.set" Idempotent true;
     SandboxRunRecipe "sandbox.run_recipe" Never true;
     SandboxRunCommand "sandbox.run_command" Never true;
+    AgentLogin "agent.login" Never true;
     AnchorCreate "anchor.create" Provable false;
     AnchorLink "anchor.link" Provable false;
     AnchorNote "anchor.note" Provable false;

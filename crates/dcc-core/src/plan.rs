@@ -49,6 +49,7 @@ pub enum IntentClass {
     Unknown,
     GrantRevoke,
     StoreMaintain,
+    AgentLogin,
 }
 
 impl IntentClass {
@@ -70,6 +71,7 @@ impl IntentClass {
             Self::Unknown => "this one request".into(),
             Self::GrantRevoke => "revocations".into(),
             Self::StoreMaintain => "maintenance of derived data".into(),
+            Self::AgentLogin => "logins of agents".into(),
         }
     }
 }

@@ -5,21 +5,24 @@ use std::sync::Arc;
 use dcc_core::failure::{Code, Failure, Outcome};
 use dcc_core::gate::Cleared;
 use dcc_core::ids::{JobId, SessionId};
-use dcc_core::plans::{SessionStartPlan, TurnPlan};
-use dcc_core::ports::sessions::{Driver, SessionBackend, SessionHost, SessionPlace, StartExtras, StartedAgent, TerminalLink};
+use dcc_core::plans::{LoginPlan, SessionStartPlan, TurnPlan};
+use dcc_core::ports::sessions::{Driver, LoginReport, SessionBackend, SessionHost, SessionPlace, StartExtras, StartedAgent, TerminalLink};
 use dcc_core::session::ProcessIdentity;
 
 use crate::acp::AcpBackend;
+use crate::launch::Launcher;
 use crate::pty::PtyBackend;
 
 pub struct Backends {
     acp: AcpBackend,
     pty: PtyBackend,
+    launcher: Arc<dyn Launcher>,
 }
 
 impl Backends {
-    pub fn new(acp: AcpBackend, pty: PtyBackend) -> Self {
-        Self { acp, pty }
+    /// `launcher` is for what is no session: logins.
+    pub fn new(acp: AcpBackend, pty: PtyBackend, launcher: Arc<dyn Launcher>) -> Self {
+        Self { acp, pty, launcher }
     }
 
     /// The backend that drives a session; the first when none does, whose answer is then that there is none.
@@ -61,6 +64,9 @@ impl SessionBackend for Backends {
     }
     fn thaw(&self, session_id: SessionId) -> Outcome<()> {
         self.of(session_id).thaw(session_id)
+    }
+    fn login(&self, job: JobId, cleared: Cleared<LoginPlan>) -> Outcome<LoginReport> {
+        self.launcher.login(cleared.body(), &format!("job-{job}"))
     }
     fn reap(&self, process: &ProcessIdentity) -> bool {
         // Both end what the sandbox started, by its identity.

@@ -6,8 +6,8 @@ use std::io::{Read, Write};
 
 use dcc_core::failure::{Code, Failure, Outcome};
 use dcc_core::ids::SessionId;
-use dcc_core::plans::SessionStartPlan;
-use dcc_core::ports::sessions::{SessionPlace, StartExtras};
+use dcc_core::plans::{LoginPlan, SessionStartPlan};
+use dcc_core::ports::sessions::{LoginReport, SessionPlace, StartExtras};
 use dcc_core::session::{Posture, ProcessIdentity};
 
 /// How the main process of an agent ended.
@@ -51,6 +51,10 @@ pub trait Launcher: Send + Sync {
     /// HSK-404-AGENT when the program is missing, HSK-503-SANDBOX-UNAVAILABLE when it could not be confined.
     /// The extras open what they name beside what the plan opens.
     fn launch(&self, plan: &SessionStartPlan, extras: &StartExtras, session_id: SessionId) -> Outcome<Launched>;
+    /// Runs an agent's own login on the terminal that the plan names, to its end or its time.
+    fn login(&self, _plan: &LoginPlan, _marker: &str) -> Outcome<LoginReport> {
+        Err(Failure::new(Code::NotBuilt, "no login can be run here"))
+    }
     /// Ends the process and its tree if pid and start time still name it; true when something was ended.
     fn reap(&self, process: &ProcessIdentity) -> bool;
 }

@@ -16,9 +16,11 @@ use crate::acp::AgentTraits;
 use crate::scripted::DEMO_FILE;
 
 mod catalogue;
+mod login;
 
 use catalogue::{CATALOGUE, Entry};
 pub(crate) use catalogue::home_files;
+pub use login::{login, login_state};
 
 /// `[agents.NAME]` of the operator's configuration.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -33,7 +35,12 @@ pub struct AgentConfig {
     pub config_dir: Option<String>,
     pub connect_ports: Vec<u16>,
     pub ask_mode: Option<String>,
+    /// The method by which the agent itself logs in (ACP authenticate) when it says at a start that it must.
     pub auth_method: Option<String>,
+    /// Its own login command, program and arguments; empty = the catalogue's.
+    pub login: Vec<String>,
+    /// The TCP port on which that command waits for the browser's answer.
+    pub login_port: Option<u16>,
     /// Which file requests the agent may make: the catalogue's when not set, all for an agent of the operator's own.
     pub file_caps: Option<Vec<FileCap>>,
     /// `pty` for a program that speaks no protocol: it runs in a pseudo-terminal, unobserved.

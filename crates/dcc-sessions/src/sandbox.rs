@@ -10,14 +10,15 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use dcc_core::failure::{Code, Failure, Outcome};
 use dcc_core::ids::SessionId;
-use dcc_core::plans::SessionStartPlan;
-use dcc_core::ports::sessions::{SessionPlace, StartExtras};
+use dcc_core::plans::{LoginPlan, SessionStartPlan};
+use dcc_core::ports::sessions::{Callback, LoginReport, SessionPlace, StartExtras};
 use dcc_core::session::{Posture, ProcessIdentity};
 use dcc_core::workspace::{escape_path, unescape_path};
-use dcc_engines::sandbox::{LandlockSandbox, SandboxedChild, Spec, Terminal, reap, spawn};
+use dcc_engines::sandbox::{Ending, LandlockSandbox, SandboxedChild, Spec, Terminal, free_port, reap, spawn, spawn_on};
 
 use crate::launch::{AgentExit, AgentProcess, Launched, Launcher};
 use crate::presets::home_files;
@@ -38,8 +39,13 @@ impl SandboxLauncher {
 
     /// The home that the agent of this name sees as HOME.
     pub fn home_path(&self, agent: &str) -> PathBuf {
-        self.homes_dir.join(directory_name(agent))
+        home_in(&self.homes_dir, agent)
     }
+}
+
+/// The home of the agent of this name, below the directory of all homes.
+pub fn home_in(homes_dir: &Path, agent: &str) -> PathBuf {
+    homes_dir.join(directory_name(agent))
 }
 
 /// An agent's name as one path component: a command's first word may hold slashes.
@@ -101,6 +107,33 @@ impl Launcher for SandboxLauncher {
         let place = SessionPlace { home: escaped(&home), tmp: escaped(&temporary.0), read_paths: opened.read_paths, program: plan.executable.clone(), path };
         let process = Box::new(SandboxedAgent { child, terminal, posture, place, _temporary: temporary });
         Ok(Launched { process, stdin, stdout, stderr })
+    }
+
+    fn login(&self, plan: &LoginPlan, marker: &str) -> Outcome<LoginReport> {
+        let mut posture = self.sandbox.require_enforced()?.clone();
+        let home = self.home_path(&plan.agent);
+        let temporary = Temporary(self.run_dir.join(format!("login-{marker}")));
+        make_private(&temporary.0)?;
+        make_home(&home, &temporary.0, home_files(&plan.agent))?;
+        let terminal = Terminal::of_path(&plan.terminal)?;
+        let mut spec = Spec::for_login(plan, &temporary.0, &home, marker)?;
+        match plan.callback {
+            Callback::Nowhere => {}
+            Callback::Port(port) => spec.listen_on(port, false),
+            Callback::AnyPort => spec.listen_on(free_port()?, false),
+        }
+        posture.notes.extend(spec.profile.notes.iter().cloned());
+        let child = spawn_on(self.sandbox.host_command(), spec, terminal)?;
+        let ended = child.wait_timeout(Duration::from_millis(plan.timeout_ms))?;
+        let timed_out = ended.is_none();
+        let report = match ended {
+            Some(report) => report,
+            None => {
+                child.end(Ending::Terminate);
+                child.wait()?
+            }
+        };
+        Ok(LoginReport { exit_code: report.exit_code, timed_out, posture })
     }
 
     fn reap(&self, process: &ProcessIdentity) -> bool {

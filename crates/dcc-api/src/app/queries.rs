@@ -298,7 +298,7 @@ impl App {
             "sessions_live": ports.sessions.live().len(),
             "recovery": self.session_rows(&SessionFilter { recovery: true, ..SessionFilter::default() }).unwrap_or_default(),
             "approvals_pending": pending,
-            "agents": ports.agents.list().into_iter().map(|(name, installed, what)| json!({ "name": name, "installed": installed, "what": what })).collect::<Vec<_>>(),
+            "agents": ports.agents.list(),
             "checks": self.machine.checks.iter().map(|(name, status, evidence, fix)| json!({ "name": name, "status": status, "evidence": evidence, "fix": fix })).collect::<Vec<_>>(),
         })
     }

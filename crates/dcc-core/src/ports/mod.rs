@@ -22,7 +22,7 @@ pub use recorder::{Appended, ArtifactStore, ChainHead, Checkpoint, EventFilter, 
 pub use sandbox::{Recent, RunReport, RunningCommand, Sandbox};
 pub use search::{CodeHit, CodeQuery, CodeResults, CodeSearch};
 pub use sessions::{
-    AgentCatalogue, AgentDoor, AgentReport, AgentSpec, BackendCapabilities, Driver, McpHandout, PermissionAnswer, PermissionAsk, SessionBackend, SessionHost, StartExtras, Steer, TerminalExit,
+    AgentCatalogue, AgentDoor, AgentListing, AgentReport, AgentSpec, BackendCapabilities, Callback, Driver, LoginReport, LoginSpec, LoginState, McpHandout, PermissionAnswer, PermissionAsk, SessionBackend, SessionHost, StartExtras, Steer, TerminalExit,
     TerminalOutput, TerminalSpec, ToolReport, WorktreeFiles,
 };
 pub use store::{JobFilter, JsonStanding, Store, StoreHealth};

@@ -7,7 +7,7 @@ use crate::failure::{Failure, Outcome};
 use crate::gate::Cleared;
 use crate::ids::{JobId, SessionId, Sha256Hex};
 use crate::path::RepoPath;
-use crate::plans::{SessionStartPlan, TurnPlan};
+use crate::plans::{LoginPlan, SessionStartPlan, TurnPlan};
 use crate::session::{Posture, ProcessIdentity};
 
 pub use super::reports::{
@@ -153,6 +153,15 @@ pub struct TerminalOutput {
     pub truncated: bool,
     /// None while it runs.
     pub exit: Option<TerminalExit>,
+}
+
+/// How a login ended.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct LoginReport {
+    /// None when a signal ended it.
+    pub exit_code: Option<i32>,
+    pub timed_out: bool,
+    pub posture: Posture,
 }
 
 /// A started agent.
@@ -306,6 +315,11 @@ pub trait SessionBackend: Send + Sync {
     fn freeze(&self, session_id: SessionId) -> Outcome<()>;
     /// Lets a frozen tree run again.
     fn thaw(&self, session_id: SessionId) -> Outcome<()>;
+    /// Runs an agent's own login in its home, on the terminal that the plan names, until it ends or its time is over; all
+    /// its processes are gone on return. What passes over the terminal is seen by nobody here.
+    fn login(&self, _job: JobId, _cleared: Cleared<LoginPlan>) -> Outcome<LoginReport> {
+        Err(Failure::new(crate::failure::Code::NotBuilt, "no login can be run here"))
+    }
     /// Ends a process left by another instance, if pid and start time still name it; true when something was ended.
     fn reap(&self, process: &ProcessIdentity) -> bool;
 }
@@ -340,6 +354,71 @@ pub trait AgentCatalogue: Send + Sync {
     fn resolve(&self, name: &str) -> Outcome<AgentSpec>;
     /// A command given word for word; it runs in a pseudo-terminal, unobserved.
     fn resolve_command(&self, command: &[String]) -> Outcome<AgentSpec>;
-    /// (name, installed, what it is), for the doctor and the start form.
-    fn list(&self) -> Vec<(String, bool, String)>;
+    /// The agent's own login; HSK-501-NOT-BUILT when it has no command for it that we know.
+    fn login(&self, name: &str) -> Outcome<LoginSpec>;
+    /// Every agent that is known or configured, for the doctor and the start form.
+    fn list(&self) -> Vec<AgentListing>;
+}
+
+/// An agent's own login command, resolved.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct LoginSpec {
+    pub agent: String,
+    /// argv; `{port}` in it or in the environment stands for the callback's port.
+    pub command: Vec<String>,
+    /// Absolute path of the program.
+    pub executable: String,
+    pub env: std::collections::BTreeMap<String, String>,
+    pub read_paths: Vec<String>,
+    pub connect_ports: Vec<u16>,
+    pub callback: Callback,
+}
+
+/// Where a login waits for the browser.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Callback {
+    #[default]
+    Nowhere,
+    Port(u16),
+    /// Any port: one that is free is chosen for each login.
+    AnyPort,
+}
+
+/// One agent as lists show it.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct AgentListing {
+    pub name: String,
+    pub installed: bool,
+    /// Where its program is and what should be mended, or how to get it.
+    pub what: String,
+    pub login: LoginState,
+    /// What the word before rests on.
+    pub login_evidence: String,
+}
+
+/// What can be told of an agent's login without asking its service; never a guess.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LoginState {
+    /// It keeps credentials in its home; whether the service still takes them only the service knows.
+    Stored,
+    /// Nothing stands where it keeps them.
+    NoneStored,
+    /// It needs none.
+    NotNeeded,
+    #[default]
+    Unknown,
+}
+
+impl LoginState {
+    /// For a line of a list.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Stored => "credentials stored",
+            Self::NoneStored => "no credentials stored",
+            Self::NotNeeded => "not needed",
+            Self::Unknown => "unknown",
+        }
+    }
 }

@@ -177,6 +177,9 @@ fn ruleset(profile: &Profile) -> Outcome<RulesetCreated> {
             ruleset = ruleset.add_rule(NetPort::new(*port, AccessNet::ConnectTcp)).map_err(|error| fail(&error))?;
         }
     }
+    if let Some(port) = profile.listen {
+        ruleset = ruleset.add_rule(NetPort::new(port, AccessNet::BindTcp)).map_err(|error| fail(&error))?;
+    }
     Ok(ruleset)
 }
 

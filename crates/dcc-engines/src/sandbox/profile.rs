@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use dcc_core::failure::{Code, Failure, Outcome};
 use dcc_core::ports::sessions::Driver;
-use dcc_core::plans::{CommandPlan, RecipePlan, SessionStartPlan};
+use dcc_core::plans::{CommandPlan, LoginPlan, RecipePlan, SessionStartPlan};
 use serde::{Deserialize, Serialize};
 
 use super::install;
@@ -99,8 +99,22 @@ const DEVICES: &[&str] = &["/dev/null", "/dev/zero", "/dev/full", "/dev/random",
 pub enum Network {
     /// No socket of any family can be made; a pair of connected ones can.
     None,
-    /// TCP connections to these ports of any host; names resolve (UDP) only when 53 is among them. Nothing listens.
+    /// TCP connections to these ports of any host; names resolve (UDP) only when 53 is among them. Nothing listens but on the profile's own port.
     Ports(Vec<u16>),
+}
+
+impl Network {
+    /// Beside what is reachable already.
+    fn also(&mut self, port: Option<u16>) {
+        if *self == Self::None {
+            *self = Self::Ports(Vec::new());
+        }
+        if let (Self::Ports(ports), Some(port)) = (self, port)
+            && !ports.contains(&port)
+        {
+            ports.push(port);
+        }
+    }
 }
 
 /// The allow list. Directories mean everything below them.
@@ -122,6 +136,9 @@ pub struct Profile {
     #[serde(with = "escaped_list")]
     pub devices: Vec<PathBuf>,
     pub network: Network,
+    /// The one TCP port that may be listened on, on any address of the machine; Landlock knows no addresses.
+    #[serde(default)]
+    pub listen: Option<u16>,
     /// Private to this run, and writable.
     #[serde(with = "escaped")]
     pub tmp: PathBuf,
@@ -228,6 +245,29 @@ impl Profile {
         Ok(profile)
     }
 
+    /// For an agent's own login: its home and nothing of any repository.
+    pub fn for_login(plan: &LoginPlan, tmp: &Path, home: &Path) -> Outcome<Self> {
+        let mut profile = Self::system(tmp, home);
+        profile.writable.push(home.to_path_buf());
+        // Always the opener's own terminal, whoever opens it.
+        profile.devices.push("/dev/tty".into());
+        if !plan.connect_ports.is_empty() {
+            profile.network = Network::Ports(plan.connect_ports.clone());
+        }
+        let secret = install::operator_secrets();
+        let guarded: Vec<PathBuf> = secret.iter().cloned().chain(install::operator_home()).collect();
+        profile.add_program(&path_of(&plan.executable), &guarded);
+        profile.add_read_paths(&plan.read_paths, &guarded, &secret)?;
+        Ok(profile)
+    }
+
+    /// Opens one port to listen on; with `reach` it can be connected to from inside as well.
+    pub fn listen_on(&mut self, port: u16, reach: bool) {
+        self.listen = Some(port);
+        self.network.also(reach.then_some(port));
+        self.notes.push(format!("may listen on TCP port {port}; the port is enforced, the address is not"));
+    }
+
     /// What every profile has: the system to read, a private directory to write, no network.
     pub fn system(tmp: &Path, home: &Path) -> Self {
         let list = |paths: &[&str]| paths.iter().map(PathBuf::from).filter(|path| path.exists()).collect();
@@ -238,6 +278,7 @@ impl Profile {
             listable: Vec::new(),
             devices: list(DEVICES),
             network: Network::None,
+            listen: None,
             tmp: tmp.to_path_buf(),
             home: home.to_path_buf(),
             notes: Vec::new(),
@@ -284,6 +325,10 @@ impl Profile {
             return Err(Failure::new(Code::VcsRepoInvalid, "the worktree's git directory is not part of its repository"));
         }
         self.readable.extend(alternates(&place.common_dir));
+        self.add_read_paths(read_paths, &guarded, &place.secret())
+    }
+
+    fn add_read_paths(&mut self, read_paths: &[String], guarded: &[PathBuf], secret: &[PathBuf]) -> Outcome<()> {
         for text in read_paths {
             let Ok(path) = std::fs::canonicalize(text) else {
                 self.notes.push(format!("read path {text} does not exist"));
@@ -293,7 +338,7 @@ impl Profile {
                 return Err(Failure::new(Code::SboxPolicyDenied, format!("the read path {text} contains {}", inside.display()))
                     .hint("list the narrower directories that the command needs"));
             }
-            if let Some(secret) = place.secret().iter().find(|secret| path.starts_with(secret)) {
+            if let Some(secret) = secret.iter().find(|secret| path.starts_with(secret)) {
                 return Err(Failure::new(Code::SboxPolicyDenied, format!("the read path {text} lies in {}, which stays closed", secret.display())));
             }
             self.executable.push(path);

@@ -71,11 +71,20 @@ struct Heard {
 /// Starts `spec` below a new host: `host_command` plus two arguments. Returns once every layer is in place and the
 /// command was executed.
 pub fn spawn(host_command: &[OsString], spec: Spec) -> Outcome<SandboxedChild> {
-    let (control, inner) = UnixStream::pair().map_err(|error| unavailable("socket", &error.to_string()))?;
     let (terminal, theirs) = match spec.stdin {
         Stdin::Terminal => Terminal::open().map(|(ours, theirs)| (Some(ours), Some(theirs)))?,
         Stdin::Pipe | Stdin::Null => (None, None),
     };
+    begin(host_command, spec, terminal, theirs)
+}
+
+/// As [`spawn`], on a terminal whose other end somebody else holds.
+pub fn spawn_on(host_command: &[OsString], spec: Spec, theirs: OwnedFd) -> Outcome<SandboxedChild> {
+    begin(host_command, spec, None, Some(theirs))
+}
+
+fn begin(host_command: &[OsString], spec: Spec, terminal: Option<Terminal>, theirs: Option<OwnedFd>) -> Outcome<SandboxedChild> {
+    let (control, inner) = UnixStream::pair().map_err(|error| unavailable("socket", &error.to_string()))?;
     let mut host = start_host(host_command, stdio(spec.stdin, theirs)?, inner.into())?;
     let identity = process(host.id()).map(|own| ProcessIdentity { pid: own.pid, start_time: own.start_time });
     let mut bytes = Vec::new();

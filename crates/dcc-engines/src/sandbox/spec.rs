@@ -3,12 +3,13 @@
 //! Authority: ephemeral. Paths travel in the lossless escape of `dcc_core::workspace`, since JSON holds no bytes.
 
 use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use dcc_core::failure::Outcome;
+use dcc_core::failure::{Failure, Outcome};
 use dcc_core::ports::sessions::Driver;
-use dcc_core::plans::{CommandPlan, RecipePlan, SessionStartPlan};
+use dcc_core::plans::{CommandPlan, LoginPlan, RecipePlan, SessionStartPlan};
 use dcc_core::workspace::{escape_path, unescape_path};
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +27,15 @@ pub const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024 * 1024;
 pub const PATH_DEFAULT: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// The variable that marks every process of a run, so that a test can prove that none is left.
 pub const MARKER_VARIABLE: &str = "DCC_SESSION";
+
+/// Stands for the port to listen on.
+pub const PORT_WORD: &str = "{port}";
+
+/// A port on which nobody listens now, as the kernel gives it: never one of DCC's own, which are taken.
+pub fn free_port() -> Outcome<u16> {
+    let found = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
+    found.map(|address| address.port()).map_err(|error| Failure::engine(format!("no free port: {error}")))
+}
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -97,6 +107,23 @@ impl Spec {
             spec.env.entry("TERM".into()).or_insert_with(|| "xterm-256color".into());
         }
         Ok(spec)
+    }
+
+    /// An agent's own login in its home, on a terminal.
+    pub fn for_login(plan: &LoginPlan, tmp: &Path, home: &Path, marker: &str) -> Outcome<Self> {
+        let profile = Profile::for_login(plan, tmp, home)?;
+        let mut spec = Self::new(plan.command.clone(), &path_of(&plan.executable), home, &plan.env, profile, Stdin::Terminal, marker);
+        spec.env.entry("TERM".into()).or_insert_with(|| "xterm-256color".into());
+        Ok(spec)
+    }
+
+    /// Opens a port to listen on and names it where the command and its environment ask for it.
+    pub fn listen_on(&mut self, port: u16, reach: bool) {
+        let number = port.to_string();
+        for text in self.argv.iter_mut().chain(self.env.values_mut()).filter(|text| text.contains(PORT_WORD)) {
+            *text = text.replace(PORT_WORD, &number);
+        }
+        self.profile.listen_on(port, reach);
     }
 
     /// Nothing is inherited: what was declared, a PATH, a language, and what DCC decides (home, temporary directory,

@@ -7,7 +7,8 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd as _, OwnedFd};
 
-use dcc_core::failure::Outcome;
+use dcc_core::failure::{Failure, Outcome};
+use rustix::fs::{Mode, OFlags};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
@@ -27,7 +28,7 @@ pub struct Terminal(File);
 
 impl Terminal {
     /// A fresh pair: ours, and the command's.
-    pub(super) fn open() -> Outcome<(Self, OwnedFd)> {
+    pub fn open() -> Outcome<(Self, OwnedFd)> {
         let failed = |error: rustix::io::Errno| unavailable("terminal", &std::io::Error::from(error).to_string());
         let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).map_err(failed)?;
         grantpt(&ours).and_then(|()| unlockpt(&ours)).map_err(failed)?;
@@ -36,6 +37,22 @@ impl Terminal {
         let terminal = Self(File::from(ours));
         terminal.resize(ROWS, COLUMNS)?;
         Ok((terminal, theirs))
+    }
+
+    /// The command's end of a terminal that another process of this user opened, by its path. HSK-400-INVALID-INPUT for
+    /// anything but a pseudo-terminal of this very user.
+    pub fn of_path(path: &str) -> Outcome<OwnedFd> {
+        let refuse = |why: &str| Failure::invalid(format!("{path:?} is no pseudo-terminal of yours: {why}"));
+        if !path.strip_prefix("/dev/pts/").is_some_and(|number| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit())) {
+            return Err(refuse("it is named by /dev/pts and a number"));
+        }
+        let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let theirs = rustix::fs::open(path, flags, Mode::empty()).map_err(|error| refuse(&std::io::Error::from(error).to_string()))?;
+        let owner = rustix::fs::fstat(&theirs).map_err(|error| refuse(&std::io::Error::from(error).to_string()))?.st_uid;
+        if !rustix::termios::isatty(&theirs) || owner != rustix::process::getuid().as_raw() {
+            return Err(refuse("it belongs to somebody else"));
+        }
+        Ok(theirs)
     }
 
     /// Tells the command the size it is looked at in.

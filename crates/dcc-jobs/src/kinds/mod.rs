@@ -2,6 +2,7 @@
 
 mod accept_config;
 mod accept_edit;
+mod agent_login;
 mod budget_set;
 mod capability_request;
 mod commit;
@@ -226,6 +227,7 @@ pub(crate) fn kind_of(op: Op) -> Outcome<&'static dyn Kind> {
         Op::VersionCommit => &commit::Commit,
         Op::SandboxRunRecipe => &recipe::RunRecipe,
         Op::SandboxRunCommand => &run_command::RunCommand,
+        Op::AgentLogin => &agent_login::Login,
         Op::SessionStart => &session_start::StartSession,
         Op::SessionRun => &session_run::RunTurn,
         Op::SessionSend => &session_send::Send,

@@ -93,7 +93,7 @@ fn first_plan(cx: &Context, session: &Session) -> Outcome<SessionStartPlan> {
 
 /// The agent as it is configured now: by its name where it has one, else by its command.
 pub(super) fn agent_of(cx: &Context, session: &Session) -> Outcome<AgentSpec> {
-    let is_named = cx.ports.agents.list().iter().any(|(name, ..)| *name == session.agent);
+    let is_named = cx.ports.agents.list().iter().any(|agent| agent.name == session.agent);
     let wishes = if is_named { Wishes { agent: Some(session.agent.clone()), ..Wishes::default() } } else { Wishes { command: Some(session.command.clone()), ..Wishes::default() } };
     wishes.agent(cx)
 }

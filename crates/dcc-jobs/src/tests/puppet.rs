@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use dcc_core::gate::Cleared;
 use dcc_core::plans::{SessionStartPlan, TurnPlan};
 use dcc_core::ports::sessions::{ApprovalStyle, BackendCapabilities, ResumeStyle, SideEffect, StartExtras, StartedAgent, ToolReport, ToolStatus, Withdrawn};
-use dcc_core::ports::{AgentCatalogue, AgentReport, AgentSpec, PermissionAnswer, PermissionAsk, SessionBackend, SessionHost};
+use dcc_core::ports::{AgentCatalogue, AgentListing, AgentReport, AgentSpec, LoginSpec, PermissionAnswer, PermissionAsk, SessionBackend, SessionHost};
 use dcc_core::session::{Posture, ProcessIdentity};
 use dcc_core::{Code, Failure, JobId, Outcome, SessionId, Sha256Hex};
 
@@ -341,7 +341,10 @@ impl AgentCatalogue for AnyAgent {
     fn resolve_command(&self, command: &[String]) -> Outcome<AgentSpec> {
         Ok(AgentSpec { name: command[0].clone(), command: command.to_vec(), executable: "/bin/true".into(), ..AgentSpec::default() })
     }
-    fn list(&self) -> Vec<(String, bool, String)> {
-        ["puppet", "claude", "codex"].map(|n| (n.to_owned(), true, String::new())).to_vec()
+    fn login(&self, name: &str) -> Outcome<LoginSpec> {
+        Ok(LoginSpec { agent: name.into(), ..LoginSpec::default() })
+    }
+    fn list(&self) -> Vec<AgentListing> {
+        ["puppet", "claude", "codex"].map(|n| AgentListing { name: n.to_owned(), installed: true, ..AgentListing::default() }).to_vec()
     }
 }

@@ -307,7 +307,7 @@ impl Stopped {
 fn answered(agent: &str, step: &str, error: &RpcError) -> Failure {
     if error.code == AUTH_REQUIRED {
         return Failure::new(Code::AgentFailed, format!("the agent {agent} wants to be logged in first (at {step})"))
-            .hint(format!("dcc agent login {agent} is not built yet; log it in with its own command, HOME set to the agent's own home"));
+            .hint(format!("in a terminal: dcc agent login {agent}"));
     }
     Failure::new(Code::AgentFailed, format!("the agent {agent} failed at {step}: {}", error.sentence()))
 }

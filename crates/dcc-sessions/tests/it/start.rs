@@ -88,7 +88,7 @@ fn a_silent_agent_runs_out_of_time() {
 fn a_login_is_asked_for_by_hint() {
     let failure = refused(&json!({"auth_required": true}));
     assert_eq!(failure.code, Code::AgentFailed);
-    assert!(failure.hint.unwrap().contains("dcc agent login scripted is not built yet"));
+    assert!(failure.hint.unwrap().contains("dcc agent login scripted"));
 }
 
 #[test]

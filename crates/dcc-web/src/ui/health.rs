@@ -30,7 +30,7 @@ pub fn health(shell: &Shell, view: &HealthView, now_ms: i64) -> Markup {
                 }
             }
         }
-        (not_built(&[("Backup and restore", "Copy .handshake/ while the server is stopped."), ("Agent login", "Log in with the agent's own command."), ("Resume all safe", "Resume each session by itself.")]))
+        (not_built(&[("Backup and restore", "Copy .handshake/ while the server is stopped."), ("Resume all safe", "Resume each session by itself.")]))
     };
     page(shell, Place { rail: "health", title: "Health", screen: "health", ..Place::default() }, now_ms, &body)
 }

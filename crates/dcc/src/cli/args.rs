@@ -129,10 +129,15 @@ pub struct UpArgs {
 
 #[derive(Subcommand, Debug)]
 pub enum AgentCommand {
-    /// Presets and whether they can be started
+    /// Which agents there are, and what can be told of their logins
     List,
-    /// Sign an agent in, in its own home
-    Login { name: String },
+    /// Log an agent in with its own command, in the home that DCC keeps for it; needs a terminal
+    Login {
+        name: String,
+        /// Only say what can be told of its login
+        #[arg(long)]
+        status: bool,
+    },
 }
 
 #[derive(Subcommand, Debug)]

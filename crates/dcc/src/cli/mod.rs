@@ -1,5 +1,6 @@
 //! The commands. Thin: each turns its words into a `JobRequest` or a `Query` and prints the answer.
 
+mod agents;
 mod approvals;
 mod args;
 mod attach;
@@ -83,7 +84,7 @@ fn dispatch(cli: &Cli, command: Command) -> Outcome<u8> {
             clap_complete::generate(shell, &mut Args::command(), "dcc", &mut std::io::stdout());
             Ok(0)
         }
-        Command::Agent(command) => project::agent(cli, &command),
+        Command::Agent(command) => agents::run(cli, &command),
         Command::Wp(command) => work::packet(cli, command),
         Command::Mt(command) => work::micro_task(cli, command),
         Command::Board(command) => work::board(cli, &command),

@@ -1,4 +1,4 @@
-//! dcc init, status, doctor, rebuild, agent.
+//! dcc init, status, doctor, rebuild.
 
 use std::time::Duration;
 
@@ -8,11 +8,10 @@ use dcc_api::door::{Door as _, Paging, Query, SessionFilter};
 use dcc_core::approval::ApprovalStatus;
 use dcc_core::job::Bindings;
 use dcc_core::op::Op;
-use dcc_core::ports::{Recorder as _, Sandbox as _};
+use dcc_core::ports::{LoginState, Recorder as _, Sandbox as _};
 use dcc_core::{Code, Failure, Outcome, limits};
 
 use super::Cli;
-use super::args::AgentCommand;
 use super::output::{table, visible};
 use super::work::{items, text};
 use crate::wire::config::OperatorConfig;
@@ -104,15 +103,20 @@ pub fn doctor(cli: &Cli) -> Outcome<u8> {
         checks.push(("project".into(), "absent".into(), "not initialised".into(), Some("dcc init".into())));
     }
     let config = OperatorConfig::load(&found.dirs.config_file()).unwrap_or_default();
-    for (name, installed, what) in dcc_core::ports::AgentCatalogue::list(&crate::agents::Agents::new(config.agents)) {
-        checks.push((format!("agent {name}"), if installed { "ok" } else { "absent" }.into(), what, None));
-    }
+    checks.extend(dcc_core::ports::AgentCatalogue::list(&crate::agents::Agents::new(config.agents, &found.dirs)).into_iter().map(agent_check));
     let faults = checks.iter().filter(|(_, status, ..)| status == "fault").count();
     let items: Vec<Value> = checks.iter().map(|(name, status, evidence, fix)| json!({ "name": name, "status": status, "evidence": evidence, "fix": fix })).collect();
     let value = json!({ "items": items, "next_cursor": null, "status": if faults == 0 { "ok" } else { "fault" } });
     cli.out.show(&value, |_| table(&["check", "status", "evidence", "fix"], checks.iter().map(|(n, s, e, f)| vec![n.clone(), s.clone(), e.clone(), f.clone().unwrap_or_default()]).collect()));
     let is_broken = checks.iter().any(|(name, status, ..)| name.starts_with("recorder") && status == "fault");
     Ok(if is_broken { Code::Integrity.exit_code() } else { u8::from(faults > 0) })
+}
+
+/// Where the agent's program is, and what can be told of its login.
+fn agent_check(agent: dcc_core::ports::AgentListing) -> doctor::Check {
+    let evidence = if agent.installed { format!("{}; login: {} ({})", agent.what, agent.login.as_str(), agent.login_evidence) } else { agent.what };
+    let fix = (agent.installed && agent.login == LoginState::NoneStored).then(|| format!("dcc agent login {}", agent.name));
+    (format!("agent {}", agent.name), if agent.installed { "ok" } else { "absent" }.into(), evidence, fix)
 }
 
 fn word(enforced: bool) -> &'static str {
@@ -146,18 +150,4 @@ pub fn rebuild(cli: &Cli, dry_run: bool) -> Outcome<u8> {
         return Ok(0);
     }
     cli.submit(Op::StoreRebuild, json!({}), Bindings::default())
-}
-
-pub fn agent(cli: &Cli, command: &AgentCommand) -> Outcome<u8> {
-    match command {
-        AgentCommand::List => {
-            let config = OperatorConfig::load(&crate::wire::dirs::Dirs::from_env()?.config_file())?;
-            let agents = dcc_core::ports::AgentCatalogue::list(&crate::agents::Agents::new(config.agents));
-            let items: Vec<Value> = agents.iter().map(|(name, installed, what)| json!({ "name": name, "status": if *installed { "installed" } else { "absent" }, "what": what })).collect();
-            let value = json!({ "items": items, "next_cursor": null });
-            cli.out.show(&value, |_| table(&["agent", "status", ""], agents.iter().map(|(n, i, w)| vec![n.clone(), if *i { "installed" } else { "absent" }.into(), w.clone()]).collect()));
-            Ok(0)
-        }
-        AgentCommand::Login { name } => Err(Failure::new(Code::NotBuilt, format!("logging {name} in is not built yet"))),
-    }
 }

@@ -40,6 +40,11 @@ impl Dirs {
         self.config.join("config.toml")
     }
 
+    /// The homes that DCC keeps for agents, one for each name.
+    pub fn agent_homes(&self) -> PathBuf {
+        self.state.join("agents")
+    }
+
     /// Short on purpose: a Unix socket's path has 107 bytes.
     pub fn socket(&self, project_id: ProjectId) -> PathBuf {
         let text = project_id.to_string();

@@ -119,9 +119,9 @@ pub fn open_or_read(found: &Found, options: &OpenOptions) -> Outcome<Project> {
 /// The application over opened records.
 pub(super) fn assemble(found: &Found, records: &Records, read_only: Option<String>) -> Outcome<(Arc<Runner>, Arc<App>)> {
     let config = OperatorConfig::load(&found.dirs.config_file())?;
-    let agents = Arc::new(Agents::new(config.agents.clone()));
+    let agents = Arc::new(Agents::new(config.agents.clone(), &found.dirs));
     let host_command = vec![std::env::current_exe().map_err(|e| Failure::engine(format!("the program's own path is unknown: {e}")))?.into_os_string(), "sandbox-host".into()];
-    let (run_dir, homes) = (found.dirs.state.join("sandbox"), found.dirs.state.join("agents"));
+    let (run_dir, homes) = (found.dirs.state.join("sandbox"), found.dirs.agent_homes());
     if read_only.is_none() {
         super::dirs::private_dir(&run_dir)?;
         super::dirs::private_dir(&homes)?;
@@ -138,7 +138,7 @@ pub(super) fn assemble(found: &Found, records: &Records, read_only: Option<Strin
         sandbox: Arc::clone(&sandbox) as _,
         search: Arc::new(RipgrepSearch::new(Arc::new(move |worktree: &WorktreeBinding| listing.list_files(worktree)))),
         files: Arc::new(WorktreeFs),
-        sessions: Arc::new(Backends::new(AcpBackend::new(Arc::clone(&launcher), agents.acp_options()), PtyBackend::new(launcher))),
+        sessions: Arc::new(Backends::new(AcpBackend::new(Arc::clone(&launcher), agents.acp_options()), PtyBackend::new(Arc::clone(&launcher)), launcher)),
         agents: agents as Arc<dyn AgentCatalogue>,
         clock: Arc::clone(&found.clock),
     };

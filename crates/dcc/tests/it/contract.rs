@@ -10,7 +10,10 @@ use serde_json::Value;
 use crate::{DCC, approved_worktree, pending, session_state, started_packet, until};
 
 /// Operations that this test does not bring to completion, each with the reason.
-const ELSEWHERE: [(Op, &str); 1] = [(Op::ApprovalDecide, "a decision is no job; it has its own endpoint and events")];
+const ELSEWHERE: [(Op, &str); 2] = [
+    (Op::ApprovalDecide, "a decision is no job; it has its own endpoint and events"),
+    (Op::AgentLogin, "needs a terminal: logins.rs runs it on one"),
+];
 
 fn packets(world: &World) {
     let wp = started_packet(world);

@@ -14,6 +14,7 @@ mod denied;
 mod durable;
 mod grants;
 mod kills;
+mod logins;
 mod mcp;
 mod mcp_client;
 mod mend;

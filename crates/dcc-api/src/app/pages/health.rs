@@ -4,7 +4,7 @@
 
 use dcc_core::job::JobState;
 use dcc_core::locus::RecordKey;
-use dcc_core::ports::{JobFilter, Locus, MirrorState};
+use dcc_core::ports::{AgentListing, JobFilter, Locus, LoginState, MirrorState};
 use dcc_core::session::StateReason;
 use dcc_core::workspace::WorkspaceStatus;
 use dcc_core::{MtId, WpId, limits};
@@ -159,10 +159,10 @@ impl App {
         // Files and network are what the kernel has to hold; the rest is watched, and the notes say so.
         let holds = posture.filesystem && posture.network;
         let mut rows = vec![row("Sandbox", if holds { "ok" } else if posture.filesystem { "needs" } else { "fault" }, &format!("{}{notes}", posture_word(&posture)))];
-        let (here, absent): (Vec<_>, Vec<_>) = ports.agents.list().into_iter().partition(|(_, installed, _)| *installed);
-        rows.extend(here.into_iter().map(|(name, _, what)| row(&format!("Agent {name}"), "ok", &what)));
+        let (here, absent): (Vec<_>, Vec<_>) = ports.agents.list().into_iter().partition(|agent| agent.installed);
+        rows.extend(here.into_iter().map(agent_row));
         if !absent.is_empty() {
-            let names: Vec<&str> = absent.iter().map(|(name, ..)| name.as_str()).collect();
+            let names: Vec<&str> = absent.iter().map(|agent| agent.name.as_str()).collect();
             rows.push(fixed(row("Other agents", "absent", &format!("known and not installed: {}", names.join(", "))), "How to install", None, Some("dcc agent list")));
         }
         rows
@@ -227,6 +227,13 @@ fn drift_row(locus: &dyn Locus, key: &str, sentence: &str) -> HealthRow {
 
 fn group(title: &str, note: &str, rows: Vec<HealthRow>) -> HealthGroup {
     HealthGroup { title: title.to_owned(), note: note.to_owned(), rows }
+}
+
+fn agent_row(agent: AgentListing) -> HealthRow {
+    let evidence = format!("login: {} ({}); {}", agent.login.as_str(), agent.login_evidence, agent.what);
+    let listed = row(&format!("Agent {}", agent.name), "ok", &evidence);
+    // A login needs a terminal, so the page can only say the command.
+    if agent.login == LoginState::NoneStored { fixed(listed, "Log in", None, Some(&format!("dcc agent login {}", agent.name))) } else { listed }
 }
 
 fn row(name: &str, status: &str, evidence: &str) -> HealthRow {

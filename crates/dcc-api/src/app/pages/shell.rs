@@ -41,7 +41,7 @@ impl App {
                 hint: Some("Free disk space or make .handshake writable, then start the server again.".to_owned()),
             }),
             changing_off: cx.config.read_only.is_some(),
-            agents: ports.agents.list().into_iter().filter(|(_, installed, _)| *installed).map(|(name, ..)| name).collect(),
+            agents: ports.agents.list().into_iter().filter(|agent| agent.installed).map(|agent| agent.name).collect(),
         }
     }
 
