@@ -117,6 +117,9 @@ pub struct Job {
     pub actor: Actor,
     pub bindings: Bindings,
     pub state: JobState,
+    /// How often the state changed. Part of [`Job::move_key`].
+    #[serde(default)]
+    pub moves: u32,
     pub attempt: u32,
     pub parent_job_id: Option<JobId>,
     /// The root job of the tree; workflow_run_id on the wire.
@@ -139,6 +142,11 @@ pub struct Job {
 }
 
 impl Job {
+    /// The unique key of the next change of state. Whoever judged from the same state asks for the same key, and the
+    /// recorder gives it once: of two that move a job at the same time, one is told that he was second.
+    pub fn move_key(&self) -> String {
+        format!("{MOVE_KEY}{}:{}", self.job_id, self.moves)
+    }
     /// The flat form of PRODUCT (CLI): job_id, op, state, approval_id, failure, result ids.
     pub fn flat(&self) -> Value {
         let mut map = self.result.clone();
@@ -163,7 +171,11 @@ impl Job {
     }
 }
 
-/// Takes the next event of this job in; `None` until it was accepted.
+/// The beginning of every [`Job::move_key`].
+pub const MOVE_KEY: &str = "job:";
+
+/// Takes the next event of this job in; `None` until it was accepted. What is terminal stays so: logs of before the move
+/// keys may hold a beginning after an end.
 pub fn apply(job: &mut Option<Job>, event: &Event) {
     if event.code == EventCode::JobAccepted {
         *job = serde_json::from_value(event.payload["job"].clone()).ok();
@@ -173,6 +185,10 @@ pub fn apply(job: &mut Option<Job>, event: &Event) {
     let payload = &event.payload;
     match event.code {
         EventCode::JobStateChange | EventCode::JobFinished => {
+            if j.state.is_terminal() {
+                return;
+            }
+            j.moves += 1;
             if let Some(state) = payload["to"].as_str().and_then(JobState::parse) {
                 j.state = state;
             }

@@ -134,6 +134,9 @@ pub const CHECKPOINT_MESSAGES: u32 = 5;
 pub const CHECKPOINT_STREAM_BYTES: usize = 4 * 4096;
 /// Permission requests of one session in a minute; more is no work a person could follow, and pauses the session.
 pub const SESSION_REQUESTS_PER_MINUTE: usize = 300;
+/// So often a request is judged anew because others took the use of a grant that it counted on. A grant has 100 uses at
+/// most, and each try that loses is a use that somebody else got.
+pub const GRANT_TRIES_MAX: usize = 128;
 /// A handoff is read by a person: so many points, so many bytes, and it fits an event.
 pub const HANDOFF_POINTS_MAX: usize = 200;
 pub const HANDOFF_BYTES_MAX: usize = 16 * 1024;

@@ -80,8 +80,9 @@ impl Runner {
         let approval = self.new_approval(job, prepared, gathered, rule, claim)?;
         let id = approval.approval_id;
         events.push(self.about_approval(job, EventCode::ApprovalRequested, id, json!({ "approval": approval })).outcome(EventOutcome::Ask));
-        events.push(self.about_approval(job, EventCode::JobStateChange, id, json!({ "from": job.state, "to": JobState::AwaitingUser })));
-        self.cx.journal.append(events)?;
+        events.push(self.about_approval(job, EventCode::JobStateChange, id, json!({ "from": job.state, "to": JobState::AwaitingUser })).once(job.move_key()));
+        // Ended meanwhile: nobody is asked.
+        let _: Appended = self.cx.journal.try_append(events)?;
         ledger::job(self.cx.ports.recorder.as_ref(), job.job_id)
     }
 
@@ -269,11 +270,12 @@ impl Runner {
             events.push(
                 self.about(job, EventCode::JobFinished, json!({ "from": job.state, "to": JobState::Failed, "failure": failure }))
                     .outcome(EventOutcome::Deny)
-                    .once(format!("finished:{}", job.job_id)),
+                    .once(job.move_key()),
             );
         }
         match self.cx.journal.try_append(events)? {
             Appended::Written(_) => Ok(()),
+            Appended::Taken { key, .. } if key.starts_with(job::MOVE_KEY) => Err(Failure::new(Code::ApprovalConsumed, "the job that asked is over meanwhile")),
             Appended::Taken { by, .. } => Err(Failure::new(
                 Code::ApprovalConsumed,
                 format!("already decided by {} over {:?} at {}", by.actor_id, by.actor.surface, by.ts),
@@ -302,28 +304,37 @@ impl Runner {
     fn release_covered(self: &Arc<Self>) -> Outcome<Vec<JobId>> {
         let mut released = Vec::new();
         for pending in self.cx.ports.store.approvals(Some(ApprovalStatus::Pending), limits::PAGE_MAX)? {
-            let recorder = self.cx.ports.recorder.as_ref();
-            let approval = ledger::approval(recorder, pending.approval_id)?;
-            if approval.status != ApprovalStatus::Pending {
-                continue;
+            // The decision is on record: one that cannot be taken up leaves the others theirs.
+            match self.release(pending.approval_id) {
+                Ok(job) => released.extend(job),
+                Err(failure) => eprintln!("dcc: approval {}: it could not be released: {failure}", pending.approval_id),
             }
-            let mut job = ledger::job(recorder, approval.job_id)?;
-            // Judged as if it were asked now: without its own approval, grants may cover it.
-            job.approval_id = None;
-            let kind = kinds::kind_of(job.op)?;
-            let Ok(prepared) = self.stored_plan(&job).and_then(|plan| kind.reload(plan)) else { continue };
-            let gathered = crate::facts::gather(&self.cx, &job, &prepared.requirement)?;
-            let verdict = crate::facts::decide(&self.cx, &job, &prepared.requirement, prepared.plan_digest, &gathered);
-            if !matches!(verdict.resolution(), dcc_core::gate::Resolution::Permit(_)) {
-                continue;
-            }
-            let superseded = self
-                .about_approval(&job, EventCode::ApprovalStale, approval.approval_id, json!({ "status": "superseded", "reason": "a grant covers it" }))
-                .once(format!("decided:{}", approval.approval_id));
-            released.push(job.job_id);
-            self.execute(&job, kind, prepared, vec![superseded], None)?;
         }
         Ok(released)
+    }
+
+    /// Takes a waiting job up when a grant covers it by now.
+    fn release(self: &Arc<Self>, approval_id: ApprovalId) -> Outcome<Option<JobId>> {
+        let recorder = self.cx.ports.recorder.as_ref();
+        let approval = ledger::approval(recorder, approval_id)?;
+        if approval.status != ApprovalStatus::Pending {
+            return Ok(None);
+        }
+        let mut job = ledger::job(recorder, approval.job_id)?;
+        // Judged as if it were asked now: without its own approval, grants may cover it.
+        job.approval_id = None;
+        let kind = kinds::kind_of(job.op)?;
+        let Ok(prepared) = self.stored_plan(&job).and_then(|plan| kind.reload(plan)) else { return Ok(None) };
+        let gathered = crate::facts::gather(&self.cx, &job, &prepared.requirement)?;
+        let verdict = crate::facts::decide(&self.cx, &job, &prepared.requirement, prepared.plan_digest, &gathered);
+        if !matches!(verdict.resolution(), dcc_core::gate::Resolution::Permit(_)) {
+            return Ok(None);
+        }
+        let superseded = self
+            .about_approval(&job, EventCode::ApprovalStale, approval_id, json!({ "status": "superseded", "reason": "a grant covers it" }))
+            .once(format!("decided:{approval_id}"));
+        self.execute(&job, kind, prepared, vec![superseded], None)?;
+        Ok(Some(job.job_id))
     }
 
     /// Ends every request whose time is over; its job fails with HSK-408-APPROVAL-EXPIRED.
@@ -338,8 +349,9 @@ impl Runner {
                 continue;
             }
             let failure = Failure::new(Code::ApprovalExpired, "nobody decided in time").hint("ask again: a new request shows the state of now");
-            self.end_pending(pending.approval_id, EventCode::ApprovalExpired, "expired", JobState::Failed, failure)?;
-            expired += 1;
+            if self.end_pending(pending.approval_id, EventCode::ApprovalExpired, "expired", JobState::Failed, failure)? {
+                expired += 1;
+            }
         }
         Ok(expired)
     }
@@ -355,12 +367,10 @@ impl Runner {
         let ended = self
             .about_approval(&job, code, approval_id, json!({ "status": status, "reason": failure.message }))
             .once(format!("decided:{approval_id}"));
-        if job.state.is_terminal() {
-            self.cx.journal.append(vec![ended])?;
-        } else {
-            self.end(&job, to, failure, vec![ended])?;
+        if !job.state.is_terminal() {
+            return self.try_end(&job, to, failure, vec![ended]);
         }
-        Ok(true)
+        Ok(matches!(self.cx.journal.try_append(vec![ended])?, Appended::Written(_)))
     }
 
     /// Cancels a job that has not begun its effect.
@@ -372,20 +382,23 @@ impl Runner {
             return Err(Failure::new(Code::Capability, "only the operator cancels jobs"));
         }
         let failure = Failure::new(Code::Canceled, reason.unwrap_or_else(|| "cancelled by the operator".to_owned()));
-        match (job.state, job.approval_id) {
-            (JobState::AwaitingUser, Some(approval_id)) => {
-                self.end_pending(approval_id, EventCode::ApprovalStale, "cancelled", JobState::Cancelled, failure)?;
+        let is_ended = match (job.state, job.approval_id) {
+            (JobState::AwaitingUser, Some(approval_id)) if ledger::approval(recorder, approval_id)?.status == ApprovalStatus::Pending => {
+                self.end_pending(approval_id, EventCode::ApprovalStale, "cancelled", JobState::Cancelled, failure)?
             }
-            (JobState::Queued | JobState::Stalled, _) => {
-                self.end(&job, JobState::Cancelled, failure, Vec::new())?;
-            }
+            // Approved, and what should have begun did not.
+            (JobState::AwaitingUser | JobState::Queued | JobState::Stalled, _) => self.try_end(&job, JobState::Cancelled, failure, Vec::new())?,
             (JobState::Running, _) if self.cx.commands.get(job_id).is_some_and(|command| command.stop()) => return self.wait(job_id, Some(std::time::Duration::from_secs(15))),
             (JobState::Running, _) => {
                 return Err(Failure::new(Code::IllegalTransition, "the job is running").hint("a turn ends with dcc session cancel S; other jobs end by themselves"));
             }
             _ => return Err(Failure::new(Code::IllegalTransition, format!("the job is {}", job.state.as_str()))),
+        };
+        let job = ledger::job(recorder, job_id)?;
+        if is_ended || job.state.is_terminal() {
+            return Ok(job);
         }
-        ledger::job(recorder, job_id)
+        Err(Failure::new(Code::IllegalTransition, format!("the job was taken up meanwhile and is {}", job.state.as_str())).hint("look at it again: dcc job show JOB"))
     }
 }
 

@@ -98,7 +98,9 @@ pub(crate) fn act_upon(runner: &Arc<Runner>, id: SessionId, actor: Actor, job: &
     let cx = &runner.cx;
     let _one = cx.delivering.lock().unwrap_or_else(PoisonError::into_inner);
     // A turn that waits for a slot with this message holds its old text and place.
-    drop_queued_turns(runner, id, "its message was changed")?;
+    if let Some(turn) = drop_queued_turns(runner, id, "its message was changed")? {
+        return Err(Failure::new(Code::VersionConflict, format!("turn {} began meanwhile", turn.short())).hint("look at it again: dcc session show S"));
+    }
     let session = ledger::session(cx.ports.recorder.as_ref(), id)?;
     let Some(message_id) = act.message_id() else { return Err(Failure::engine("the act names no message")) };
     let Some(message) = session.waiting.iter().find(|m| m.message_id == message_id) else {
@@ -153,16 +155,18 @@ fn has_turn_job(cx: &Context, id: SessionId) -> Outcome<bool> {
     Ok(!cx.ports.store.jobs(&filter)?.is_empty())
 }
 
-/// Cancels turns that wait for a slot; their messages go on waiting in the session.
-pub(crate) fn drop_queued_turns(runner: &Runner, id: SessionId, why: &str) -> Outcome<()> {
+/// Cancels turns that wait for a slot; their messages go on waiting in the session. Answers the turn that began before it
+/// could be cancelled, if one did.
+pub(crate) fn drop_queued_turns(runner: &Runner, id: SessionId, why: &str) -> Outcome<Option<JobId>> {
     let filter = JobFilter { states: vec![JobState::Queued], op: Some(Op::SessionRun), session_id: Some(id), ..JobFilter::default() };
+    let mut began = None;
     for found in runner.cx.ports.store.jobs(&filter)? {
         let job = ledger::job(runner.cx.ports.recorder.as_ref(), found.job_id)?;
-        if job.state == JobState::Queued {
-            runner.end(&job, JobState::Cancelled, Failure::new(Code::Canceled, why.to_owned()), Vec::new())?;
+        if job.state == JobState::Queued && !runner.try_end(&job, JobState::Cancelled, Failure::new(Code::Canceled, why.to_owned()), Vec::new())? {
+            began = Some(job.job_id);
         }
     }
-    Ok(())
+    Ok(began)
 }
 
 /// The agent is where it can be interrupted: a message that waits for a boundary has the turn cancelled, once. True when

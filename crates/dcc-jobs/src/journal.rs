@@ -15,7 +15,7 @@ use crate::context::Ports;
 pub type Listener = Box<dyn Fn(&[Event]) + Send + Sync>;
 
 /// Keys of things that two may do at once, of whom the second looks again; the other keys are of decisions.
-const RACED: [&str; 4] = ["wp:", "message:", "succeeded:", "child:"];
+const RACED: [&str; 5] = ["wp:", "message:", "succeeded:", "child:", dcc_core::job::MOVE_KEY];
 
 /// The one way to record something.
 pub struct Journal {

@@ -26,12 +26,14 @@ pub struct RecoveryReport {
     pub stalled: usize,
     pub paused_sessions: usize,
     pub stale_approvals: usize,
+    /// Jobs that could not be settled; what stood against it is on standard error.
+    pub unsettled: usize,
     pub drift: Vec<(String, String)>,
 }
 
 impl RecoveryReport {
     pub fn is_quiet(&self) -> bool {
-        self.finished + self.failed + self.stalled + self.paused_sessions + self.stale_approvals == 0
+        self.finished + self.failed + self.stalled + self.paused_sessions + self.stale_approvals + self.unsettled == 0
     }
 }
 
@@ -42,7 +44,11 @@ impl Runner {
         let mut report = RecoveryReport { drift: self.cx.journal.refresh()?, ..RecoveryReport::default() };
         self.recover_sessions(&mut report)?;
         for job in self.left_by_others(JobState::Running)? {
-            self.recover_job(&job, &mut report)?;
+            // One job that cannot be settled keeps nobody out of the project; it stays as it is, for the next start.
+            if let Err(failure) = self.recover_job(&job, &mut report) {
+                eprintln!("dcc: job {}: it could not be recovered: {failure}", job.job_id);
+                report.unsettled += 1;
+            }
         }
         self.check_pending(&mut report)?;
         self.expire_due()?;
@@ -137,7 +143,7 @@ impl Runner {
         dcc_core::job::step(job.state, JobState::Stalled)?;
         let failure = Failure::new(Code::JobNotResumable, why.to_owned()).hint("look at the evidence, then cancel the job: dcc job cancel JOB");
         let stalled = self.about(job, EventCode::JobStateChange, json!({ "from": job.state, "to": JobState::Stalled, "failure": failure }));
-        self.cx.journal.append(vec![resolved, stalled])?;
+        self.cx.journal.append(vec![resolved, stalled.once(job.move_key())])?;
         report.stalled += 1;
         Ok(())
     }

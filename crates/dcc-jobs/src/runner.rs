@@ -1,7 +1,8 @@
 //! The one corridor: accept, plan, gate, park or apply, record.
 //!
 //! Invariants: `JobAccepted` is durable before anything else happens; a consumption (approval or grant use) and the move
-//! to running are one append; whatever a kind does, the job's end is recorded here. When the recorder refuses, the call
+//! to running are one append; of two that move one job, the recorder lets one win ([`Job::move_key`]) and the other goes on
+//! with what then stands; whatever a kind does, the job's end is recorded here. When the recorder refuses, the call
 //! fails with its code and nothing was done that recovery cannot find.
 
 use std::collections::HashMap;
@@ -16,7 +17,7 @@ use dcc_core::ids::{ApprovalId, JobId};
 use dcc_core::job::{self, Job, JobRequest, JobState};
 use dcc_core::ports::{Appended, fresh};
 use dcc_core::principal::Actor;
-use dcc_core::{Code, Failure, Outcome};
+use dcc_core::{Code, Failure, Outcome, limits};
 
 use crate::context::Context;
 use crate::kinds::{self, Done, Effect, Kind, Lock, Prepared};
@@ -24,6 +25,24 @@ use crate::{facts, ledger, preconditions};
 
 /// Parameters above this go by artifact, so that the accepted job fits an event with room for its envelope.
 const INLINE_PARAMS_BYTES: usize = 16 * 1024;
+
+/// What came of moving a permitted job to running.
+enum Began {
+    Yes,
+    /// Somebody else moved the job, or spent its approval.
+    Raced,
+    /// Another job took the use of the grant that was counted on.
+    GrantTaken,
+}
+
+/// What came of the gates.
+enum Judged {
+    /// Running; its effect may begin.
+    Begun(Box<Job>, Verdict),
+    /// Parked, waiting for a slot, or ended.
+    Over(Box<Job>),
+    Again,
+}
 
 /// Runs jobs for one project in this process.
 pub struct Runner {
@@ -109,43 +128,71 @@ impl Runner {
         {
             return self.end_failed(job, failure, head);
         }
+        let mut guard = guard;
+        // Another job under the same grant may take the use that was counted on: then it is judged again.
+        for _ in 0..limits::GRANT_TRIES_MAX {
+            match self.judge(&mut guard, job, kind, &prepared, &head, &claim)? {
+                Judged::Again => {}
+                Judged::Over(job) => return Ok(*job),
+                Judged::Begun(job, verdict) if kind.runs_long() => {
+                    drop(guard);
+                    return self.apply_on_thread(*job, kind, prepared.plan, verdict);
+                }
+                Judged::Begun(job, verdict) => return self.apply(&job, kind, prepared.plan, &verdict, guard),
+            }
+        }
+        self.end_failed(job, Failure::new(Code::RateLimit, "too many requests use the same grant at once").hint("ask again"), head)
+    }
+
+    /// The gates, and what follows at once: parked, refused, waiting for a slot, or begun.
+    fn judge(
+        self: &Arc<Self>,
+        guard: &mut Option<MutexGuard<'_, ()>>,
+        job: &Job,
+        kind: &'static dyn Kind,
+        prepared: &Prepared,
+        head: &[NewEvent],
+        claim: &Option<String>,
+    ) -> Outcome<Judged> {
+        let over = |job: Outcome<Job>| job.map(|job| Judged::Over(Box::new(job)));
+        let mut events = head.to_vec();
         let gathered = match facts::gather(&self.cx, job, &prepared.requirement) {
             Ok(gathered) => gathered,
-            Err(failure) => return self.end_failed(job, failure, head),
+            Err(failure) => return over(self.end_failed(job, failure, events)),
         };
         let verdict = facts::decide(&self.cx, job, &prepared.requirement, prepared.plan_digest, &gathered);
-        let mut events = head;
-        events.extend(self.gate_events(job, &prepared, &verdict));
-        match verdict.resolution().clone() {
-            Resolution::Deny(failure) => self.end_failed(job, failure, events),
+        events.extend(self.gate_events(job, prepared, &verdict));
+        let basis = match verdict.resolution().clone() {
+            Resolution::Deny(failure) => return over(self.end_failed(job, failure, events)),
             Resolution::Ask { rule } => {
-                drop(guard);
-                self.park(job, &prepared, &gathered, rule, claim, events)
+                drop(guard.take());
+                return over(self.park(job, prepared, &gathered, rule, claim.clone(), events));
             }
-            Resolution::Permit(basis) => {
-                if let Err(failure) = preconditions::check_all(&self.cx, &prepared.preconditions) {
-                    return self.end_stale(job, &basis, failure, events);
-                }
-                let run = match kind.run(&self.cx, job, &prepared.plan) {
-                    Ok(run) => run,
-                    Err(failure) => return self.end_failed(job, failure, events),
-                };
-                if let Some(run) = run
-                    && let Err(why) = self.cx.scheduler.claim(&self.cx, &run)
-                {
-                    drop(guard);
-                    return self.wait_for_slot(job, kind, &prepared, &run, &why, events);
-                }
-                if let Err(failure) = self.begin(job, &basis, events) {
-                    self.cx.scheduler.release(job.job_id);
-                    return Err(failure);
-                }
-                let job = ledger::job(self.cx.ports.recorder.as_ref(), job.job_id)?;
-                if kind.runs_long() {
-                    drop(guard);
-                    return self.apply_on_thread(job, kind, prepared.plan, verdict);
-                }
-                self.apply(&job, kind, prepared.plan, &verdict, guard)
+            Resolution::Permit(basis) => basis,
+        };
+        if let Err(failure) = preconditions::check_all(&self.cx, &prepared.preconditions) {
+            return over(self.end_stale(job, &basis, failure, events));
+        }
+        let run = match kind.run(&self.cx, job, &prepared.plan) {
+            Ok(run) => run,
+            Err(failure) => return over(self.end_failed(job, failure, events)),
+        };
+        if let Some(run) = run
+            && let Err(why) = self.cx.scheduler.claim(&self.cx, &run)
+        {
+            drop(guard.take());
+            return over(self.wait_for_slot(job, kind, prepared, &run, &why, events));
+        }
+        match self.begin(job, &basis, events) {
+            Ok(Began::Yes) => Ok(Judged::Begun(Box::new(ledger::job(self.cx.ports.recorder.as_ref(), job.job_id)?), verdict)),
+            Ok(Began::GrantTaken) => Ok(Judged::Again),
+            Ok(Began::Raced) => {
+                self.cx.scheduler.release(job.job_id);
+                over(ledger::job(self.cx.ports.recorder.as_ref(), job.job_id))
+            }
+            Err(failure) => {
+                self.cx.scheduler.release(job.job_id);
+                Err(failure)
             }
         }
     }
@@ -155,7 +202,11 @@ impl Runner {
         // Heads that the job moved are on record before somebody else compares them with the record.
         let guard = guard.filter(|_| kind.lock() == Lock::Git);
         let ended = match done {
-            Ok(Done::Finished(effect)) => self.finish(job, effect),
+            Ok(Done::Finished(effect)) => match self.finish(job, effect) {
+                // What it would have recorded was recorded by another job meanwhile: nothing of it stands.
+                Err(failure) if failure.code != Code::Recorder => self.end_failed(job, failure, Vec::new()),
+                ended => ended,
+            },
             Ok(Done::Continues) => ledger::job(self.cx.ports.recorder.as_ref(), job.job_id),
             Err(failure) => self.end_failed(job, failure, Vec::new()),
         };
@@ -201,6 +252,7 @@ impl Runner {
             actor,
             bindings: request.bindings,
             state: JobState::Queued,
+            moves: 0,
             attempt: 1,
             parent_job_id: parent.map(|p| p.job_id),
             root_job_id: parent.map_or(job_id, |p| p.root_job_id),
@@ -244,7 +296,7 @@ impl Runner {
     }
 
     /// Consumes what permits the job and moves it to running, in one append.
-    fn begin(&self, job: &Job, basis: &Basis, mut events: Vec<NewEvent>) -> Outcome<()> {
+    fn begin(&self, job: &Job, basis: &Basis, mut events: Vec<NewEvent>) -> Outcome<Began> {
         job::step(job.state, JobState::Running)?;
         match basis {
             Basis::Policy { .. } => {}
@@ -256,10 +308,13 @@ impl Runner {
                     .once(format!("grant:{grant_id}:{use_number}")),
             ),
         }
-        events.push(self.about(job, EventCode::JobStateChange, json!({
-            "from": job.state, "to": JobState::Running, "basis": basis, "instance_id": self.cx.config.instance_id,
-        })));
-        self.cx.journal.append(events).map(|_| ())
+        let running = json!({ "from": job.state, "to": JobState::Running, "basis": basis, "instance_id": self.cx.config.instance_id });
+        events.push(self.about(job, EventCode::JobStateChange, running).once(job.move_key()));
+        Ok(match self.cx.journal.try_append(events)? {
+            Appended::Written(_) => Began::Yes,
+            Appended::Taken { key, .. } if key.starts_with("grant:") => Began::GrantTaken,
+            Appended::Taken { .. } => Began::Raced,
+        })
     }
 
     /// Records the end of a job that did its work.
@@ -269,10 +324,13 @@ impl Runner {
         let mut events = effect.events;
         events.push(self.about(job, EventCode::EffectObserved, json!({ "result": effect.result })));
         events.push(
-            self.about(job, EventCode::JobFinished, json!({ "from": job.state, "to": to, "result": effect.result, "outputs": effect.outputs }))
-                .once(format!("finished:{}", job.job_id)),
+            self.about(job, EventCode::JobFinished, json!({ "from": job.state, "to": to, "result": effect.result, "outputs": effect.outputs })).once(job.move_key()),
         );
-        self.cx.journal.append(events)?;
+        if let Appended::Taken { key, by } = self.cx.journal.try_append(events)?
+            && !key.starts_with(job::MOVE_KEY)
+        {
+            return Err(Failure::new(Code::ApprovalConsumed, format!("already recorded at {} (event {}): {key}", by.ts, by.seq)));
+        }
         self.wake();
         self.give_back(job.job_id);
         ledger::job(self.cx.ports.recorder.as_ref(), job.job_id)
@@ -292,22 +350,31 @@ impl Runner {
         self.end(job, JobState::Failed, failure, events)
     }
 
-    pub(crate) fn end(&self, job: &Job, to: JobState, failure: Failure, mut events: Vec<NewEvent>) -> Outcome<Job> {
+    /// Records the end of a job; the job as it stands when somebody moved it first.
+    pub(crate) fn end(&self, job: &Job, to: JobState, failure: Failure, events: Vec<NewEvent>) -> Outcome<Job> {
+        self.try_end(job, to, failure, events)?;
+        ledger::job(self.cx.ports.recorder.as_ref(), job.job_id)
+    }
+
+    /// False when somebody was faster: nothing of it is recorded then.
+    pub(crate) fn try_end(&self, job: &Job, to: JobState, failure: Failure, mut events: Vec<NewEvent>) -> Outcome<bool> {
         job::step(job.state, to)?;
         let outcome = if matches!(failure.kind(), dcc_core::failure::Kind::Policy | dcc_core::failure::Kind::Capability) { EventOutcome::Deny } else { EventOutcome::Failed };
         events.push(
             self.about(job, EventCode::JobFinished, json!({ "from": job.state, "to": to, "failure": failure }))
                 .outcome(outcome)
-                .once(format!("finished:{}", job.job_id)),
+                .once(job.move_key()),
         );
-        self.cx.journal.append(events)?;
+        if let Appended::Taken { .. } = self.cx.journal.try_append(events)? {
+            return Ok(false);
+        }
         self.discard_quarantine(job);
         self.wake();
         if job.state == JobState::Queued {
             kinds::kind_of(job.op)?.gave_up(&self.cx, job, &failure)?;
         }
         self.give_back(job.job_id);
-        ledger::job(self.cx.ports.recorder.as_ref(), job.job_id)
+        Ok(true)
     }
 
     /// A permitted job whose preconditions moved: nothing was done, the approval is spent as stale.

@@ -144,14 +144,19 @@ impl JobKind for ChangeLocus {
         let applied = judge(cx, job, &plan.wp_id, plan.mt_id.as_ref(), &plan.change)?;
         let staged: Vec<StagedRecord> = applied.records.iter().map(|r| cx.ports.locus.stage(r)).collect::<Outcome<_>>()?;
         let keys: Vec<RecordKey> = staged.iter().map(|s| s.key.clone()).collect();
-        let effect = effect_of(&plan, &applied);
+        let mut effect = effect_of(&plan, &applied);
         let versions = staged.iter().map(|s| format!("{}:v{}", s.key.text(), s.version)).collect::<Vec<_>>().join(",");
         let about = |code, payload| NewEvent::new(code, job.actor, payload).about(&correlation(job));
         cx.journal.append(vec![
             about(EventCode::EffectPlanned, json!({ "effect": { "records": staged, "result": effect.result } })),
             about(applied.event, json!({ "records": staged, "change": change_payload(&plan.change), "sentence": applied.sentence })).once(format!("wp:{versions}")),
         ])?;
-        cx.ports.locus.publish(cleared, &staged)?;
+        // The event is the act. A file that could not follow (somebody edited it by hand) is an issue of this job and shows
+        // as drift; a failure would have the same change asked for, and recorded, again.
+        if let Err(failure) = cx.ports.locus.publish(cleared, &staged) {
+            effect.with_issues = true;
+            effect = effect.with("message", format!("recorded; the file did not follow: {}", failure.message));
+        }
         cx.journal.project_packets(&keys)?;
         sync_board(cx, job)?;
         Ok(Done::Finished(effect))

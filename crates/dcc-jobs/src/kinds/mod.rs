@@ -241,8 +241,8 @@ pub(crate) fn kind_of(op: Op) -> Outcome<&'static dyn Kind> {
         Op::HandoffWrite => &handoff_write::WriteHandoff,
         Op::CapabilityRequest => &capability_request::RequestCapability,
         Op::FsWrite => &fs_write::WriteFile,
-        Op::WorkspaceOpen | Op::WorkspaceClose | Op::WorkspaceArchive | Op::WorkspaceLink | Op::WorkspaceUnlink
-        | Op::GrantRevoke | Op::StoreRebuild | Op::LocusSyncTaskBoard => &simple::Simple,
+        Op::WorkspaceOpen | Op::WorkspaceClose | Op::WorkspaceArchive | Op::WorkspaceLink | Op::WorkspaceUnlink => &simple::Simple(Lock::Git),
+        Op::GrantRevoke | Op::StoreRebuild | Op::LocusSyncTaskBoard => &simple::Simple(Lock::None),
         Op::LocusAcceptEdit => &accept_edit::SettleEdit,
         _ if op.as_str().starts_with("locus.") => &locus::ChangeLocus,
         _ => return Err(op::not_built(op)),

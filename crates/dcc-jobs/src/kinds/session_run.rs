@@ -161,9 +161,5 @@ pub fn end_turn(runner: &Runner, turn: JobId, ended: Result<String, Failure>) ->
         }
         Err(failure) => runner.end_failed(&job, failure, Vec::new()),
     };
-    match recorded {
-        // The agent's word and our own cancel may come at once: the recorder lets one win, and either is the turn's end.
-        Err(taken) if taken.code == Code::ApprovalConsumed && ledger::job(cx.ports.recorder.as_ref(), turn)?.state.is_terminal() => Ok(()),
-        other => other.map(drop),
-    }
+    recorded.map(drop)
 }

@@ -17,7 +17,9 @@ use crate::context::Context;
 use crate::ledger;
 use crate::runner::correlation;
 
-pub(super) struct Simple;
+/// The acts of a workspace are judged and recorded under the lock that new worktrees are made under: of two that would
+/// bind one packet, the second sees the first. The others need none; the board writer takes its own.
+pub(super) struct Simple(pub Lock);
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -69,13 +71,18 @@ impl JobKind for Simple {
     }
 
     fn lock(&self) -> Lock {
-        // None of these writes Locus records or refs; the board writer takes its own lock.
-        Lock::None
+        self.0
+    }
+
+    /// No git is written.
+    fn needs_accepted_config(&self) -> bool {
+        false
     }
 
     fn apply(&self, cx: &Context, job: &Job, cleared: Cleared<SimplePlan>) -> Outcome<Done> {
         let event = |code, payload| NewEvent::new(code, job.actor, payload).about(&correlation(job));
         let mut effect = Effect::default();
+        still_free(cx, &cleared.body().act)?;
         match &cleared.body().act {
             SimpleAct::OpenWorkspace { .. } => effect.events.push(event(EventCode::WorkspaceOpened, json!({}))),
             SimpleAct::CloseWorkspace { .. } => effect.events.push(event(EventCode::WorkspaceClosed, json!({}))),
@@ -139,18 +146,40 @@ fn workspace_act(cx: &Context, job: &Job, bindings: &mut Bindings) -> Outcome<(S
     if workspace.kind == WorkspaceKind::Root && job.op == Op::WorkspaceArchive {
         return Err(Failure::new(Code::IllegalTransition, "the main worktree cannot be archived"));
     }
-    if job.op != Op::WorkspaceOpen {
-        let busy = cx.ports.store.sessions(limits::PAGE_MAX)?.into_iter().find(|s| s.workspace_id == Some(workspace_id) && !s.state.is_terminal());
-        if let Some(session) = busy {
-            return Err(Failure::new(Code::IllegalTransition, format!("session {} still lives in the workspace", session.session_id.short())).hint("close or cancel the session first"));
-        }
-    }
-    Ok(match job.op {
+    let (act, sentence) = match job.op {
         Op::WorkspaceOpen => (SimpleAct::OpenWorkspace { workspace_id }, format!("Open workspace {name}")),
         Op::WorkspaceClose => (SimpleAct::CloseWorkspace { workspace_id }, format!("Close workspace {name}; nothing on disk changes")),
         Op::WorkspaceArchive => (SimpleAct::ArchiveWorkspace { workspace_id }, format!("Archive workspace {name}; nothing on disk changes")),
         _ => (SimpleAct::UnlinkWorkspace { workspace_id }, format!("Unlink workspace {name} from its packet")),
-    })
+    };
+    still_free(cx, &act)?;
+    Ok((act, sentence))
+}
+
+/// What stands against an act of a workspace: a session that lives in it, another worktree of the packet.
+fn still_free(cx: &Context, act: &SimpleAct) -> Outcome<()> {
+    match act {
+        SimpleAct::CloseWorkspace { workspace_id } | SimpleAct::ArchiveWorkspace { workspace_id } | SimpleAct::UnlinkWorkspace { workspace_id } => {
+            let busy = cx.ports.store.sessions(limits::PAGE_MAX)?.into_iter().find(|s| s.workspace_id == Some(*workspace_id) && !s.state.is_terminal());
+            match busy {
+                Some(session) => Err(Failure::new(Code::IllegalTransition, format!("session {} still lives in the workspace", session.session_id.short())).hint("close or cancel the session first")),
+                None => Ok(()),
+            }
+        }
+        SimpleAct::LinkWorkspace { workspace_id, wp_id, .. } => match ledger::worktree_of(cx.ports.recorder.as_ref(), wp_id)?.filter(|w| w.workspace_id != *workspace_id) {
+            Some(other) => Err(Failure::new(Code::WorktreeConflict, format!("{wp_id} already has the worktree {}", other.binding.worktree_path))),
+            None => Ok(()),
+        },
+        SimpleAct::OpenWorkspace { workspace_id } => {
+            let workspace = ledger::workspace(cx.ports.recorder.as_ref(), *workspace_id)?;
+            let other = workspace.wp_id.as_ref().map(|wp_id| ledger::worktree_of(cx.ports.recorder.as_ref(), wp_id)).transpose()?.flatten().filter(|w| w.workspace_id != *workspace_id);
+            match other {
+                Some(other) => Err(Failure::new(Code::WorktreeConflict, format!("its packet has the worktree {} now", other.binding.worktree_path)).hint("close that one, or unlink this one first: dcc ws unlink WS")),
+                None => Ok(()),
+            }
+        }
+        _ => Ok(()),
+    }
 }
 
 fn link(cx: &Context, job: &Job, bindings: &mut Bindings) -> Outcome<(SimpleAct, String)> {
@@ -158,16 +187,15 @@ fn link(cx: &Context, job: &Job, bindings: &mut Bindings) -> Outcome<(SimpleAct,
     let workspace = params::workspace(cx, job)?;
     let wp_id = p.wp_id.or_else(|| job.bindings.wp_id.clone()).ok_or_else(|| Failure::invalid("workspace.link needs wp_id"))?;
     let packet = cx.ports.locus.packet(&wp_id)?.ok_or_else(|| Failure::new(Code::NotFoundWp, format!("no packet {wp_id}")))?.record;
-    if let Some(other) = ledger::worktree_of(cx.ports.recorder.as_ref(), &packet.wp_id)?.filter(|w| w.workspace_id != workspace.workspace_id) {
-        return Err(Failure::new(Code::WorktreeConflict, format!("{wp_id} already has the worktree {}", other.binding.worktree_path)));
-    }
     if let Some(mt_id) = &p.mt_id {
         cx.ports.locus.micro_task(&packet.wp_id, mt_id)?.ok_or_else(|| Failure::new(Code::NotFoundMt, format!("no micro-task {mt_id} in {wp_id}")))?;
     }
     bindings.wp_id = Some(packet.wp_id.clone());
     bindings.mt_id.clone_from(&p.mt_id);
     let sentence = format!("Link workspace {} to {}", workspace.branch.unwrap_or_default(), packet.wp_id);
-    Ok((SimpleAct::LinkWorkspace { workspace_id: workspace.workspace_id, wp_id: packet.wp_id, mt_id: p.mt_id }, sentence))
+    let act = SimpleAct::LinkWorkspace { workspace_id: workspace.workspace_id, wp_id: packet.wp_id, mt_id: p.mt_id };
+    still_free(cx, &act)?;
+    Ok((act, sentence))
 }
 
 fn revoke(cx: &Context, job: &Job) -> Outcome<(SimpleAct, String)> {

@@ -8,6 +8,7 @@ mod fulfilled;
 mod moves;
 mod pausing;
 mod puppet;
+mod races;
 mod rig;
 mod scheduling;
 mod sending;

@@ -279,3 +279,38 @@ fn a_tracked_workspace_file_leaves_the_index_after_approval_and_nothing_else_cha
     assert!(std::fs::read_to_string(&exclude).unwrap().contains("/.handshake/"));
     assert_eq!(world.ok(&["ws", "repair", &ws])["items"].as_array().unwrap().len(), 0);
 }
+
+#[test]
+fn a_change_to_a_packet_edited_by_hand_is_recorded_once_and_says_what_did_not_follow() {
+    let world = World::new(DCC);
+    world.ok(&["init"]);
+    let wp = started_packet(&world);
+    let file = packet_file(&world, &wp);
+    let edited = edit(&file, "\"Greet people\"", "\"Greet everybody\"");
+    let done = world.ok(&["wp", "note", &wp, "hello"]);
+    assert_eq!(done["state"], "completed_with_issues", "{done}");
+    assert!(done["message"].as_str().unwrap().contains("did not follow"), "{done}");
+    let shown = world.ok(&["wp", "show", &wp]);
+    assert_eq!(shown["notes"].as_array().unwrap().iter().filter(|n| n["body"] == "hello").count(), 1, "{shown}");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), edited, "the hand's bytes stay until they are settled");
+}
+
+#[test]
+fn two_worktrees_linked_to_one_packet_at_once_leave_one_linked() {
+    let world = World::new(DCC);
+    world.ok(&["init"]);
+    let worktrees: Vec<String> = (0..2).map(|_| started_packet(&world)).map(|wp| approved_worktree(&world, &wp).0).collect();
+    let wanted = started_packet(&world);
+    let _server = world.serve();
+    for _ in 0..5 {
+        for ws in &worktrees {
+            world.ok(&["ws", "unlink", ws]);
+        }
+        let both: Vec<_> = worktrees.iter().map(|ws| world.command().args(["--json", "ws", "link", ws, &wanted]).stdout(std::process::Stdio::piped()).spawn().unwrap()).collect();
+        let mut codes: Vec<i32> = both.into_iter().map(|child| child.wait_with_output().unwrap().status.code().unwrap()).collect();
+        codes.sort_unstable();
+        assert_eq!(codes, [0, 5], "the second is told of the first");
+        let linked = worktrees.iter().filter(|ws| world.ok(&["ws", "show", ws])["wp_id"] == wanted.as_str()).count();
+        assert_eq!(linked, 1);
+    }
+}
