@@ -65,6 +65,8 @@ pub const SEARCH_HITS_MAX: usize = 2_000;
 pub const SEARCH_FILE_BYTES_MAX: u64 = 8 * 1024 * 1024;
 /// Checkpoint of the chain every so many events (DATA 5).
 pub const CHECKPOINT_EVERY_EVENTS: u64 = 100;
+/// And outside the log also when the first event after the last checkpoint is this old (DATA 5).
+pub const CHECKPOINT_OUTSIDE_MS: u64 = 60_000;
 /// Live readers of the event stream; each holds one bounded queue.
 pub const STREAM_READERS_MAX: usize = 200;
 /// Events waiting for one slow reader before it is told to refetch.

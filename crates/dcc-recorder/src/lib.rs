@@ -9,6 +9,7 @@
 //! | `schema` | tables, triggers, creation, the checks made when a file is opened |
 //! | `row` | one header, its hash, its way to and from [`dcc_core::event::Event`] |
 //! | `writer` | the one writing thread with group commit |
+//! | `outside` | when the head is kept outside the log |
 //! | `read` | slices, single events, the pool of reading connections |
 //! | `verify` | the walk over the whole chain |
 //! | `export` | JSON Lines and mirrors |
@@ -16,6 +17,7 @@
 
 mod artifacts;
 mod export;
+mod outside;
 mod read;
 mod recorder;
 mod row;

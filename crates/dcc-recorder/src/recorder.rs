@@ -6,9 +6,10 @@ use std::collections::HashSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use dcc_core::event::{Event, NewEvent};
-use dcc_core::ports::{Appended, ChainHead, Checkpoint, Clock, EventFilter, Recorder, VerifyReport, fresh};
+use dcc_core::ports::{Appended, ChainHead, Checkpoint, Clock, EventFilter, OutsideHead, Recorder, VerifyReport, fresh};
 use dcc_core::{Code, EventId, Failure, InstanceId, Outcome, ProjectId, limits};
 use rusqlite::types::Value as SqlValue;
 
@@ -22,6 +23,8 @@ use crate::{export, verify};
 pub struct RecorderOptions {
     /// Greatest size of the file in pages of 4 KiB; None means as much as the disk holds. Appends beyond it refuse.
     pub max_pages: Option<u32>,
+    /// How long an event may wait until the head is kept outside; None means `limits::CHECKPOINT_OUTSIDE_MS`.
+    pub keep_after: Option<Duration>,
 }
 
 /// The hash-chained event log in one SQLite file.
@@ -32,6 +35,8 @@ pub struct SqliteRecorder {
     clock: Option<Arc<dyn Clock>>,
     /// Why it is only read.
     refusal: String,
+    outside: Option<Arc<dyn OutsideHead>>,
+    keep_after: Duration,
 }
 
 impl SqliteRecorder {
@@ -54,11 +59,12 @@ impl SqliteRecorder {
         let (path, version) = (location.path.display(), location.version);
         let newer = (version > VERSION).then(|| format!("{path} has schema {version} and this program knows {VERSION}: it is only read"));
         if let Some(refusal) = newer.or_else(|| location.bad_head.clone()) {
-            return Ok(Self { readers: Readers::new(location), writer: None, clock: Some(clock), refusal });
+            return Ok(Self { clock: Some(clock), ..Self::only_read(location, refusal) });
         }
         let author = Author { project_id, instance_id, clock: Arc::clone(&clock) };
         let (writer, refusal) = Writer::start(location.clone(), author, options.max_pages)?;
-        Ok(Self { readers: Readers::new(location), writer: Some(writer), clock: Some(clock), refusal: refusal.unwrap_or_default() })
+        let keep_after = options.keep_after.unwrap_or(Duration::from_millis(limits::CHECKPOINT_OUTSIDE_MS));
+        Ok(Self { writer: Some(writer), clock: Some(clock), keep_after, ..Self::only_read(location, refusal.unwrap_or_default()) })
     }
 
     /// Opens an existing log for reading and verifying only; never creates anything but SQLite's own `-wal` and `-shm`.
@@ -69,8 +75,42 @@ impl SqliteRecorder {
 
     /// [`SqliteRecorder::open_read_only`]; appends refuse with this reason.
     pub fn open_read_only_because(path: impl AsRef<Path>, refusal: String) -> Outcome<Self> {
-        let location = schema::inspect(path.as_ref())?;
-        Ok(Self { readers: Readers::new(location), writer: None, clock: None, refusal })
+        Ok(Self::only_read(schema::inspect(path.as_ref())?, refusal))
+    }
+
+    fn only_read(location: schema::Location, refusal: String) -> Self {
+        Self { readers: Readers::new(location), writer: None, clock: None, refusal, outside: None, keep_after: Duration::ZERO }
+    }
+
+    /// Holds the log against the head kept outside, and keeps it there from now on when the log is written. A log that
+    /// lacks that event, or holds another in its place, is refused with HSK-500-INTEGRITY, and so is a head that is not
+    /// as it was kept: nothing is written over either.
+    pub fn hold_outside(self, place: Arc<dyn OutsideHead>) -> Outcome<Self> {
+        let kept = place.load()?;
+        if let Some(kept) = kept
+            && self.by_seq(kept.seq)?.is_none_or(|event| event.hash != kept.hash)
+        {
+            return Err(Failure::new(Code::Integrity, format!("the log ends before event {}, which was there at {}, or holds another one", kept.seq, kept.at))
+                .hint("dcc recorder verify says more; put the log back from your backup"));
+        }
+        if let Some(writer) = &self.writer {
+            writer.keep_outside(Arc::clone(&place), kept.map_or(0, |kept| kept.seq), self.keep_after)?;
+        }
+        Ok(self.with_outside(place))
+    }
+
+    /// For reading: [`Recorder::verify`] holds the log against what is kept there. Nothing is looked at now.
+    #[must_use]
+    pub fn with_outside(mut self, place: Arc<dyn OutsideHead>) -> Self {
+        self.outside = Some(place);
+        self
+    }
+
+    /// Keeps the head outside now, when events were written since the last time.
+    pub fn keep_head(&self) {
+        if let Some(writer) = &self.writer {
+            writer.keep_head();
+        }
     }
 
     /// Why it could not be opened for writing; empty when it could.
@@ -165,7 +205,18 @@ impl Recorder for SqliteRecorder {
     }
 
     fn verify(&self, external: Option<Checkpoint>) -> Outcome<VerifyReport> {
-        self.readers.with(|connection| verify::verify(connection, external))
+        let (kept, distrust) = match (external, &self.outside) {
+            (None, Some(place)) => match place.load() {
+                Ok(kept) => (kept, None),
+                Err(failure) => (None, Some(failure.message)),
+            },
+            (external, _) => (external, None),
+        };
+        let report = self.readers.with(|connection| verify::verify(connection, kept))?;
+        Ok(match distrust {
+            Some(why) => VerifyReport { ok: false, problem: Some(report.problem.map_or(why.clone(), |found| format!("{found}; {why}"))), ..report },
+            None => report,
+        })
     }
 
     fn is_writable(&self) -> bool {

@@ -6,17 +6,19 @@
 //! were in the transaction, nothing of it stays, and the next append tries anew with a fresh connection.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use dcc_core::event::{Event, EventCode, NewEvent};
-use dcc_core::ports::{Appended, Clock, fresh_event_id};
+use dcc_core::ports::{Appended, Checkpoint, Clock, OutsideHead, fresh_event_id};
 use dcc_core::principal::Actor;
 use dcc_core::{Code, Failure, InstanceId, Outcome, ProjectId, Sha256Hex, Timestamp, canonical, limits, redact};
 use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior};
 use serde_json::json;
 
+use crate::outside::Outside;
 use crate::row::{Header, StoredRow, class_text, kind_text};
 use crate::schema::{self, Location};
 
@@ -83,6 +85,10 @@ type Reply = SyncSender<Outcome<Appended>>;
 enum Message {
     Append(Vec<Prepared>, Reply),
     LimitPages(Option<u32>, SyncSender<Outcome<()>>),
+    /// From now on the head is kept there.
+    KeepOutside(Outside),
+    /// Answered when the head is kept.
+    KeepHead(SyncSender<()>),
 }
 
 /// Handle to the writing thread; dropping it ends the thread after the last append.
@@ -110,7 +116,7 @@ impl Writer {
         };
         let is_writable = Arc::new(AtomicBool::new(connection.is_some()));
         let (sender, receiver) = mpsc::sync_channel(QUEUE_MAX);
-        let pen = Pen { location, author, connection, page_limit, last: None, is_writable: Arc::clone(&is_writable) };
+        let pen = Pen { location, author, connection, page_limit, last: None, outside: None, is_writable: Arc::clone(&is_writable) };
         let thread = std::thread::Builder::new()
             .name("dcc-recorder".to_owned())
             .spawn(move || pen.run(&receiver))
@@ -128,6 +134,19 @@ impl Writer {
         let (reply, answer) = mpsc::sync_channel(1);
         self.send(Message::LimitPages(pages, reply))?;
         answer.recv().unwrap_or_else(|_| Err(Self::gone()))
+    }
+
+    /// Keeps the head at this place, where it stands at `kept_seq` now.
+    pub fn keep_outside(&self, place: Arc<dyn OutsideHead>, kept_seq: u64, after: Duration) -> Outcome<()> {
+        self.send(Message::KeepOutside(Outside::new(place, kept_seq, after)))
+    }
+
+    /// Returns when the head is kept outside, or could not be.
+    pub fn keep_head(&self) {
+        let (reply, answer) = mpsc::sync_channel(1);
+        if self.send(Message::KeepHead(reply)).is_ok() {
+            let _ = answer.recv();
+        }
     }
 
     pub fn is_writable(&self) -> bool {
@@ -189,21 +208,22 @@ struct Pen {
     page_limit: Option<u32>,
     /// The last head this thread made durable; it must stay in the chain.
     last: Option<Head>,
+    outside: Option<Outside>,
     is_writable: Arc<AtomicBool>,
 }
 
 impl Pen {
     fn run(mut self, receiver: &Receiver<Message>) {
-        while let Ok(first) = receiver.recv() {
+        while let Some(first) = self.next(receiver) {
             let mut group = Vec::new();
             let mut next = Some(first);
             while let Some(message) = next.take() {
                 match message {
                     Message::Append(events, reply) => group.push((events, reply)),
-                    Message::LimitPages(pages, reply) => {
-                        // What came before is written under the old limit.
+                    other => {
+                        // What came before is written first.
                         self.write_group(std::mem::take(&mut group));
-                        let _ = reply.send(self.limit_pages(pages));
+                        self.serve(other);
                     }
                 }
                 if group.len() < GROUP_MAX {
@@ -211,6 +231,42 @@ impl Pen {
                 }
             }
             self.write_group(group);
+        }
+        self.keep_head();
+    }
+
+    /// The next message; meanwhile the head is kept when its time has come. Sleeps without end when nothing waits for that.
+    fn next(&mut self, receiver: &Receiver<Message>) -> Option<Message> {
+        while let Some(due) = self.outside.as_ref().and_then(Outside::due) {
+            match receiver.recv_timeout(due.saturating_duration_since(Instant::now())) {
+                Ok(message) => return Some(message),
+                Err(RecvTimeoutError::Timeout) => self.keep_head(),
+                Err(RecvTimeoutError::Disconnected) => return None,
+            }
+        }
+        receiver.recv().ok()
+    }
+
+    fn serve(&mut self, message: Message) {
+        match message {
+            Message::LimitPages(pages, reply) => {
+                let _ = reply.send(self.limit_pages(pages));
+            }
+            Message::KeepOutside(outside) => self.outside = Some(outside),
+            Message::KeepHead(reply) => {
+                self.keep_head();
+                let _ = reply.send(());
+            }
+            Message::Append(events, reply) => self.write_group(vec![(events, reply)]),
+        }
+    }
+
+    /// Keeps the last head that this thread made durable.
+    fn keep_head(&mut self) {
+        if let (Some(outside), Some(last)) = (&mut self.outside, &self.last)
+            && let Ok(hash) = last.hash.parse()
+        {
+            outside.keep(Checkpoint { seq: last.seq as u64, hash, at: self.author.clock.now() });
         }
     }
 
@@ -241,6 +297,10 @@ impl Pen {
         for (reply, result) in replies.iter().zip(written.results) {
             // A caller that went away has its events all the same.
             let _ = reply.send(result);
+        }
+        let seq = self.last.as_ref().map_or(0, |last| last.seq as u64);
+        if self.outside.as_mut().is_some_and(|outside| outside.grown(seq)) {
+            self.keep_head();
         }
     }
 

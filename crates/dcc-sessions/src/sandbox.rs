@@ -18,7 +18,7 @@ use dcc_core::plans::{LoginPlan, SessionStartPlan};
 use dcc_core::ports::sessions::{Callback, LoginReport, SessionPlace, StartExtras};
 use dcc_core::session::{Posture, ProcessIdentity};
 use dcc_core::workspace::{escape_path, unescape_path};
-use dcc_engines::sandbox::{Ending, LandlockSandbox, SandboxedChild, Spec, Terminal, free_port, reap, spawn, spawn_on};
+use dcc_engines::sandbox::{Ending, LandlockSandbox, PrivateDir, SandboxedChild, Spec, Terminal, free_port, reap, spawn, spawn_on};
 
 use crate::launch::{AgentExit, AgentProcess, Launched, Launcher};
 use crate::presets::home_files;
@@ -61,15 +61,12 @@ fn make_private(path: &Path) -> Outcome<()> {
 
 /// Makes an agent's home when there is none, with the files it begins with. It is filled before it gets its name, and an
 /// old home is left alone: in one that an agent has written to, a link could lead the writing out of it.
-fn make_home(home: &Path, session: &Path, files: &[(&str, &str)]) -> Outcome<()> {
+fn make_home(home: &Path, session: &PrivateDir, files: &[(&str, &str)]) -> Outcome<()> {
     if home.symlink_metadata().is_ok_and(|found| found.is_dir()) {
         return Ok(());
     }
     let failed = |error: std::io::Error| Failure::engine(format!("cannot make {}: {error}", home.display()));
-    let name = session.file_name().ok_or_else(|| Failure::engine("a session's temporary directory has no name"))?;
-    let new = home.with_file_name(format!(".new-{}", name.to_string_lossy()));
-    // What an earlier start of this session left when it was cut off; mostly there is nothing.
-    let _ = std::fs::remove_dir_all(&new);
+    let new = home.with_file_name(session.unfinished());
     make_private(&new)?;
     for (path, text) in files {
         let path = new.join(path);
@@ -94,17 +91,16 @@ impl Launcher for SandboxLauncher {
         }
         let mut posture = self.sandbox.require_enforced()?.clone();
         let home = self.home_path(&plan.agent);
-        let temporary = Temporary(self.run_dir.join(format!("session-{session_id}")));
-        make_private(&temporary.0)?;
-        make_home(&home, &temporary.0, home_files(&plan.agent))?;
+        let temporary = PrivateDir::make(&self.run_dir, "session")?;
+        make_home(&home, &temporary, home_files(&plan.agent))?;
         let opened = opened(plan, extras);
-        let spec = Spec::for_agent(&opened, &temporary.0, &home, &format!("session-{session_id}"))?;
+        let spec = Spec::for_agent(&opened, temporary.path(), &home, &format!("session-{session_id}"))?;
         posture.notes.extend(spec.profile.notes.iter().cloned());
         let path = spec.env.get("PATH").cloned().unwrap_or_default();
         let mut child = spawn(self.sandbox.host_command(), spec)?;
         let terminal = child.terminal.take();
         let (stdin, stdout, stderr) = streams(&mut child, terminal.as_ref())?;
-        let place = SessionPlace { home: escaped(&home), tmp: escaped(&temporary.0), read_paths: opened.read_paths, program: plan.executable.clone(), path };
+        let place = SessionPlace { home: escaped(&home), tmp: escaped(temporary.path()), read_paths: opened.read_paths, program: plan.executable.clone(), path };
         let process = Box::new(SandboxedAgent { child, terminal, posture, place, _temporary: temporary });
         Ok(Launched { process, stdin, stdout, stderr })
     }
@@ -112,11 +108,10 @@ impl Launcher for SandboxLauncher {
     fn login(&self, plan: &LoginPlan, marker: &str) -> Outcome<LoginReport> {
         let mut posture = self.sandbox.require_enforced()?.clone();
         let home = self.home_path(&plan.agent);
-        let temporary = Temporary(self.run_dir.join(format!("login-{marker}")));
-        make_private(&temporary.0)?;
-        make_home(&home, &temporary.0, home_files(&plan.agent))?;
+        let temporary = PrivateDir::make(&self.run_dir, "login")?;
+        make_home(&home, &temporary, home_files(&plan.agent))?;
         let terminal = Terminal::of_path(&plan.terminal)?;
-        let mut spec = Spec::for_login(plan, &temporary.0, &home, marker)?;
+        let mut spec = Spec::for_login(plan, temporary.path(), &home, marker)?;
         match plan.callback {
             Callback::Nowhere => {}
             Callback::Port(port) => spec.listen_on(port, false),
@@ -175,23 +170,13 @@ fn is_live(process: &ProcessIdentity) -> bool {
     start_time == Some(process.start_time)
 }
 
-/// A session's temporary directory; goes with it.
-struct Temporary(PathBuf);
-
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        // What cannot be removed is only space, and the name belongs to this session alone.
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
 struct SandboxedAgent {
     /// Dropped first: the tree is gone before its directory goes.
     child: SandboxedChild,
     terminal: Option<Terminal>,
     posture: Posture,
     place: SessionPlace,
-    _temporary: Temporary,
+    _temporary: PrivateDir,
 }
 
 impl AgentProcess for SandboxedAgent {
@@ -245,10 +230,7 @@ mod tests {
     #[test]
     fn a_new_home_begins_with_its_files_and_an_old_one_is_left_alone() {
         let dir = tempfile::tempdir().unwrap();
-        let (home, session) = (dir.path().join("homes/gemini"), dir.path().join("run/session-1"));
-        // A start that was cut off left its half behind.
-        make_private(&dir.path().join("homes/.new-session-1/.gemini")).unwrap();
-        std::fs::File::create_new(dir.path().join("homes/.new-session-1/.gemini/settings.json")).unwrap();
+        let (home, session) = (dir.path().join("homes/gemini"), PrivateDir::make(&dir.path().join("run"), "session").unwrap());
         make_home(&home, &session, &[(".gemini/settings.json", "{}\n")]).unwrap();
         let settings = home.join(".gemini/settings.json");
         assert_eq!(std::fs::read_to_string(&settings).unwrap(), "{}\n");

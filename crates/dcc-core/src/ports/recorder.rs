@@ -85,6 +85,22 @@ pub struct VerifyReport {
     pub checkpoint: Option<Checkpoint>,
 }
 
+impl VerifyReport {
+    /// What outside the log it was held against, in words.
+    pub fn held_against(&self) -> String {
+        self.checkpoint.map_or_else(|| "no checkpoint is kept outside".to_owned(), |kept| format!("held against the checkpoint outside at {}", kept.seq))
+    }
+}
+
+/// Where the chain's head is kept outside the log, signed. Evidence, not prevention: who can write that place and read its
+/// key can forge it.
+pub trait OutsideHead: Send + Sync {
+    /// As it stands there; none when none was kept. HSK-500-INTEGRITY when it is not what was kept.
+    fn load(&self) -> Outcome<Option<Checkpoint>>;
+    /// Replaces it atomically.
+    fn keep(&self, head: Checkpoint) -> Outcome<()>;
+}
+
 /// The Flight Recorder.
 pub trait Recorder: Send + Sync {
     /// Writes all or none, redacted, chained, and durable (fsync) when it returns. At most
@@ -96,7 +112,8 @@ pub trait Recorder: Send + Sync {
     fn by_seq(&self, seq: u64) -> Outcome<Option<Event>>;
     /// The event that holds a unique key.
     fn by_unique_key(&self, key: &str) -> Outcome<Option<Event>>;
-    /// Walks the whole chain.
+    /// Walks the whole chain. Without an external checkpoint it is held against the one kept outside, when the recorder
+    /// knows a place for it; one that cannot be trusted there is a finding.
     fn verify(&self, external: Option<Checkpoint>) -> Outcome<VerifyReport>;
     /// False after a write failed or when the log was opened read-only; jobs then refuse before any effect.
     fn is_writable(&self) -> bool;

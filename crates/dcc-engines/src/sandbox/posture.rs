@@ -7,12 +7,13 @@ use std::ffi::OsString;
 use std::io::Read as _;
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::net::UnixListener;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use dcc_core::failure::{Code, Failure, Outcome};
 use dcc_core::session::Posture;
 
+use super::private::PrivateDir;
 use super::probe::{Attempt, Findings};
 use super::profile::{Network, Profile};
 use super::spawn::spawn;
@@ -82,20 +83,10 @@ fn limits_of(findings: &Findings, abi: u32) -> Vec<String> {
     notes
 }
 
-/// Removes the directory when the attempt is over, however it ends.
-struct Scratch(PathBuf);
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        // A directory that stays behind does no harm; the next attempt has another name.
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
 fn attempt(host_command: &[OsString], run_dir: &Path, name: &str, network: Network) -> Outcome<(Findings, u32)> {
     let io = |error: std::io::Error| unavailable("self-test", &error.to_string());
-    let scratch = Scratch(new_private_dir(run_dir, &format!("probe-{name}"))?);
-    let (inside, outside) = (scratch.0.join("inside"), scratch.0.join("outside"));
+    let scratch = PrivateDir::make(run_dir, &format!("probe_{name}"))?;
+    let (inside, outside) = (scratch.path().join("inside"), scratch.path().join("outside"));
     std::fs::create_dir(&inside).map_err(io)?;
     std::fs::create_dir(&outside).map_err(io)?;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(io)?;
@@ -139,17 +130,4 @@ fn run_probe(host_command: &[OsString], inside: &Path, network: Network, plan: &
     let text = reader.join().map_err(|_| unavailable("self-test", "its reader failed"))?;
     let findings = serde_json::from_str(&text).map_err(|_| unavailable("self-test", "it gave no answer"))?;
     Ok((findings, child.landlock_abi))
-}
-
-/// A new directory only we can enter.
-pub fn new_private_dir(parent: &Path, name: &str) -> Outcome<PathBuf> {
-    use std::os::unix::fs::DirBuilderExt as _;
-    static NUMBER: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
-    let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-    let started = super::tree::process(std::process::id()).map_or(0, |own| own.start_time);
-    let path = parent.join(format!("{name}-{}-{started}-{number}", std::process::id()));
-    let fail = |error: std::io::Error| Failure::engine(format!("cannot make {}: {error}", path.display()));
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(parent).map_err(fail)?;
-    std::fs::DirBuilder::new().mode(0o700).create(&path).map_err(fail)?;
-    std::fs::canonicalize(&path).map_err(fail)
 }

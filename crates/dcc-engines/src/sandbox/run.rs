@@ -19,32 +19,25 @@ use dcc_core::limits;
 use dcc_core::ports::sandbox::{Recent, RunReport, RunningCommand};
 use dcc_core::session::Posture;
 
-use super::posture::new_private_dir;
+use super::private::PrivateDir;
 use super::spawn::SandboxedChild;
 use super::spec::{EndReason, Ending, ExitReport};
 
 /// A run's directory; goes with it. The command sees `tmp` below it and nothing else.
-pub struct Private(PathBuf);
+pub struct Private(PrivateDir);
 
 impl Private {
     pub fn make(run_dir: &Path, name: &str) -> Outcome<Self> {
-        let private = Self(new_private_dir(run_dir, name)?);
+        let private = Self(PrivateDir::make(run_dir, name)?);
         let tmp = private.tmp();
         std::fs::DirBuilder::new().mode(0o700).create(&tmp).map_err(|error| Failure::engine(format!("cannot make {}: {error}", tmp.display())))?;
         Ok(private)
     }
     pub fn tmp(&self) -> PathBuf {
-        self.0.join("tmp")
+        self.0.path().join("tmp")
     }
     fn spool(&self, name: &str) -> Option<File> {
-        std::fs::OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(self.0.join(name)).ok()
-    }
-}
-
-impl Drop for Private {
-    fn drop(&mut self) {
-        // What cannot be removed is only space; the name is never used again.
-        let _ = std::fs::remove_dir_all(&self.0);
+        std::fs::OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(self.0.path().join(name)).ok()
     }
 }
 
@@ -207,11 +200,11 @@ mod tests {
     #[test]
     fn a_stream_is_kept_up_to_its_bound_and_counted_beyond() {
         let dir = tempfile::tempdir().unwrap();
-        let private = Private::make(dir.path(), "test").unwrap();
+        let private = Private::make(dir.path(), "command").unwrap();
         let recent = Arc::<Mutex<Ring>>::default();
         let (bytes, cut) = kept(capture(&b"0123456789"[..], private.spool("stdout"), 4, Arc::clone(&recent)));
         assert_eq!((bytes.as_slice(), cut, lock(&recent).bytes.len()), (&b"0123"[..], 6, 10));
-        let root = private.0.clone();
+        let root = private.0.path().to_owned();
         drop(private);
         assert!(!root.exists());
     }

@@ -6,5 +6,6 @@ mod artifacts;
 mod common;
 mod faults;
 mod kill;
+mod outside;
 mod slices;
 mod tamper;

@@ -97,6 +97,7 @@ pub fn doctor(cli: &Cli) -> Outcome<u8> {
         checks.push(("sandbox note".into(), "ok".into(), note.clone(), None));
     }
     checks.extend(doctor::workspace_checks(&found));
+    checks.extend(server_check(&found));
     if found.is_initialised() {
         checks.extend(canon_checks(&found)?);
     } else {
@@ -123,13 +124,21 @@ fn word(enforced: bool) -> &'static str {
     if enforced { "enforced" } else { "not enforced" }
 }
 
+/// A server that was started while nothing could be written goes on refusing after that is mended.
+fn server_check(found: &crate::wire::project::Found) -> Option<doctor::Check> {
+    let server = crate::link::Remote::connect(found, false).ok().flatten()?;
+    let why = crate::link::Link::read_only(&server).ok().flatten()?;
+    Some(("server".into(), "needs".into(), format!("read only: {why}"), Some("dcc up --stop, then dcc up".into())))
+}
+
 fn canon_checks(found: &crate::wire::project::Found) -> Outcome<Vec<doctor::Check>> {
-    let recorder = dcc_recorder::SqliteRecorder::open_read_only(found.state_dir.join("recorder.db"))?;
+    let place = crate::wire::checkpoint::StateHead::read(&found.dirs, found.require_project_id()?);
+    let recorder = dcc_recorder::SqliteRecorder::open_read_only(found.state_dir.join("recorder.db"))?.with_outside(place);
     let problems = recorder.integrity_check()?;
-    let report = recorder.verify(crate::wire::checkpoint::load(&found.dirs, found.require_project_id()?))?;
+    let report = recorder.verify(None)?;
     let held = if lock::is_held(&found.state_dir) { "a server or command owns the project" } else { "nobody owns the project now" };
     let chain = match (report.ok, report.first_bad_seq) {
-        (true, _) => ("ok", format!("{} events, the chain holds", report.events)),
+        (true, _) => ("ok", format!("{} events, the chain holds, {}", report.events, report.held_against())),
         (false, Some(seq)) => ("fault", format!("the chain is broken at event {seq}: {}", report.problem.unwrap_or_default())),
         (false, None) => ("fault", report.problem.unwrap_or_default()),
     };

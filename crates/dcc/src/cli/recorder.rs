@@ -91,12 +91,13 @@ fn open(cli: &Cli) -> Outcome<dcc_recorder::SqliteRecorder> {
 
 fn verify(cli: &Cli) -> Outcome<u8> {
     let found = cli.find()?;
-    let kept = crate::wire::checkpoint::load(&found.dirs, found.require_project_id()?);
-    let report = open(cli)?.verify(kept)?;
+    let place = crate::wire::checkpoint::StateHead::read(&found.dirs, found.require_project_id()?);
+    let report = open(cli)?.with_outside(place).verify(None)?;
     let value = serde_json::to_value(&report).map_err(|e| Failure::engine(e.to_string()))?;
     cli.out.show(&value, |_| match (report.ok, report.first_bad_seq) {
-        (true, _) => format!("the chain holds: {} events, head {} {}", report.events, report.head.seq, report.head.hash.short()),
-        (false, seq) => format!("the chain is BROKEN at event {}: {}", seq.unwrap_or(0), report.problem.clone().unwrap_or_default()),
+        (true, _) => format!("the chain holds: {} events, head {} {}, {}", report.events, report.head.seq, report.head.hash.short(), report.held_against()),
+        (false, Some(seq)) => format!("the chain is BROKEN at event {seq}: {}", report.problem.clone().unwrap_or_default()),
+        (false, None) => format!("the log is NOT verified: {}", report.problem.clone().unwrap_or_default()),
     });
     Ok(if report.ok { 0 } else { 7 })
 }

@@ -1,48 +1,160 @@
-//! A copy of the chain's head outside the repository, in the operator's state directory: it shows a cut tail.
+//! A signed copy of the chain's head outside the repository, in the operator's state directory: it shows a cut tail.
 //!
-//! Evidence, not prevention: who can write both places can forge both.
+//! Authority: evidence beside canon. Evidence, not prevention: who can write both places and read the key can forge both
+//! ([decision 11](../../../../docs/decisions/0011-the-head-is-kept-outside-signed.md)). Invariants: the file is replaced
+//! atomically and by the process that owns the project only; a file whose signature does not fit is named and never
+//! replaced; the key is of mode 0600 and never leaves the state directory.
 
 use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use dcc_core::ports::{Checkpoint, Recorder as _};
-use dcc_core::{Code, Failure, Outcome, ProjectId};
-use dcc_recorder::SqliteRecorder;
+use dcc_core::ports::{Checkpoint, Clock, OutsideHead};
+use dcc_core::{Code, Failure, Outcome, ProjectId, Sha256Hex, canonical};
+use serde::{Deserialize, Serialize};
 
 use super::dirs::{Dirs, private_dir};
 
-fn path(dirs: &Dirs, project_id: ProjectId) -> PathBuf {
-    dirs.state.join("checkpoints").join(format!("{project_id}.json"))
+/// The operator's key, for all projects.
+const KEY: &str = "checkpoint.key";
+
+/// What the file holds.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Signed {
+    checkpoint: Checkpoint,
+    /// HMAC-SHA256 over project and checkpoint.
+    signature: Sha256Hex,
 }
 
-/// The head as last kept; none before the first.
-pub fn load(dirs: &Dirs, project_id: ProjectId) -> Option<Checkpoint> {
-    serde_json::from_slice(&std::fs::read(path(dirs, project_id)).ok()?).ok()
+/// A project's checkpoint in the state directory.
+pub struct StateHead {
+    dirs: Dirs,
+    project_id: ProjectId,
 }
 
-/// Refuses a log that does not hold the event the checkpoint names; one look, not a walk.
-pub fn check(recorder: &SqliteRecorder, checkpoint: Option<Checkpoint>) -> Outcome<()> {
-    let Some(kept) = checkpoint else { return Ok(()) };
-    if recorder.by_seq(kept.seq)?.is_some_and(|event| event.hash == kept.hash) {
-        return Ok(());
+impl StateHead {
+    /// For the process that owns the project: the key is made when there is none.
+    pub fn owned(dirs: &Dirs, project_id: ProjectId, clock: &dyn Clock) -> Outcome<Arc<Self>> {
+        let place = Self::read(dirs, project_id);
+        // A key made anew would hide that the one that signed is gone.
+        if !place.path().exists() {
+            dirs.require_secret(KEY, clock)?;
+        }
+        Ok(place)
     }
-    Err(Failure::new(Code::Integrity, format!("the log ends before event {}, which was there at {}, or holds another one", kept.seq, kept.at))
-        .hint("dcc recorder verify says more; put the log back from your backup"))
+
+    /// For reading.
+    pub fn read(dirs: &Dirs, project_id: ProjectId) -> Arc<Self> {
+        Arc::new(Self { dirs: dirs.clone(), project_id })
+    }
+
+    fn path(&self) -> PathBuf {
+        self.dirs.state.join("checkpoints").join(format!("{}.json", self.project_id))
+    }
+
+    fn signature(&self, key: &str, checkpoint: &Checkpoint) -> Outcome<Sha256Hex> {
+        Ok(hmac_sha256(key.as_bytes(), &canonical::to_vec(&(self.project_id, checkpoint))?))
+    }
+
+    fn distrusted(&self, why: &str) -> Failure {
+        Failure::new(Code::Integrity, format!("the checkpoint kept outside, {}, {why}", self.path().display()))
+            .hint("compare the log with your backup; when you know why, remove that file: the next command begins a new one")
+    }
 }
 
-/// Keeps the head, atomically. A head that cannot be kept is no failure of the command.
-pub fn keep(dirs: &Dirs, project_id: ProjectId, recorder: &SqliteRecorder) {
-    let Ok(Some(head)) = recorder.checkpoint() else { return };
-    let target = path(dirs, project_id);
-    let temporary = target.with_extension(format!("{}.tmp", std::process::id()));
-    let write = || -> Outcome<()> {
-        private_dir(target.parent().unwrap_or(&dirs.state))?;
-        let bytes = serde_json::to_vec(&head).map_err(|e| Failure::engine(e.to_string()))?;
+impl OutsideHead for StateHead {
+    fn load(&self) -> Outcome<Option<Checkpoint>> {
+        let bytes = match std::fs::read(self.path()) {
+            Ok(bytes) => bytes,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(self.distrusted(&format!("cannot be read: {e}"))),
+        };
+        let signed: Signed = serde_json::from_slice(&bytes).map_err(|_| self.distrusted("is damaged or not signed"))?;
+        let key = self.dirs.secret(KEY)?.ok_or_else(|| self.distrusted("cannot be trusted: the key that signed it is gone"))?;
+        if self.signature(&key, &signed.checkpoint)? != signed.signature {
+            return Err(self.distrusted("was altered: its signature does not fit"));
+        }
+        Ok(Some(signed.checkpoint))
+    }
+
+    fn keep(&self, head: Checkpoint) -> Outcome<()> {
+        // What somebody altered meanwhile is left as evidence.
+        self.load()?;
+        let key = self.dirs.secret(KEY)?.ok_or_else(|| Failure::engine("the key of the checkpoints is gone"))?;
+        let signed = Signed { checkpoint: head, signature: self.signature(&key, &head)? };
+        let bytes = serde_json::to_vec(&signed).map_err(|e| Failure::engine(e.to_string()))?;
+        let target = self.path();
+        let temporary = target.with_extension(format!("{}.tmp", std::process::id()));
+        private_dir(target.parent().unwrap_or(&self.dirs.state))?;
         let fail = |e: std::io::Error| Failure::engine(format!("{}: {e}", target.display()));
-        let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).open(&temporary).map_err(fail)?;
+        let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary).map_err(fail)?;
         file.write_all(&bytes).and_then(|()| file.sync_all()).and_then(|()| std::fs::rename(&temporary, &target)).map_err(fail)
-    };
-    if let Err(failure) = write() {
-        eprintln!("dcc: the checkpoint is not kept: {failure}");
+    }
+}
+
+/// RFC 2104 over SHA-256.
+fn hmac_sha256(key: &[u8], message: &[u8]) -> Sha256Hex {
+    const BLOCK: usize = 64;
+    let short = if key.len() > BLOCK { Sha256Hex::of(key).0.to_vec() } else { key.to_vec() };
+    let pad = |with: u8| -> Vec<u8> { (0..BLOCK).map(|at| short.get(at).copied().unwrap_or(0) ^ with).collect() };
+    let inner = Sha256Hex::of(&[pad(0x36).as_slice(), message].concat());
+    Sha256Hex::of(&[pad(0x5c).as_slice(), inner.0.as_slice()].concat())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::clock::SystemClock;
+    use dcc_core::Timestamp;
+
+    fn dirs(at: &std::path::Path) -> Dirs {
+        Dirs { config: at.join("config"), state: at.join("state"), runtime: at.join("run"), home: None }
+    }
+
+    fn head(seq: u64) -> Checkpoint {
+        Checkpoint { seq, hash: Sha256Hex::of(b"head"), at: Timestamp(1) }
+    }
+
+    #[test]
+    fn the_signature_is_that_of_the_standard() {
+        // RFC 4231, test cases 2 and 6.
+        let wanted = "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843";
+        assert_eq!(hmac_sha256(b"Jefe", b"what do ya want for nothing?").to_string(), wanted);
+        let wanted = "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54";
+        assert_eq!(hmac_sha256(&[0xaa; 131], b"Test Using Larger Than Block-Size Key - Hash Key First").to_string(), wanted);
+    }
+
+    #[test]
+    fn what_was_altered_is_named_and_never_taken() {
+        let dir = tempfile::tempdir().unwrap();
+        let dirs = dirs(dir.path());
+        let project: ProjectId = "0198c0de-0000-7000-8000-000000000001".parse().unwrap();
+        let place = StateHead::owned(&dirs, project, &SystemClock).unwrap();
+        assert_eq!(place.load().unwrap(), None);
+        place.keep(head(100)).unwrap();
+        assert_eq!(place.load().unwrap(), Some(head(100)));
+        let kept = std::fs::read_to_string(place.path()).unwrap();
+        let says = |text: &str| {
+            std::fs::write(place.path(), text).unwrap();
+            let failure = StateHead::read(&dirs, project).load().unwrap_err();
+            assert_eq!(failure.code, Code::Integrity);
+            assert_eq!(place.keep(head(200)).unwrap_err(), failure);
+            assert_eq!(std::fs::read_to_string(place.path()).unwrap(), text, "it is left as evidence");
+            failure.message
+        };
+        assert!(says(&kept.replace(":100,", ":99,")).contains("was altered"));
+        assert!(says(&kept[..kept.len() / 2]).contains("damaged"));
+        let bare = serde_json::to_string(&head(100)).unwrap();
+        assert!(says(&bare).contains("not signed"));
+        // Another project's checkpoint, signed by the same key.
+        let other = StateHead::owned(&dirs, "0198c0de-0000-7000-8000-000000000002".parse().unwrap(), &SystemClock).unwrap();
+        other.keep(head(100)).unwrap();
+        assert!(says(&std::fs::read_to_string(other.path()).unwrap()).contains("was altered"));
+        std::fs::remove_file(dirs.state.join(KEY)).unwrap();
+        assert!(says(&kept).contains("the key that signed it is gone"));
+        StateHead::owned(&dirs, project, &SystemClock).unwrap();
+        assert!(!dirs.state.join(KEY).exists(), "no new key hides that");
     }
 }

@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 use dcc_core::ports::Clock;
 use dcc_core::{Failure, Outcome, ProjectId};
 
+/// What a surface shows to prove that it is the operator's.
+const CREDENTIAL: &str = "credential";
+
 /// Where the operator's own files stand.
 #[derive(Clone, Debug)]
 pub struct Dirs {
@@ -51,13 +54,19 @@ impl Dirs {
         self.runtime.join(format!("{}.sock", &text[text.len() - 12..]))
     }
 
-    fn credential_path(&self) -> PathBuf {
-        self.state.join("credential")
-    }
-
     /// The operator's credential; none before `dcc init`.
     pub fn credential(&self) -> Outcome<Option<String>> {
-        let path = self.credential_path();
+        self.secret(CREDENTIAL)
+    }
+
+    /// The credential, made on first use with mode 0600.
+    pub fn require_credential(&self, clock: &dyn Clock) -> Outcome<String> {
+        self.require_secret(CREDENTIAL, clock)
+    }
+
+    /// A secret of the state directory, one line; none before it was made. One that others can read is refused.
+    pub fn secret(&self, name: &str) -> Outcome<Option<String>> {
+        let path = self.state.join(name);
         let text = match std::fs::read_to_string(&path) {
             Ok(text) => text,
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
@@ -71,25 +80,25 @@ impl Dirs {
         Ok(Some(text.trim().to_owned()).filter(|t| !t.is_empty()))
     }
 
-    /// The credential, made on first use with mode 0600.
-    pub fn require_credential(&self, clock: &dyn Clock) -> Outcome<String> {
-        if let Some(credential) = self.credential()? {
-            return Ok(credential);
+    /// The secret, made on first use with mode 0600.
+    pub fn require_secret(&self, name: &str, clock: &dyn Clock) -> Outcome<String> {
+        if let Some(secret) = self.secret(name)? {
+            return Ok(secret);
         }
         private_dir(&self.state)?;
-        let credential = hex::encode(clock.random());
-        let path = self.credential_path();
+        let secret = hex::encode(clock.random());
+        let path = self.state.join(name);
         let made = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
         match made {
             Ok(mut file) => {
-                file.write_all(format!("{credential}\n").as_bytes())
+                file.write_all(format!("{secret}\n").as_bytes())
                     .and_then(|()| file.sync_all())
                     .map_err(|e| Failure::engine(format!("{} cannot be written: {e}", path.display())))?;
-                Ok(credential)
+                Ok(secret)
             }
             // Another process was faster.
             Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {
-                self.credential()?.ok_or_else(|| Failure::engine(format!("{} is empty", path.display())).hint("delete it and try again"))
+                self.secret(name)?.ok_or_else(|| Failure::engine(format!("{} is empty", path.display())).hint("delete it and try again"))
             }
             Err(e) => Err(Failure::engine(format!("{} cannot be made: {e}", path.display()))),
         }

@@ -15,7 +15,7 @@ use dcc_core::principal::{Actor, Role};
 use dcc_core::workspace::{Workspace, WorkspaceKind, WorkspaceStatus, WorktreeBinding};
 use dcc_core::{Code, Failure, InstanceId, Outcome, ProjectId, WorkspaceId};
 use dcc_engines::files::WorktreeFs;
-use dcc_engines::sandbox::LandlockSandbox;
+use dcc_engines::sandbox::{LandlockSandbox, sweep_private};
 use dcc_engines::search::RipgrepSearch;
 use dcc_jobs::recovery::RecoveryReport;
 use dcc_jobs::{Config, Context, Ports, Recipe, Runner, ledger};
@@ -26,6 +26,7 @@ use dcc_sessions::pty::PtyBackend;
 use dcc_sessions::Backends;
 use dcc_store::{Opened, SqliteStore};
 
+use super::checkpoint::StateHead;
 use super::config::OperatorConfig;
 use super::lock::{self, ProjectLock};
 use super::project::Found;
@@ -38,8 +39,6 @@ pub struct Project {
     pub store_opened: String,
     /// Why it is only read; none when this process owns it.
     pub read_only: Option<String>,
-    pub(super) dirs: super::dirs::Dirs,
-    pub(super) project_id: ProjectId,
     pub(super) recorder: Arc<SqliteRecorder>,
     pub(super) _lock: Option<ProjectLock>,
 }
@@ -48,7 +47,7 @@ impl Drop for Project {
     /// While the lock is still held: the head as this process leaves it.
     fn drop(&mut self) {
         if self.read_only.is_none() {
-            super::checkpoint::keep(&self.dirs, self.project_id, &self.recorder);
+            self.recorder.keep_head();
         }
     }
 }
@@ -80,8 +79,8 @@ pub fn open(found: &Found, options: &OpenOptions) -> Outcome<Project> {
     let known = found.project_id()?;
     let project_id = known.unwrap_or_else(|| fresh::<ProjectId>(found.clock.as_ref()));
     let instance_id = fresh::<InstanceId>(found.clock.as_ref());
-    let recorder = Arc::new(SqliteRecorder::open(found.state_dir.join("recorder.db"), project_id, instance_id, Arc::clone(&found.clock))?);
-    super::checkpoint::check(&recorder, super::checkpoint::load(&found.dirs, project_id))?;
+    let recorder = SqliteRecorder::open(found.state_dir.join("recorder.db"), project_id, instance_id, Arc::clone(&found.clock))?;
+    let recorder = Arc::new(recorder.hold_outside(StateHead::owned(&found.dirs, project_id, found.clock.as_ref())?)?);
     if !recorder.is_writable() {
         return Err(Failure::recorder(recorder.refusal().to_owned()));
     }
@@ -93,14 +92,17 @@ pub fn open(found: &Found, options: &OpenOptions) -> Outcome<Project> {
     first_events(&runner, found, known.is_none())?;
     let store_opened = settle_store(&runner, &opened)?;
     let recovery = runner.recover(options.serving)?;
+    // What a killed process left; the trees that worked in it have been ended by now.
+    private_dirs(found).iter().for_each(|dir| {
+        sweep_private(dir);
+    });
     register_root(&runner, found)?;
     if options.serving {
         // A file that was deleted comes back; one that is not understood is shown by Health.
         dcc_jobs::repairs::refresh_files(&runner.cx);
     }
     dcc_jobs::outside::take_up(&runner.cx, options.serving);
-    let Records { project_id, recorder, .. } = records;
-    Ok(Project { app, recovery, store_opened, read_only: None, dirs: found.dirs.clone(), project_id, recorder, _lock: Some(lock) })
+    Ok(Project { app, recovery, store_opened, read_only: None, recorder: records.recorder, _lock: Some(lock) })
 }
 
 /// Opens for work when that is possible, else for reading, and says so once.
@@ -116,12 +118,17 @@ pub fn open_or_read(found: &Found, options: &OpenOptions) -> Outcome<Project> {
     }
 }
 
+/// Of all projects of the operator: what runs in the sandbox has its directories in the first, agents their homes in the second.
+fn private_dirs(found: &Found) -> [PathBuf; 2] {
+    [found.dirs.state.join("sandbox"), found.dirs.agent_homes()]
+}
+
 /// The application over opened records.
 pub(super) fn assemble(found: &Found, records: &Records, read_only: Option<String>) -> Outcome<(Arc<Runner>, Arc<App>)> {
     let config = OperatorConfig::load(&found.dirs.config_file())?;
     let agents = Arc::new(Agents::new(config.agents.clone(), &found.dirs));
     let host_command = vec![std::env::current_exe().map_err(|e| Failure::engine(format!("the program's own path is unknown: {e}")))?.into_os_string(), "sandbox-host".into()];
-    let (run_dir, homes) = (found.dirs.state.join("sandbox"), found.dirs.agent_homes());
+    let [run_dir, homes] = private_dirs(found);
     if read_only.is_none() {
         super::dirs::private_dir(&run_dir)?;
         super::dirs::private_dir(&homes)?;

@@ -16,6 +16,7 @@ use dcc_locus::LocusStore;
 use dcc_recorder::{FileArtifacts, SqliteRecorder};
 use dcc_store::{Opened, SqliteStore};
 
+use super::checkpoint::StateHead;
 use super::lock;
 use super::open::{OpenOptions, Project, Records, assemble};
 use super::project::Found;
@@ -57,32 +58,31 @@ fn cause(error: &std::io::Error) -> String {
 /// Opens for reading; `why` is what kept this process from owning the project.
 pub fn open(found: &Found, why: &str, options: &OpenOptions) -> Outcome<Project> {
     let project_id = found.require_project_id()?;
+    // What was opened for reading stays so: canon, what is derived and the recovery of a start belong together.
+    let why = if options.serving { format!("{why}; the server was started so and stays so: mend that, then start it again") } else { why.to_owned() };
     // A server is one at a time here too, as far as the lock's file can be read.
     let lock = if options.serving { lock::acquire_unmarked(&found.state_dir)? } else { None };
-    let recorder = Arc::new(SqliteRecorder::open_read_only_because(found.state_dir.join("recorder.db"), format!("read only: {why}"))?);
-    super::checkpoint::check(&recorder, super::checkpoint::load(&found.dirs, project_id))?;
+    let recorder = SqliteRecorder::open_read_only_because(found.state_dir.join("recorder.db"), format!("read only: {why}"))?;
+    let recorder = Arc::new(recorder.hold_outside(StateHead::read(&found.dirs, project_id))?);
     let artifacts: Arc<dyn ArtifactStore> = Arc::new(FileArtifacts::open_read_only(found.state_dir.join("artifacts"))?);
     let locus = Arc::new(LocusStore::open_read_only(&found.state_dir.join("gov"), Arc::clone(&recorder) as _, Arc::clone(&artifacts))?);
     let head = recorder.head()?.seq;
     let (store, opened) = SqliteStore::open_read_only(&found.state_dir.join("devcc.db"), project_id, Arc::clone(&found.clock), head, options.serving)?;
     let instance_id = fresh::<InstanceId>(found.clock.as_ref());
     let records = Records { project_id, instance_id, recorder, artifacts, locus, store: Arc::new(store) };
-    let (runner, app) = assemble(found, &records, Some(why.to_owned()))?;
+    let (runner, app) = assemble(found, &records, Some(why.clone()))?;
     let store_opened = if opened == Opened::InMemory {
         runner.cx.journal.rebuild()?;
         "built in memory from canon"
     } else {
         "read only"
     };
-    let (project_id, recorder) = (records.project_id, records.recorder);
     Ok(Project {
         app,
         recovery: RecoveryReport::default(),
         store_opened: store_opened.to_owned(),
-        read_only: Some(why.to_owned()),
-        dirs: found.dirs.clone(),
-        project_id,
-        recorder,
+        read_only: Some(why),
+        recorder: records.recorder,
         _lock: lock,
     })
 }

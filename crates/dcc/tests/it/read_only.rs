@@ -234,7 +234,12 @@ fn a_server_over_read_only_files_shows_everything_and_changes_nothing() {
     for (op, params) in [("locus.add_note", serde_json::json!({ "body": "no" })), ("store.rebuild", serde_json::json!({}))] {
         let refused = http.submit(op, serde_json::json!({ "wp_id": wp }), params);
         assert_eq!((refused.status, refused.code_text().as_str()), (500, "HSK-500-RECORDER"), "{op}: {refused:?}");
+        assert!(refused.text().contains("start it again"), "{op}: {refused:?}");
     }
+    // Outside its namespace everything can be written, and the server refuses all the same: that is said.
+    let checks = scene.world.ok(&["doctor"]);
+    let server_check = checks["items"].as_array().unwrap().iter().find(|c| c["name"] == "server").expect("a check of the server");
+    assert!(server_check["status"] == "needs" && server_check["fix"].as_str().unwrap().contains("dcc up --stop"), "{server_check}");
     let reader = Reader::sign_in(http);
     for page in ["/board", &format!("/wp/{wp}"), "/inbox", "/sessions", "/workspaces", "/jobs", "/timeline", "/health", &format!("/approval/{}", scene.reads[8][2])] {
         let html = reader.page(page);

@@ -47,11 +47,11 @@ impl App {
             Some((report, at)) if report.ok => HealthRow {
                 since_at_ms: Some(at.as_ms()),
                 word: "verified".to_owned(),
-                ..fixed(row("Hash chain", "ok", &format!("{} verified, up to seq {}", counted(report.events as usize, "event"), report.head.seq)), "Verify again", Some("recorder.verify"), None)
+                ..fixed(row("Hash chain", "ok", &format!("{} verified, up to seq {}, {}", counted(report.events as usize, "event"), report.head.seq, report.held_against())), "Verify again", Some("recorder.verify"), None)
             },
             Some((report, at)) => HealthRow {
                 since_at_ms: Some(at.as_ms()),
-                ..row("Hash chain", "fault", &format!("first bad seq {}: {}", report.first_bad_seq.unwrap_or(0), report.problem.unwrap_or_default()))
+                ..row("Hash chain", "fault", &format!("{}{}", report.first_bad_seq.map_or_else(String::new, |seq| format!("first bad seq {seq}: ")), report.problem.unwrap_or_default()))
             },
             None => fixed(row("Hash chain", "unknown", "not verified by this process yet"), "Verify now", Some("recorder.verify"), None),
         };

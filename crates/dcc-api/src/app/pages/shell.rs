@@ -99,7 +99,8 @@ impl App {
             notices.push(notice("warn", "no sandbox", &format!("The kernel cannot confine agents here{why}. Sessions and recipes are refused."), Some(Code::SandboxUnavailable), Some(("/health", "Open Health"))));
         }
         if let Some((report, _)) = self.last_verified().filter(|(report, _)| !report.ok) {
-            let says = format!("The record does not hold from seq {}: {}", report.first_bad_seq.unwrap_or(0), report.problem.unwrap_or_default());
+            let from = report.first_bad_seq.map_or_else(String::new, |seq| format!(" from seq {seq}"));
+            let says = format!("The record does not hold{from}: {}", report.problem.unwrap_or_default());
             notices.push(notice("bad", "chain broken", &says, Some(Code::Integrity), Some(("/timeline", "Open the record"))));
         }
         notices
