@@ -16,8 +16,9 @@ use serde_json::{Map, Value};
 use dcc_core::approval::{Approval, ApprovalStatus, Scope};
 use dcc_core::job::{Job, JobRequest, JobState};
 use dcc_core::op::Op;
+use dcc_core::ports::terminal::TerminalSize;
 use dcc_core::principal::Actor;
-use dcc_core::{ApprovalId, Failure, InstanceId, JobId, Outcome, ProjectId, Sha256Hex};
+use dcc_core::{ApprovalId, Failure, InstanceId, JobId, Outcome, ProjectId, SessionId, Sha256Hex};
 
 use crate::view::Shell;
 
@@ -35,6 +36,8 @@ pub trait Door: Send + Sync {
     fn present(&self, actor: Actor, approval: ApprovalId) -> Outcome<Presentation>;
     /// Decides; exactly one caller wins.
     fn decide(&self, actor: Actor, approval: ApprovalId, decision: DecisionInput) -> Outcome<Decided>;
+    /// What a person does at the terminal that his job `session.attach` holds: the keys of one attachment, in order.
+    fn at_terminal(&self, actor: Actor, session: SessionId, input: TerminalInput) -> Outcome<()>;
     /// Reads; changes nothing. A list is `{"items":[...],"next_cursor":...}`.
     fn query(&self, actor: Actor, query: Query) -> Outcome<Value>;
     /// The bytes of an artifact, verified against their name.
@@ -132,6 +135,22 @@ pub struct DecisionInput {
 
 fn once() -> Scope {
     Scope::Once
+}
+
+/// Keys, a new size, or the leave of an attached person. Empty, it says that he is still there.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TerminalInput {
+    /// The running job `session.attach`.
+    pub attachment: JobId,
+    /// Bytes as the terminal sends them for keys.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub b64: Option<String>,
+    /// Rows and columns of the person's own terminal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<TerminalSize>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub leave: bool,
 }
 
 /// What became of a decision.

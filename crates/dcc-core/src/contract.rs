@@ -85,6 +85,7 @@ pub fn events_of(op: Op) -> Vec<(EventCode, Vec<Id>)> {
         Op::SessionRetry | Op::SessionSpawn => one(EventCode::SessionCreated, &[Session, Workspace]),
         Op::HandoffWrite => one(EventCode::HandoffWritten, &[Session]),
         Op::SessionClose => one(EventCode::HandoffWaived, &[Session]),
+        Op::SessionAttach => one(EventCode::EffectPlanned, &[Session, Workspace]),
         Op::BudgetSet => one(EventCode::BudgetSet, &[]),
         Op::GrantRevoke => one(EventCode::GrantRevoked, &[]),
         Op::StoreRebuild => vec![(EventCode::RebuildStarted, vec![Job]), (EventCode::RebuildFinished, vec![Job])],

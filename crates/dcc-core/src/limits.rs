@@ -152,3 +152,20 @@ pub const OBSERVED_PATHS_LISTED: usize = 200;
 pub const TERMINAL_KEPT_BYTES: usize = 4 * 1024 * 1024;
 /// The longest wait of one read of a terminal, milliseconds; the reader asks again.
 pub const TERMINAL_POLL_MS: u64 = 25_000;
+/// No screen is larger; one of this size takes some megabytes.
+pub const TERMINAL_ROWS_MAX: u16 = 300;
+pub const TERMINAL_COLUMNS_MAX: u16 = 600;
+/// Lines that went off the screen of a terminal and can be looked at again.
+pub const TERMINAL_HISTORY_LINES: usize = 1_000;
+/// Of these the page of a session shows so many; the transcript and the person's own terminal have more.
+pub const TERMINAL_PAGE_HISTORY_LINES: usize = 300;
+/// A screen that changes all the time is told so often, milliseconds: a person sees no more, and a flood costs no more.
+pub const TERMINAL_TELL_MS: u64 = 80;
+/// Typed at once; more is no typing.
+pub const TERMINAL_INPUT_BYTES_MAX: usize = 64 * 1024;
+/// People at one session's terminal at once; each holds a thread.
+pub const SESSION_ATTACHMENTS_MAX: usize = 8;
+/// An attached terminal says in this time that it is still there, milliseconds: it decides how large the screen is.
+pub const ATTACHMENT_LEASE_MS: u64 = 15_000;
+/// A page says nothing while nobody types in it; after this long its attachment ends, and the next key begins another.
+pub const ATTACHMENT_IDLE_MS: u64 = 120_000;

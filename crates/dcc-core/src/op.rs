@@ -83,7 +83,7 @@ ops! {
     SessionCancel "session.cancel" Idempotent true;
     SessionRetry "session.retry" Never true;
     SessionClose "session.close" Idempotent true;
-    SessionAttach "session.attach" Never false;
+    SessionAttach "session.attach" Never true;
     SessionRoute "session.route" Never true;
     CapabilityRequest "capability.request" Never true;
     FsWrite "fs.write" Provable true;

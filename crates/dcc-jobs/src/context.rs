@@ -141,6 +141,8 @@ pub struct Context {
     pub(crate) asking: Mutex<()>,
     /// How agents of this process reach DCC; set by the server, absent without one.
     pub agent_door: OnceLock<Arc<dyn AgentDoor>>,
+    /// People at terminals of this process.
+    pub(crate) attachments: crate::attachments::Attachments,
     /// Commands that run in this process.
     pub(crate) commands: crate::commands::Commands,
     /// The one runner over this context; set once at start so that kinds can submit child jobs.
@@ -171,6 +173,7 @@ impl Context {
             observer: crate::observe::Observer::default(),
             asking: Mutex::new(()),
             agent_door: OnceLock::new(),
+            attachments: crate::attachments::Attachments::default(),
             commands: crate::commands::Commands::default(),
             runner: OnceLock::new(),
         }

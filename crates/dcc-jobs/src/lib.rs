@@ -6,6 +6,7 @@
 //! On failure of the recorder nothing stateful starts and reads go on.
 
 pub mod approvals;
+pub mod attachments;
 pub mod budgets;
 mod commands;
 pub mod context;

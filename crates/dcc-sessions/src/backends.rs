@@ -6,7 +6,7 @@ use dcc_core::failure::{Code, Failure, Outcome};
 use dcc_core::gate::Cleared;
 use dcc_core::ids::{JobId, SessionId};
 use dcc_core::plans::{LoginPlan, SessionStartPlan, TurnPlan};
-use dcc_core::ports::sessions::{Driver, LoginReport, SessionBackend, SessionHost, SessionPlace, StartExtras, StartedAgent, TerminalLink};
+use dcc_core::ports::sessions::{Driver, LoginReport, ScreenListener, SessionBackend, SessionHost, SessionPlace, StartExtras, StartedAgent, TerminalLink};
 use dcc_core::session::ProcessIdentity;
 
 use crate::acp::AcpBackend;
@@ -55,6 +55,9 @@ impl SessionBackend for Backends {
     }
     fn terminal(&self, session_id: SessionId) -> Option<Arc<dyn TerminalLink>> {
         self.of(session_id).terminal(session_id)
+    }
+    fn on_screen(&self, listener: ScreenListener) {
+        self.pty.on_screen(listener);
     }
     fn place(&self, session_id: SessionId) -> Option<SessionPlace> {
         self.of(session_id).place(session_id)

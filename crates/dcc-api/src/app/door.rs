@@ -6,10 +6,13 @@ use dcc_core::approval::DecisionRequest;
 use dcc_core::job::JobRequest;
 use dcc_core::ports::EventFilter;
 use dcc_core::principal::{Actor, Principal};
-use dcc_core::{ApprovalId, Code, Failure, JobId, Outcome, Sha256Hex};
+use dcc_core::path::unbase64;
+use dcc_core::ports::terminal::TerminalSize;
+use dcc_core::{ApprovalId, Code, Failure, JobId, Outcome, SessionId, Sha256Hex};
+use dcc_jobs::attachments::Typing;
 
 use super::App;
-use crate::door::{Decided, DecisionInput, Door, EventLine, FlatJob, Presentation, ProjectFacts, Query, Subscription, Verdict};
+use crate::door::{Decided, DecisionInput, Door, EventLine, FlatJob, Presentation, ProjectFacts, Query, Subscription, TerminalInput, Verdict};
 
 impl Door for App {
     fn submit(&self, actor: Actor, request: JobRequest) -> Outcome<FlatJob> {
@@ -43,6 +46,12 @@ impl Door for App {
             job_id: decided.job.job_id,
             job: FlatJob::from(&decided.job),
         })
+    }
+
+    fn at_terminal(&self, actor: Actor, session: SessionId, input: TerminalInput) -> Outcome<()> {
+        let bytes = input.b64.as_deref().map_or(Some(Vec::new()), unbase64).ok_or_else(|| Failure::invalid("b64 is not base64"))?;
+        let size = input.size.map(|size| TerminalSize::new(size.rows, size.columns)).transpose()?;
+        self.runner.at_terminal(actor, session, input.attachment, &Typing { bytes, size, leave: input.leave })
     }
 
     fn query(&self, actor: Actor, query: Query) -> Outcome<Value> {

@@ -46,6 +46,10 @@ impl App {
             let lines: Vec<EventLine> = events.iter().map(EventLine::from).collect();
             publisher.publish(&lines);
         }))?;
+        let screens = Arc::clone(&hub);
+        runner.cx.ports.sessions.on_screen(Box::new(move |session_id| {
+            screens.screen(session_id);
+        }));
         Ok(Arc::new(Self { runner, hub, verified: Mutex::new(None), watching: Mutex::new(None), machine }))
     }
 

@@ -7,9 +7,11 @@ use dcc_core::locus::family;
 use dcc_core::locus::rules::{self, Packets};
 use dcc_core::locus::{MicroTask, WorkPacket};
 use dcc_core::ports::{CodeQuery, EventFilter, JobFilter};
+use dcc_core::ports::terminal::TerminalSize;
 use dcc_core::session::Session;
 use dcc_core::workspace::{Workspace, WorkspaceHealth};
 use dcc_core::{Code, Failure, Outcome, WorkspaceId, WpId, limits};
+use dcc_jobs::attachments::require_terminal;
 use dcc_jobs::ledger;
 
 use super::App;
@@ -61,7 +63,8 @@ impl App {
             }
             Query::Sessions { filter, paging } => Ok(page(self.session_rows(&filter)?, &paging)),
             Query::Session { session_id } => self.session_json(session_id),
-            Query::Terminal { session_id, from } => self.terminal(session_id, from),
+            Query::Terminal { session_id, from, size } => self.terminal(session_id, from, size),
+            Query::TerminalState { session_id } => self.terminal_state(session_id),
             Query::ToolCalls { session_id, after_seq, limit } => {
                 let limit = if limit == 0 { limits::PAGE_MAX } else { limit.min(limits::PAGE_MAX) };
                 let items = ports.store.tool_calls(Some(session_id), after_seq.unwrap_or(0), limit)?;
@@ -110,14 +113,16 @@ impl App {
         grant.binding.session_id.and_then(|id| self.cx().ports.store.session(id).ok().flatten())
     }
 
-    fn terminal(&self, session_id: dcc_core::SessionId, from: u64) -> Outcome<Value> {
-        let terminal = self.cx().ports.sessions.terminal(session_id).ok_or_else(|| {
-            Failure::new(Code::IllegalTransition, format!("session {} has no terminal open", session_id.short()))
-                .hint("a terminal is open while a plain command runs in it: dcc session start --ws WS -- COMMAND")
-        })?;
-        let chunk = terminal.read(from, std::time::Duration::from_millis(limits::TERMINAL_POLL_MS));
+    fn terminal(&self, session_id: dcc_core::SessionId, from: u64, known: Option<TerminalSize>) -> Outcome<Value> {
+        let terminal = require_terminal(self.cx(), session_id)?;
+        let chunk = terminal.read(from, known, std::time::Duration::from_millis(limits::TERMINAL_POLL_MS));
         let next = chunk.from + chunk.bytes.len() as u64;
-        Ok(json!({ "session_id": session_id, "from": chunk.from, "next": next, "b64": dcc_core::path::base64(&chunk.bytes), "ended": chunk.ended }))
+        Ok(json!({ "session_id": session_id, "from": chunk.from, "next": next, "b64": dcc_core::path::base64(&chunk.bytes), "ended": chunk.ended, "rows": chunk.size.rows, "columns": chunk.size.columns }))
+    }
+
+    fn terminal_state(&self, session_id: dcc_core::SessionId) -> Outcome<Value> {
+        let state = require_terminal(self.cx(), session_id)?.state();
+        Ok(json!({ "session_id": session_id, "rows": state.size.rows, "columns": state.size.columns, "next": state.next, "b64": dcc_core::path::base64(state.replay.as_bytes()), "ended": state.ended }))
     }
 
     fn jobs(&self, filter: JobFilter) -> Outcome<Value> {

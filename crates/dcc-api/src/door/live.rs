@@ -1,8 +1,8 @@
 //! The live bus: committed events to every reader, bounded.
 //!
 //! Authority: ephemeral. Invariants: a reader sees every event in order of sequence and none twice, or is told of a gap;
-//! one slow reader costs one bounded queue and delays nobody; what is published was durable before. A touch is no event:
-//! it has no sequence, is never repeated to a late reader, and one of a workspace waits in a queue at most.
+//! one slow reader costs one bounded queue and delays nobody; what is published was durable before. A touch is no event,
+//! nor is a changed screen: it has no sequence, is never repeated to a late reader, and one of each thing waits in a queue at most.
 //! Failure: a full queue is emptied and becomes one gap; one reader too many is HSK-429-RATE-LIMIT.
 //!
 //! No runtime is named here: a reader may block with a time limit (a command) or be polled (the async server).
@@ -62,6 +62,8 @@ pub enum StreamItem {
     Gap { seq: u64 },
     /// Files of this workspace, or what git says of it, may have changed: read what shows it again.
     Touch { workspace_id: WorkspaceId },
+    /// The screen of this session's terminal is another: read it again where it is shown.
+    Screen { session_id: SessionId },
 }
 
 struct Queue {
@@ -115,8 +117,8 @@ impl Queue {
         self.add(StreamItem::Event(line.clone()));
     }
 
-    fn touch(&mut self, workspace_id: WorkspaceId) {
-        let item = StreamItem::Touch { workspace_id };
+    /// What has no sequence waits once.
+    fn tell(&mut self, item: StreamItem) {
         if !self.items.contains(&item) {
             self.add(item);
         }
@@ -154,7 +156,12 @@ impl Hub {
 
     /// Tells every reader that these workspaces may look different now. Returns how many readers there are.
     pub fn touch(&self, workspaces: &[WorkspaceId]) -> usize {
-        self.each(|queue| workspaces.iter().for_each(|id| queue.touch(*id)))
+        self.each(|queue| workspaces.iter().for_each(|id| queue.tell(StreamItem::Touch { workspace_id: *id })))
+    }
+
+    /// Tells every reader that the screen of this session's terminal has changed.
+    pub fn screen(&self, session_id: SessionId) -> usize {
+        self.each(|queue| queue.tell(StreamItem::Screen { session_id }))
     }
 
     fn each(&self, act: impl Fn(&mut Queue)) -> usize {
@@ -288,7 +295,7 @@ impl Subscription {
                 self.sent_seq = self.sent_seq.max(*seq);
                 return Some(StreamItem::Gap { seq: self.sent_seq });
             }
-            StreamItem::Touch { .. } => {}
+            StreamItem::Touch { .. } | StreamItem::Screen { .. } => {}
         }
         Some(item)
     }
@@ -322,7 +329,7 @@ mod tests {
             out.push(match item {
                 StreamItem::Event(line) => (true, line.seq),
                 StreamItem::Gap { seq } => (false, seq),
-                StreamItem::Touch { .. } => continue,
+                StreamItem::Touch { .. } | StreamItem::Screen { .. } => continue,
             });
         }
         out

@@ -12,6 +12,7 @@ use dcc_core::approval::ApprovalStatus;
 use dcc_core::locus::WpStatus;
 use dcc_core::path::base64;
 use dcc_core::ports::store::JobFilter;
+use dcc_core::ports::terminal::TerminalSize;
 use dcc_core::ports::version::DiffSource;
 use dcc_core::ports::{EventFilter, Order};
 use dcc_core::principal::Role;
@@ -88,7 +89,10 @@ pub enum Query {
     Sessions { filter: SessionFilter, paging: Paging },
     Session { session_id: SessionId },
     /// What the session's terminal showed from a place on, `{from, b64, next, ended}`; waits a while for more when there is none.
-    Terminal { session_id: SessionId, from: u64 },
+    /// Another size than the one given is not waited for.
+    Terminal { session_id: SessionId, from: u64, size: Option<TerminalSize> },
+    /// What draws the terminal's screen anew, `{rows, columns, b64, next, ended}`; output from `next` on follows.
+    TerminalState { session_id: SessionId },
     ToolCalls { session_id: SessionId, after_seq: Option<u64>, limit: usize },
     Board,
     Approvals { status: Option<ApprovalStatus>, paging: Paging },
@@ -152,10 +156,13 @@ impl Query {
                 a.opt("recovery", filter.recovery.then_some("true"));
                 a.paging(paging);
             }
-            Self::Terminal { session_id, from } => {
+            Self::Terminal { session_id, from, size } => {
                 a.path(format_args!("/sessions/{session_id}/terminal"));
                 a.opt("from", Some(from));
+                a.opt("rows", size.map(|s| s.rows));
+                a.opt("columns", size.map(|s| s.columns));
             }
+            Self::TerminalState { session_id } => a.path(format_args!("/sessions/{session_id}/terminal/state")),
             Self::Session { session_id } => a.path(format_args!("/sessions/{session_id}")),
             Self::ToolCalls { session_id, after_seq, limit } => {
                 a.path(format_args!("/sessions/{session_id}/tool-calls"));

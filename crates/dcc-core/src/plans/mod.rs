@@ -1,6 +1,7 @@
 //! The plan bodies, one per kind of effect. Each says itself what it needs, what must hold, and what a person sees.
 
 mod agent;
+mod attach;
 mod budget;
 mod command;
 mod commit;
@@ -14,6 +15,7 @@ mod steer;
 mod worktree;
 
 pub use agent::{AGENT_DIFF_BYTES_MAX, AgentRequestPlan, AskKind, FileWritePlan, Origin, SessionStartPlan, TurnPlan};
+pub use attach::AttachPlan;
 pub use budget::BudgetPlan;
 pub use command::{CommandPlan, one_line};
 pub use commit::{CommitChange, CommitPath, CommitPlan};

@@ -10,6 +10,7 @@ pub mod sandbox;
 pub mod search;
 pub mod sessions;
 pub mod store;
+pub mod terminal;
 pub mod version;
 pub mod watch;
 

@@ -10,6 +10,7 @@ use crate::path::RepoPath;
 use crate::plans::{LoginPlan, SessionStartPlan, TurnPlan};
 use crate::session::{Posture, ProcessIdentity};
 
+pub use super::terminal::{ScreenListener, TerminalChunk, TerminalLink, TerminalScreen, TerminalSize, TerminalState};
 pub use super::reports::{
     AgentCommand, AgentOption, AgentReport, Attachment, AttachmentSort, FulfilledWrite, Observed, SideEffect, TokenUsage, ToolContent, ToolReport, ToolStatus,
 };
@@ -272,24 +273,6 @@ pub trait AgentDoor: Send + Sync {
     fn revoke(&self, session_id: SessionId);
 }
 
-/// What a terminal showed from a place in its output on.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct TerminalChunk {
-    /// Place of the first byte, counted from the terminal's beginning; later than asked for when that is no longer kept.
-    pub from: u64,
-    pub bytes: Vec<u8>,
-    /// No more will come.
-    pub ended: bool,
-}
-
-/// A session's terminal, to look at and to type into.
-pub trait TerminalLink: Send + Sync {
-    /// Output from this place on; waits at most so long for more when there is none yet.
-    fn read(&self, from: u64, wait: std::time::Duration) -> TerminalChunk;
-    fn write(&self, bytes: &[u8]) -> Outcome<()>;
-    fn resize(&self, rows: u16, columns: u16) -> Outcome<()>;
-}
-
 /// Drives agent processes. One backend for each protocol; ACP version 1 is the first.
 pub trait SessionBackend: Send + Sync {
     /// Starts the process in its sandbox, initialises, opens a session, sets the asking mode. Returns when it can take a
@@ -307,6 +290,8 @@ pub trait SessionBackend: Send + Sync {
     fn terminal(&self, _session_id: SessionId) -> Option<Arc<dyn TerminalLink>> {
         None
     }
+    /// Who wants to know of changed screens; the first who asks is told.
+    fn on_screen(&self, _listener: ScreenListener) {}
     /// How the processes of a live session are confined; none when it has none.
     fn place(&self, _session_id: SessionId) -> Option<SessionPlace> {
         None

@@ -20,6 +20,7 @@ pub(crate) fn forget_agent(cx: &Context, id: SessionId) {
 /// Ends the agent and its tree; the exit that follows is expected.
 pub(crate) fn stop_agent(cx: &Context, id: SessionId) -> Outcome<()> {
     if !cx.ports.sessions.live().contains(&id) {
+        cx.attachments.end_session(id);
         cx.commands.end_session(id);
         return Ok(());
     }
@@ -27,6 +28,7 @@ pub(crate) fn stop_agent(cx: &Context, id: SessionId) -> Outcome<()> {
     cx.stopping.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
     let stopped = cx.ports.sessions.stop(id);
     // After the agent: nothing is left that could begin another.
+    cx.attachments.end_session(id);
     cx.commands.end_session(id);
     stopped
 }

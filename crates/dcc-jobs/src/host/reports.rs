@@ -91,6 +91,7 @@ impl Host {
         let id = session.session_id;
         let (stderr_head, _) = dcc_core::redact::redact_text(&cut_text(stderr_head, 4000));
         super::forget_agent(self.cx(), id);
+        self.cx().attachments.end_session(id);
         self.cx().commands.end_session(id);
         let code = exit_code.map_or("a signal".to_owned(), |c| format!("exit code {c}"));
         cancel_pending(&self.runner, id, "the agent is gone")?;

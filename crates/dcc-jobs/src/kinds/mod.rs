@@ -19,6 +19,7 @@ mod recipe;
 mod repair;
 mod repair_json;
 mod run_command;
+mod session_attach;
 mod session_cancel;
 mod session_close;
 mod session_pause;
@@ -230,6 +231,7 @@ pub(crate) fn kind_of(op: Op) -> Outcome<&'static dyn Kind> {
         Op::AgentLogin => &agent_login::Login,
         Op::SessionStart => &session_start::StartSession,
         Op::SessionRun => &session_run::RunTurn,
+        Op::SessionAttach => &session_attach::Attach,
         Op::SessionSend => &session_send::Send,
         Op::SessionPause => &session_pause::Pause,
         Op::SessionResume => &session_resume::Resume,

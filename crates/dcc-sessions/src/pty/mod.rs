@@ -4,13 +4,16 @@
 //! here is one message typed in. Confinement and the comparison of the worktree are all that holds.
 //!
 //! Invariants: the output kept for lookers-on is bounded; the whole of it, up to the bound of an artifact, is reported when
-//! the command ends; `Exited` comes after the last process of the tree is gone.
+//! the command ends; `Exited` comes after the last process of the tree is gone; what a flood of output costs those who are
+//! told of it is bounded by time.
 
+mod emulator;
+mod modes;
 mod screen;
 
 use std::collections::HashMap;
 use std::io::{Read, Write};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use dcc_core::failure::{Code, Failure, Outcome};
@@ -18,17 +21,18 @@ use dcc_core::gate::Cleared;
 use dcc_core::ids::{JobId, SessionId};
 use dcc_core::limits;
 use dcc_core::plans::{SessionStartPlan, TurnPlan};
+use dcc_core::ports::terminal::plain;
 use dcc_core::ports::sessions::{
-    AgentReport, Attachment, AttachmentSort, BackendCapabilities, Driver, SessionBackend, SessionHost, SessionPlace, StartExtras, StartedAgent, TerminalChunk, TerminalLink,
+    AgentReport, Attachment, AttachmentSort, BackendCapabilities, Driver, SessionBackend, SessionHost, SessionPlace, ScreenListener, StartExtras, StartedAgent, TerminalChunk, TerminalLink,
+    TerminalScreen, TerminalSize, TerminalState,
 };
 use dcc_core::session::ProcessIdentity;
 
 use crate::launch::{AgentProcess, Launched, Launcher};
-pub use screen::plain;
+pub use emulator::{Emulator, dressed};
+pub use modes::Modes;
 use screen::Screen;
 
-/// Typed at once; more is no typing. A command that does not read refuses it after a while (see the sandbox's terminal).
-const INPUT_BYTES_MAX: usize = 64 * 1024;
 /// Lines of a failed command that its ending names.
 const TAIL_BYTES: usize = 2_000;
 
@@ -38,6 +42,7 @@ type Sessions = Arc<Mutex<HashMap<SessionId, Arc<Live>>>>;
 pub struct PtyBackend {
     launcher: Arc<dyn Launcher>,
     sessions: Sessions,
+    listener: Arc<OnceLock<ScreenListener>>,
 }
 
 struct Live {
@@ -49,7 +54,7 @@ struct Live {
 
 impl PtyBackend {
     pub fn new(launcher: Arc<dyn Launcher>) -> Self {
-        Self { launcher, sessions: Arc::default() }
+        Self { launcher, sessions: Arc::default(), listener: Arc::default() }
     }
 
     fn sessions(&self) -> MutexGuard<'_, HashMap<SessionId, Arc<Live>>> {
@@ -81,6 +86,8 @@ impl SessionBackend for PtyBackend {
             watch(&watched, session_id, stdout);
             sessions.lock().unwrap_or_else(PoisonError::into_inner).remove(&session_id);
         });
+        let (told, listener) = (Arc::clone(&live), Arc::clone(&self.listener));
+        let spawned = spawned.and_then(|_| std::thread::Builder::new().name("terminal-told".to_owned()).spawn(move || tell(&told, session_id, &listener)));
         if let Err(error) = spawned {
             live.process.kill_tree()?;
             self.sessions().remove(&session_id);
@@ -119,6 +126,11 @@ impl SessionBackend for PtyBackend {
         self.sessions().get(&session_id).map(|live| Arc::clone(live) as Arc<dyn TerminalLink>)
     }
 
+    fn on_screen(&self, listener: ScreenListener) {
+        // The first who asked is told.
+        let _ = self.listener.set(listener);
+    }
+
     fn place(&self, session_id: SessionId) -> Option<SessionPlace> {
         self.sessions().get(&session_id)?.process.place()
     }
@@ -136,13 +148,38 @@ impl SessionBackend for PtyBackend {
     }
 }
 
+/// Tells of a changed screen, at once and then no more often than a person can see.
+fn tell(live: &Live, session_id: SessionId, listener: &OnceLock<ScreenListener>) {
+    let mut seen = 0;
+    loop {
+        let (version, ended) = live.screen.await_change(seen);
+        seen = version;
+        if let Some(listener) = listener.get() {
+            listener(session_id);
+        }
+        if ended {
+            return;
+        }
+        // tidy, allowed: the pace of the telling is a matter of time
+        std::thread::sleep(Duration::from_millis(limits::TERMINAL_TELL_MS));
+    }
+}
+
 /// Reads the terminal to its end, ends what is left, and tells.
 fn watch(live: &Live, session_id: SessionId, mut output: Box<dyn Read + Send>) {
     let mut chunk = [0; 16 * 1024];
     loop {
         match output.read(&mut chunk) {
             Ok(0) => break,
-            Ok(count) => live.screen.push(&chunk[..count]),
+            Ok(count) => {
+                let answers = live.screen.push(&chunk[..count]);
+                if !answers.is_empty()
+                    && let Err(failure) = live.write(answers.as_bytes())
+                {
+                    // It asked and does not read: its own loss.
+                    eprintln!("dcc: session {}: {failure}", session_id.short());
+                }
+            }
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
             Err(_) => break,
         }
@@ -167,8 +204,8 @@ fn watch(live: &Live, session_id: SessionId, mut output: Box<dyn Read + Send>) {
 
 impl Live {
     fn write(&self, bytes: &[u8]) -> Outcome<()> {
-        if bytes.len() > INPUT_BYTES_MAX {
-            return Err(Failure::invalid(format!("{} bytes are too many to be typed at once; at most {INPUT_BYTES_MAX} are", bytes.len())));
+        if bytes.len() > limits::TERMINAL_INPUT_BYTES_MAX {
+            return Err(Failure::invalid(format!("{} bytes are too many to be typed at once; at most {} are", bytes.len(), limits::TERMINAL_INPUT_BYTES_MAX)));
         }
         if self.screen.has_ended() {
             // The kernel would take it: our end of the terminal is still open.
@@ -180,13 +217,21 @@ impl Live {
 }
 
 impl TerminalLink for Live {
-    fn read(&self, from: u64, wait: Duration) -> TerminalChunk {
-        self.screen.read(from, wait.min(Duration::from_millis(limits::TERMINAL_POLL_MS)))
+    fn read(&self, from: u64, known: Option<TerminalSize>, wait: Duration) -> TerminalChunk {
+        self.screen.read(from, known, wait.min(Duration::from_millis(limits::TERMINAL_POLL_MS)))
     }
     fn write(&self, bytes: &[u8]) -> Outcome<()> {
         Self::write(self, bytes)
     }
-    fn resize(&self, rows: u16, columns: u16) -> Outcome<()> {
-        self.process.resize(rows, columns)
+    fn state(&self) -> TerminalState {
+        self.screen.state()
+    }
+    fn screen(&self, history_max: usize) -> TerminalScreen {
+        self.screen.screen(history_max)
+    }
+    fn resize(&self, size: TerminalSize) -> Outcome<()> {
+        // The screen first: what the program draws upon being told is drawn on the new one.
+        self.screen.resize(size);
+        self.process.resize(size.rows, size.columns)
     }
 }

@@ -134,12 +134,12 @@ fn a_plain_command_has_a_terminal_that_is_watched_and_typed_into() {
     let terminal = backend.terminal(id).unwrap();
     let mut seen = Vec::new();
     while !String::from_utf8_lossy(&seen).contains("hello") {
-        seen.extend(terminal.read(seen.len() as u64, PATIENCE).bytes);
+        seen.extend(terminal.read(seen.len() as u64, None, PATIENCE).bytes);
     }
     let turn = uuid_text().parse().unwrap();
     backend.prompt(turn, turn_plan(id, "one")).unwrap();
     assert_eq!(confined.rig.end_of(turn).unwrap(), "typed");
-    terminal.resize(40, 100).unwrap();
+    terminal.resize(dcc_core::ports::terminal::TerminalSize { rows: 40, columns: 100 }).unwrap();
     terminal.write(b"two\n").unwrap();
     let (code, head) = confined.rig.wait_exit();
     assert_eq!(code, Some(3));
@@ -152,6 +152,6 @@ fn a_plain_command_has_a_terminal_that_is_watched_and_typed_into() {
         })
     });
     assert!(String::from_utf8_lossy(&transcript).contains("hello"));
-    assert!(terminal.read(0, PATIENCE).ended || !terminal.read(0, PATIENCE).bytes.is_empty());
+    assert!(terminal.read(0, None, PATIENCE).ended || !terminal.read(0, None, PATIENCE).bytes.is_empty());
     assert!(backend.prompt(turn, turn_plan(id, "late")).is_err());
 }

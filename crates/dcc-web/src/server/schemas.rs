@@ -9,7 +9,7 @@ use dcc_core::event::EventCode;
 use dcc_core::failure::Code;
 use dcc_core::job::JobState;
 use dcc_core::session::SessionState;
-use dcc_core::limits::{COMMIT_PATHS_MAX, LINE_BYTES_MAX, PAGE_MAX, SEARCH_HITS_MAX, TEXT_BYTES_MAX};
+use dcc_core::limits::{COMMIT_PATHS_MAX, LINE_BYTES_MAX, PAGE_MAX, SEARCH_HITS_MAX, TERMINAL_COLUMNS_MAX, TERMINAL_ROWS_MAX, TEXT_BYTES_MAX};
 use dcc_core::locus::WpStatus;
 use dcc_core::op::Op;
 
@@ -143,6 +143,17 @@ fn requests() -> Vec<(&'static str, Value)> {
             }}),
         ),
         ("Cancel", json!({"type": "object", "additionalProperties": false, "properties": {"reason": {"type": ["string", "null"]}}})),
+        (
+            "TerminalInput",
+            json!({"type": "object", "required": ["attachment"], "additionalProperties": false, "properties": {
+                "attachment": {"allOf": [reference("Uuid")], "description": "The running job session.attach"},
+                "b64": {"oneOf": [reference("Base64"), {"type": "null"}], "description": "Bytes as a terminal sends them for keys"},
+                "size": {"type": ["object", "null"], "additionalProperties": false, "required": ["rows", "columns"], "properties": {
+                    "rows": {"type": "integer", "minimum": 1, "maximum": TERMINAL_ROWS_MAX}, "columns": {"type": "integer", "minimum": 1, "maximum": TERMINAL_COLUMNS_MAX},
+                }},
+                "leave": {"type": "boolean"},
+            }}),
+        ),
         (
             "Decision",
             json!({"type": "object", "required": ["decision"], "additionalProperties": false, "properties": {

@@ -1,7 +1,8 @@
-//! The live stream: `hello`, then `event`s in order, `gap` where events were left out, `touch` where files changed.
+//! The live stream: `hello`, then `event`s in order, `gap` where events were left out, `touch` where files changed,
+//! `screen` where a terminal did.
 //!
 //! Authority: ephemeral. Invariants: an id is a recorder sequence, so a browser resumes by itself with Last-Event-ID, and a
-//! touch has none; a stream holds one bounded queue and no thread; a reader that is too slow gets a gap, never an endless
+//! touch or a screen has none; a stream holds one bounded queue and no thread; a reader that is too slow gets a gap, never an endless
 //! backlog.
 //! Failure: one reader too many is HSK-429-RATE-LIMIT; the end of the server ends the stream.
 
@@ -82,6 +83,7 @@ impl Stream for Feed {
                 Ok(match item {
                     StreamItem::Event(line) => data(Event::default().event("event").id(line.seq.to_string()), &line),
                     StreamItem::Gap { seq } => data(Event::default().event("gap").id(seq.to_string()), &json!({"seq": seq})),
+                    StreamItem::Screen { session_id } => data(Event::default().event("screen"), &json!({"session_id": session_id})),
                     StreamItem::Touch { workspace_id } => data(Event::default().event("touch"), &json!({"workspace_id": workspace_id})),
                 })
             })

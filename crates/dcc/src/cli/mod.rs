@@ -13,6 +13,7 @@ mod project;
 mod recorder;
 mod session_args;
 mod sessions;
+mod terminal;
 mod up;
 mod vcs;
 mod work;

@@ -41,8 +41,8 @@ pub enum SessionCommand {
     },
     /// One of them: its state, what waits for it, what each way to send would do
     Show { session: String },
-    /// Look on at the session's terminal, and type lines into it
-    Attach { session: String },
+    /// Sit at the session's terminal: every key goes to the program, one key leaves it running
+    Attach(AttachArgs),
     /// The session, what descends from it, and what it descends from
     Tree { session: String },
     /// Send a message, or change one that waits (--message)
@@ -71,6 +71,17 @@ pub enum SessionCommand {
         #[arg(long)]
         stop: bool,
     },
+}
+
+#[derive(ClapArgs, Debug)]
+pub struct AttachArgs {
+    pub session: String,
+    /// Line by line, without escape sequences: for pipes, files and screen readers
+    #[arg(long)]
+    pub lines: bool,
+    /// The key that leaves
+    #[arg(long, default_value = "ctrl-]", value_name = "KEY")]
+    pub detach_key: String,
 }
 
 /// Which agent, and what for.

@@ -29,7 +29,7 @@ pub fn run(cli: &Cli, command: SessionCommand) -> Outcome<u8> {
             bindings.mt_id = mt.as_deref().map(MtId::parse).transpose()?;
             cli.submit(Op::SessionStart, wishes(agent)?, bindings)
         }
-        SessionCommand::Attach { session } => super::attach::run(cli, &session),
+        SessionCommand::Attach(args) => super::attach::run(cli, &args),
         SessionCommand::Spawn { session, mt, agent } => {
             up::ensure_served(cli)?;
             let mut bindings = bind(cli, &session)?;

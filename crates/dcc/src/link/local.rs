@@ -5,10 +5,10 @@ use std::time::Duration;
 use serde_json::Value;
 
 use dcc_api::App;
-use dcc_api::door::{Decided, DecisionInput, Door as _, FlatJob, Presentation, Query};
+use dcc_api::door::{Decided, DecisionInput, Door as _, FlatJob, Presentation, Query, TerminalInput};
 use dcc_core::job::{JobRequest, JobState};
 use dcc_core::principal::{Actor, Surface};
-use dcc_core::{ApprovalId, JobId, Outcome, Sha256Hex, limits};
+use dcc_core::{ApprovalId, JobId, Outcome, SessionId, Sha256Hex, limits};
 
 use super::{Link, is_settled, state_of};
 use crate::wire::open::{self, OpenOptions};
@@ -66,6 +66,9 @@ impl Link for Local {
             decided.job = to_the_end(app, decided.job)?;
             Ok(decided)
         })
+    }
+    fn at_terminal(&self, session: SessionId, input: &TerminalInput) -> Outcome<()> {
+        self.step(|app| app.at_terminal(self.actor, session, input.clone()))
     }
     fn query(&self, query: &Query) -> Outcome<Value> {
         self.look(|app| app.query(self.actor, query.clone()))

@@ -8,9 +8,9 @@ mod remote;
 
 use serde_json::Value;
 
-use dcc_api::door::{Decided, DecisionInput, FlatJob, Presentation, Query};
+use dcc_api::door::{Decided, DecisionInput, FlatJob, Presentation, Query, TerminalInput};
 use dcc_core::job::JobRequest;
-use dcc_core::{ApprovalId, Failure, JobId, Outcome, Sha256Hex};
+use dcc_core::{ApprovalId, Failure, JobId, Outcome, SessionId, Sha256Hex};
 
 use crate::wire::project::Found;
 
@@ -24,6 +24,8 @@ pub trait Link {
     fn cancel(&self, job: JobId, reason: Option<&str>) -> Outcome<FlatJob>;
     fn present(&self, approval: ApprovalId) -> Outcome<Presentation>;
     fn decide(&self, approval: ApprovalId, decision: &DecisionInput) -> Outcome<Decided>;
+    /// Keys for the terminal that an attachment holds.
+    fn at_terminal(&self, session: SessionId, input: &TerminalInput) -> Outcome<()>;
     fn query(&self, query: &Query) -> Outcome<Value>;
     fn artifact(&self, sha256: Sha256Hex) -> Outcome<Vec<u8>>;
     /// Blocks until the job is terminal or stalled; with `decided` also through a wait for a person.

@@ -3,9 +3,9 @@
 use hyper::Method;
 use serde_json::{Value, json};
 
-use dcc_api::door::{Decided, DecisionInput, FlatJob, Presentation, ProjectFacts, Query, artifact_path};
+use dcc_api::door::{Decided, DecisionInput, FlatJob, Presentation, ProjectFacts, Query, TerminalInput, artifact_path};
 use dcc_core::job::JobRequest;
-use dcc_core::{ApprovalId, Failure, JobId, Outcome, Sha256Hex};
+use dcc_core::{ApprovalId, Failure, JobId, Outcome, SessionId, Sha256Hex};
 
 use super::http::{Client, Follow, Target};
 use super::{Link, is_settled, state_of};
@@ -68,6 +68,9 @@ impl Link for Remote {
     }
     fn decide(&self, approval: ApprovalId, decision: &DecisionInput) -> Outcome<Decided> {
         self.post(&format!("/api/v1/approvals/{approval}/decision"), decision)
+    }
+    fn at_terminal(&self, session: SessionId, input: &TerminalInput) -> Outcome<()> {
+        self.post::<Value>(&format!("/api/v1/sessions/{session}/terminal"), input).map(drop)
     }
     fn query(&self, query: &Query) -> Outcome<Value> {
         self.get(&query.to_path())

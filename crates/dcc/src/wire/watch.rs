@@ -50,7 +50,7 @@ fn follow(app: &App, watcher: &Watcher, mut events: Subscription) {
     loop {
         match events.next_timeout(SLEEP) {
             Ok(Some(StreamItem::Event(line))) if !is_about_worktrees(line.code) => {}
-            Ok(Some(StreamItem::Touch { .. }) | None) => {}
+            Ok(Some(StreamItem::Touch { .. } | StreamItem::Screen { .. }) | None) => {}
             Ok(Some(StreamItem::Event(_) | StreamItem::Gap { .. })) => watcher.follow(active(app)),
             Err(_) => return,
         }

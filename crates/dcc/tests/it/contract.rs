@@ -7,6 +7,7 @@ use dcc_core::op::Op;
 use dcc_testkit::World;
 use serde_json::Value;
 
+use crate::attach::{Desk, started_in};
 use crate::{DCC, approved_worktree, pending, session_state, started_packet, until};
 
 /// Operations that this test does not bring to completion, each with the reason.
@@ -52,6 +53,19 @@ fn packets(world: &World) {
     world.ok(&["rebuild"]);
 }
 
+fn attaching(world: &World, ws: &str) {
+    let session = started_in(world, ws, "echo ready; read -r line");
+    let mut desk = Desk::attach(world, 24, 80, &session);
+    desk.sees("ready");
+    desk.press(b"x\x1d");
+    desk.ends();
+    until("the end of the attachment", || {
+        let jobs = world.ok(&["job", "list", "--op", "session.attach", "--state", "completed"]);
+        (jobs["items"].as_array().map(Vec::len) == Some(1)).then_some(())
+    });
+    world.ok(&["session", "cancel", &session]);
+}
+
 fn work(world: &World) {
     let wp = started_packet(world);
     let (ws, path) = approved_worktree(world, &wp);
@@ -83,6 +97,7 @@ fn work(world: &World) {
     assert_eq!(session_state(world, &second).0, "CANCELLED");
     let third = world.ok(&["session", "retry", &second])["session_id"].as_str().unwrap().to_owned();
     world.ok(&["session", "cancel", &third]);
+    attaching(world, &ws);
     let parked = world.json(&["vcs", "commit", "--ws", &ws, "-m", "Greet", "src/greeting.txt"]).json();
     world.ok(&["approvals", "approve", parked["approval_id"].as_str().unwrap()]);
     world.git(&["config", "core.hooksPath", "hooks"]);

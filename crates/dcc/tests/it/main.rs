@@ -2,6 +2,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests start processes and write files of their own")]
 
+mod attach;
 mod bad_input;
 mod bounds;
 mod browser;

@@ -1,14 +1,17 @@
 //! Sessions and their tool calls.
 
+use axum::Json;
 use axum::extract::State;
+use serde_json::json;
 
-use dcc_api::door::{Query, SessionFilter};
+use dcc_api::door::{Query, SessionFilter, TerminalInput};
 use dcc_core::SessionId;
+use dcc_core::ports::terminal::TerminalSize;
 
 use super::{Answer, answer};
 use crate::server::app::App;
 use crate::server::guard::Caller;
-use crate::server::params::{Id, Params};
+use crate::server::params::{Id, JsonBody, Params};
 
 /// `GET /api/v1/sessions`
 pub async fn list(State(app): State<App>, caller: Caller, params: Params) -> Answer {
@@ -36,5 +39,20 @@ pub async fn tool_calls(State(app): State<App>, caller: Caller, Id(session_id): 
 /// `GET /api/v1/sessions/{id}/terminal`
 pub async fn terminal(State(app): State<App>, caller: Caller, Id(session_id): Id<SessionId>, params: Params) -> Answer {
     let from = params.parsed("from")?.unwrap_or(0);
-    answer(app, caller, Query::Terminal { session_id, from }).await
+    let size = match (params.parsed("rows")?, params.parsed("columns")?) {
+        (Some(rows), Some(columns)) => Some(TerminalSize::new(rows, columns)?),
+        _ => None,
+    };
+    answer(app, caller, Query::Terminal { session_id, from, size }).await
+}
+
+/// `GET /api/v1/sessions/{id}/terminal/state`
+pub async fn terminal_state(State(app): State<App>, caller: Caller, Id(session_id): Id<SessionId>, _: Params) -> Answer {
+    answer(app, caller, Query::TerminalState { session_id }).await
+}
+
+/// `POST /api/v1/sessions/{id}/terminal`: into the terminal that an attachment of this session holds.
+pub async fn type_in(State(app): State<App>, caller: Caller, Id(session_id): Id<SessionId>, JsonBody(input): JsonBody<TerminalInput>) -> Answer {
+    app.run(move |door| door.at_terminal(caller.actor, session_id, input)).await?;
+    Ok(Json(json!({})))
 }

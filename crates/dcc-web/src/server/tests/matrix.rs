@@ -22,6 +22,8 @@ GET /api/v1/workspaces/{id}/log Operator
 GET /api/v1/sessions Operator
 GET /api/v1/sessions/{id} Operator
 GET /api/v1/sessions/{id}/terminal Operator
+POST /api/v1/sessions/{id}/terminal Operator changes
+GET /api/v1/sessions/{id}/terminal/state Operator
 GET /api/v1/sessions/{id}/tool-calls Operator
 GET /api/v1/board Operator
 GET /api/v1/approvals Operator
@@ -93,6 +95,7 @@ fn fitting(route: &Route) -> Ask {
         (Wanted::Form, _) => ask.with("content-type", "application/x-www-form-urlencoded").with("origin", "http://127.0.0.1:7777").body("code=x"),
         (Wanted::Json(_), path) => ask.with("content-type", "application/json").body(match path {
             "/api/v1/jobs" => r#"{"op":"locus.sync_task_board"}"#,
+            "/api/v1/sessions/{id}/terminal" => r#"{"attachment":"0198c0de-0000-7000-8000-00000000000a"}"#,
             "/api/v1/approvals/{id}/decision" => r#"{"decision":"approve"}"#,
             _ => "{}",
         }),

@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use tower::ServiceExt as _;
 
 use dcc_api::door::{
-    Decided, DecisionInput, Door, EventLine, FlatJob, Hub, Page, PageQuery, Presentation, ProjectFacts, Query, Screens, StreamItem, Subscription, Verdict,
+    Decided, DecisionInput, Door, EventLine, FlatJob, Hub, Page, PageQuery, Presentation, ProjectFacts, Query, Screens, StreamItem, Subscription, TerminalInput, Verdict,
 };
 use dcc_api::view::Shell;
 use dcc_core::approval::ApprovalStatus;
@@ -26,7 +26,7 @@ use dcc_core::event::EventCode;
 use dcc_core::job::{JobRequest, JobState};
 use dcc_core::op::Op;
 use dcc_core::principal::Actor;
-use dcc_core::{ApprovalId, Code, Failure, InstanceId, JobId, Outcome, Sha256Hex, Timestamp};
+use dcc_core::{ApprovalId, Code, Failure, InstanceId, JobId, Outcome, SessionId, Sha256Hex, Timestamp};
 
 use super::app::App;
 use super::auth::Auth;
@@ -49,11 +49,12 @@ pub enum Call {
     Page(Actor, PageQuery),
     Subscribe(Option<u64>),
     Verify(Actor),
+    AtTerminal(Actor, SessionId, TerminalInput),
 }
 
 impl Call {
     pub fn is_writing(&self) -> bool {
-        matches!(self, Self::Submit(..) | Self::Cancel(..) | Self::Present(..) | Self::Decide(..) | Self::Verify(..))
+        matches!(self, Self::Submit(..) | Self::Cancel(..) | Self::Present(..) | Self::Decide(..) | Self::Verify(..) | Self::AtTerminal(..))
     }
 }
 
@@ -126,6 +127,9 @@ impl Door for Fake {
         let status = if decision.decision == Verdict::Approve { ApprovalStatus::Approved } else { ApprovalStatus::Denied };
         self.note(Call::Decide(actor, approval_id, decision))?;
         Ok(Decided { approval_id, status, job_id: ID.parse().unwrap(), job: job(Op::VersionCommit, JobState::Completed) })
+    }
+    fn at_terminal(&self, actor: Actor, session: SessionId, input: TerminalInput) -> Outcome<()> {
+        self.note(Call::AtTerminal(actor, session, input))
     }
     fn query(&self, actor: Actor, query: Query) -> Outcome<Value> {
         self.note(Call::Query(actor, query))?;

@@ -59,7 +59,7 @@ fn every_query() -> Vec<Query> {
             paging: paging(),
         },
         Query::Session { session_id: ID.parse().unwrap() },
-        Query::Terminal { session_id: ID.parse().unwrap(), from: 7 },
+        Query::Terminal { session_id: ID.parse().unwrap(), from: 7, size: None },
         Query::ToolCalls { session_id: ID.parse().unwrap(), after_seq: Some(9), limit: 2 },
         Query::Board,
         Query::Approvals { status: Some(ApprovalStatus::Pending), paging: paging() },

@@ -1,5 +1,5 @@
-//! dcc session attach: a session's terminal, line by line. What is shown has no escape sequences, so that a command cannot
-//! play with the terminal of whoever looks on; what is typed is a message of its own, recorded like any other.
+//! A session's terminal line by line, for whoever has no terminal on this side: a pipe, a file, a screen reader. What is
+//! shown has no escape sequences; what is typed is a message of its own, recorded like any other.
 
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 
@@ -12,20 +12,12 @@ use dcc_core::op::Op;
 use dcc_core::path::unbase64;
 use dcc_core::{Code, Failure, Outcome};
 
-use super::Cli;
-use super::output::visible;
+use super::super::Cli;
+use super::super::output::visible;
 use crate::link::Link;
 
-pub fn run(cli: &Cli, session: &str) -> Outcome<u8> {
-    let link = cli.link()?;
-    let session_id: SessionId = cli.resolve(link.as_ref(), "session", session)?;
-    if cli.out.is_json() {
-        let value = link.query(&Query::Terminal { session_id, from: 0 })?;
-        cli.out.show(&value, |_| String::new());
-        return Ok(0);
-    }
-    // The first look says whether there is a terminal at all.
-    let mut chunk = link.query(&Query::Terminal { session_id, from: 0 })?;
+pub fn follow(cli: &Cli, link: &dyn Link, session_id: SessionId) -> Outcome<u8> {
+    let mut chunk = link.query(&Query::Terminal { session_id, from: 0, size: None })?;
     if std::io::stdin().is_terminal() {
         cli.out.note("each line that you type is sent when you press return; Ctrl C leaves, the command goes on");
         type_in(cli, session_id)?;
@@ -37,7 +29,7 @@ pub fn run(cli: &Cli, session: &str) -> Outcome<u8> {
             return Ok(0);
         }
         let from = chunk["next"].as_u64().unwrap_or_default();
-        chunk = match link.query(&Query::Terminal { session_id, from }) {
+        chunk = match link.query(&Query::Terminal { session_id, from, size: None }) {
             // It ended between two looks, and its last output with it stands in the transcript.
             Err(failure) if failure.code == Code::IllegalTransition => return Ok(0),
             other => other?,
@@ -50,7 +42,7 @@ fn show(tail: &mut Vec<u8>, bytes: &[u8], is_last: bool) -> Outcome<()> {
     tail.extend_from_slice(bytes);
     let end = if is_last { tail.len() } else { tail.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1) };
     let ready: Vec<u8> = tail.drain(..end).collect();
-    let text = dcc_sessions::pty::plain(&String::from_utf8_lossy(&ready));
+    let text = dcc_core::ports::terminal::plain(&String::from_utf8_lossy(&ready));
     let mut out = std::io::stdout();
     out.write_all(visible(&text).as_bytes()).and_then(|()| out.flush()).map_err(|e| Failure::engine(format!("standard output: {e}")))
 }
