@@ -112,7 +112,7 @@ mod tests {
                 assert_eq!(op.as_str(), tool.operation());
             }
         }
-        for never in ["approval_decide", "policy_set", "grant_revoke", "session_start", "session_send", "session_cancel", "locus_complete_mt", "fs_write", "store_rebuild"] {
+        for never in ["approval_decide", "policy_set", "grant_revoke", "session_start", "session_send", "session_cancel", "locus_complete_mt", "fs_write", "store_rebuild", "sandbox_waive", "sandbox_revoke", "agent_login"] {
             assert_eq!(AgentTool::parse(never), None, "{never}");
         }
     }

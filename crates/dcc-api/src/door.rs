@@ -131,6 +131,9 @@ pub struct DecisionInput {
     pub nonce: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preview_digest: Option<Sha256Hex>,
+    /// What the person typed, where the request asks for that (R3).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub typed: Option<String>,
 }
 
 fn once() -> Scope {

@@ -185,6 +185,15 @@ pub struct DecisionRequest {
     /// Hash of the echoed nonce, when one was echoed.
     pub nonce_sha256: Option<Sha256Hex>,
     pub preview_digest: Option<Sha256Hex>,
+    /// What the person typed; R3 wants [`Approval::confirm_text`].
+    pub typed: Option<String>,
+}
+
+impl Approval {
+    /// What a person types before an R3 request works: the branch, else the request's short id.
+    pub fn confirm_text(&self) -> String {
+        self.branch.clone().unwrap_or_else(|| self.approval_id.short())
+    }
 }
 
 /// Checks one decision against the approval as it stands (GOVERNANCE 1 and 2). Writes nothing.
@@ -229,6 +238,9 @@ fn same_turn(approval: &Approval, request: &DecisionRequest, now: Timestamp) -> 
     };
     if request.nonce_sha256 != Some(presented.nonce_sha256) || request.preview_digest != Some(presented.preview_digest) {
         return refuse("the decision does not echo the last rendering");
+    }
+    if approval.tier == Tier::R3 && request.typed.as_deref().map(str::trim) != Some(approval.confirm_text().as_str()) {
+        return refuse("what was typed is not what the request asks to be typed");
     }
     if !presented.is_in_time(now) {
         return Err(Failure::new(Code::ApprovalExpired, "the rendering is too old to decide on").hint("open the approval again"));

@@ -66,6 +66,8 @@ axes! {
     SessionStart "session.start" false;
     SessionSend "session.send" false;
     SessionControl "session.control" false;
+    /// Agents without a sandbox where none can be had, for a time.
+    SandboxWaive "dev.sandbox.waive" false;
     /// An agent's own login command in its home; the person's terminal is what it asks on.
     AgentLogin "agent.login" false;
     /// An agent's request that names nothing we can judge (SESSIONS 5, fact 4): highest class, once only.

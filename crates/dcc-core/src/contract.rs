@@ -86,6 +86,8 @@ pub fn events_of(op: Op) -> Vec<(EventCode, Vec<Id>)> {
         Op::HandoffWrite => one(EventCode::HandoffWritten, &[Session]),
         Op::SessionClose => one(EventCode::HandoffWaived, &[Session]),
         Op::SessionAttach => one(EventCode::EffectPlanned, &[Session, Workspace]),
+        Op::SandboxWaive => one(EventCode::SandboxWaived, &[Workspace]),
+        Op::SandboxRevoke => one(EventCode::SandboxWaiverEnded, &[Workspace]),
         Op::BudgetSet => one(EventCode::BudgetSet, &[]),
         Op::GrantRevoke => one(EventCode::GrantRevoked, &[]),
         Op::StoreRebuild => vec![(EventCode::RebuildStarted, vec![Job]), (EventCode::RebuildFinished, vec![Job])],

@@ -121,6 +121,8 @@ events! {
     ArtifactStored "FR-EVT-SEC-005" "artifact_stored" Telemetry;
     ProjectCreated "FR-EVT-SEC-006" "project_created" Audit;
     ConfigAccepted "FR-EVT-SEC-007" "repository_config_accepted" Audit;
+    SandboxWaived "FR-EVT-SEC-008" "sandbox_waived" Audit;
+    SandboxWaiverEnded "FR-EVT-SEC-009" "sandbox_waiver_ended" Audit;
 }
 
 impl Serialize for EventCode {

@@ -28,6 +28,7 @@ pub mod principal;
 pub mod redact;
 pub mod session;
 pub mod time;
+pub mod waiver;
 pub mod workspace;
 
 pub use failure::{Code, Failure, Outcome};

@@ -86,6 +86,9 @@ pub const SESSION_QUEUE_MAX: usize = 100;
 pub const COMMAND_TIMEOUT_MS: u64 = 60 * 60 * 1000;
 /// What a running command shows at once: the end of its output, for whoever looks while it runs.
 pub const COMMAND_RECENT_BYTES_MAX: usize = 256 * 1024;
+/// A waiver of the sandbox: long enough for a piece of work, short enough that somebody is still there.
+pub const WAIVER_MS_MIN: i64 = 1_000;
+pub const WAIVER_MS_MAX: i64 = 8 * 60 * 60 * 1000;
 /// A login: a person looks for a key, a browser, a second factor.
 pub const LOGIN_TIMEOUT_MS: u64 = 20 * 60 * 1000;
 /// Words of a command, variables of its environment, and bytes of either.

@@ -106,6 +106,8 @@ ops! {
     SandboxRunRecipe "sandbox.run_recipe" Never true;
     SandboxRunCommand "sandbox.run_command" Never true;
     AgentLogin "agent.login" Never true;
+    SandboxWaive "sandbox.waive" Provable true;
+    SandboxRevoke "sandbox.revoke" Idempotent true;
     AnchorCreate "anchor.create" Provable false;
     AnchorLink "anchor.link" Provable false;
     AnchorNote "anchor.note" Provable false;

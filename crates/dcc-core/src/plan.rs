@@ -50,6 +50,7 @@ pub enum IntentClass {
     GrantRevoke,
     StoreMaintain,
     AgentLogin,
+    SandboxWaive,
 }
 
 impl IntentClass {
@@ -71,6 +72,7 @@ impl IntentClass {
             Self::Unknown => "this one request".into(),
             Self::GrantRevoke => "revocations".into(),
             Self::StoreMaintain => "maintenance of derived data".into(),
+            Self::SandboxWaive => "waivers of the sandbox".into(),
             Self::AgentLogin => "logins of agents".into(),
         }
     }
@@ -122,6 +124,10 @@ pub enum Precondition {
     SessionIn { session_id: crate::ids::SessionId, states: Vec<crate::session::SessionState> },
     /// The repository's configuration, as this worktree sees it, has this digest.
     ConfigIs { workspace_id: WorkspaceId, sha256: Sha256Hex },
+    /// The self-test sees no sandbox on this machine.
+    NoSandbox,
+    /// This waiver of the worktree's sandbox holds now, and there is still no sandbox.
+    Waived { workspace_id: WorkspaceId, waiver_id: crate::ids::JobId },
     /// The executable that would run has this hash.
     ExecutableIs { path: String, sha256: Sha256Hex },
 }

@@ -43,7 +43,7 @@ pub struct Policy {
 
 impl Policy {
     pub fn built_in() -> Self {
-        Self { revision: 4 }
+        Self { revision: 5 }
     }
     /// Recorded with every decision, so that one can tell which rules were in force.
     pub fn digest(&self) -> Sha256Hex {
@@ -73,7 +73,7 @@ fn operator(capability: Capability, who: String) -> Rule {
         | Axis::FsWrite | Axis::AgentLogin => Rule::Permit { capability, who },
         // No configuration names a command that is typed: a person looks at what it resolved to, once or for the worktree.
         Axis::ShellSandboxed | Axis::VersionWrite | Axis::WorktreeManage | Axis::VersionRewrite | Axis::MergeProtected | Axis::ShellCustom | Axis::LogsIngest
-        | Axis::McpEnable | Axis::NetHttp | Axis::SecretsUse | Axis::LocusDelete | Axis::AgentUnknown => Rule::Ask { capability, who },
+        | Axis::McpEnable | Axis::NetHttp | Axis::SecretsUse | Axis::LocusDelete | Axis::AgentUnknown | Axis::SandboxWaive => Rule::Ask { capability, who },
     }
 }
 
@@ -91,7 +91,7 @@ fn agent(capability: Capability, who: String, role: Role) -> Rule {
         Axis::VersionWrite | Axis::WorktreeManage | Axis::VersionRewrite | Axis::ShellCustom | Axis::ShellSandboxed | Axis::FsWrite
         | Axis::LogsIngest | Axis::McpEnable | Axis::NetHttp | Axis::SecretsUse | Axis::AgentUnknown => Rule::Ask { capability, who },
         Axis::MergeProtected if matches!(role, Role::Validator) => Rule::Ask { capability, who },
-        Axis::MergeProtected | Axis::PolicyEdit | Axis::ApprovalDecide | Axis::AgentLogin => Rule::Forbid { capability, who },
+        Axis::MergeProtected | Axis::PolicyEdit | Axis::ApprovalDecide | Axis::AgentLogin | Axis::SandboxWaive => Rule::Forbid { capability, who },
         Axis::LocusWrite | Axis::LocusGate | Axis::LocusDelete | Axis::LocusSync | Axis::SessionStart | Axis::SessionSend
         | Axis::SessionControl | Axis::StoreMaintain => Rule::NotHeld { capability, who },
     }
@@ -116,7 +116,7 @@ mod tests {
     fn agents_never_decide_or_edit_policy() {
         let agent = Principal::Agent { session_id: Uuid::nil().into() };
         for role in [Role::Coder, Role::Validator, Role::Human, Role::Orchestrator] {
-            for axis in [Axis::PolicyEdit, Axis::ApprovalDecide, Axis::AgentLogin] {
+            for axis in [Axis::PolicyEdit, Axis::ApprovalDecide, Axis::AgentLogin, Axis::SandboxWaive] {
                 assert!(matches!(Policy::built_in().rule(&Capability::plain(axis), agent, role), Rule::Forbid { .. }));
             }
         }

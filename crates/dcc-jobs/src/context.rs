@@ -127,6 +127,8 @@ pub struct Context {
     pub(crate) requests: crate::host::flood::Requests,
     /// True while a thread records the heartbeats of live runs.
     pub(crate) beating: Mutex<bool>,
+    /// True while a thread waits for the end of waivers.
+    pub(crate) watching_waivers: Mutex<bool>,
     /// When each live session was checkpointed.
     pub(crate) pace: crate::host::checkpoints::Pace,
     /// Sessions whose agent is being ended by us: its exit is then expected, not a fault.
@@ -166,6 +168,7 @@ impl Context {
             scheduler: crate::scheduler::Scheduler::default(),
             requests: crate::host::flood::Requests::default(),
             beating: Mutex::new(false),
+            watching_waivers: Mutex::new(false),
             pace: crate::host::checkpoints::Pace::default(),
             stopping: Mutex::default(),
             held: Mutex::default(),

@@ -27,11 +27,13 @@ pub struct Journal {
     projecting: Mutex<u64>,
     /// What went wrong with the derived store last, for the health page.
     store_fault: Mutex<Option<Failure>>,
+    /// Waivers of the sandbox, as they were last read; none when they are to be read again.
+    waivers: Mutex<Option<Vec<dcc_core::waiver::Waiver>>>,
 }
 
 impl Journal {
     pub(crate) fn new(ports: Ports) -> Self {
-        Self { ports, listener: OnceLock::new(), projecting: Mutex::new(0), store_fault: Mutex::new(None) }
+        Self { ports, listener: OnceLock::new(), projecting: Mutex::new(0), store_fault: Mutex::new(None), waivers: Mutex::new(None) }
     }
 
     /// Names the one listener; a second one is refused.
@@ -57,12 +59,31 @@ impl Journal {
     }
 
     /// Appends all or none and leaves a taken key to the caller.
-    pub fn try_append(&self, events: Vec<NewEvent>) -> Outcome<Appended> {
+    pub fn try_append(&self, mut events: Vec<NewEvent>) -> Outcome<Appended> {
+        self.mark_unenforced(&mut events);
         let appended = self.ports.recorder.append(events)?;
         if let Appended::Written(events) = &appended {
+            if events.iter().any(|e| matches!(e.code, EventCode::SandboxWaived | EventCode::SandboxWaiverEnded | EventCode::ClockWentBack)) {
+                *self.waivers.lock().unwrap_or_else(PoisonError::into_inner) = None;
+            }
             self.project(events);
         }
         Ok(appended)
+    }
+
+    /// While the sandbox of a worktree is waived, every event about that worktree says so.
+    fn mark_unenforced(&self, events: &mut [NewEvent]) {
+        let now = self.ports.clock.now();
+        let mut known = self.waivers.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.is_none() {
+            *known = crate::waivers::in_force(self.ports.recorder.as_ref(), now).ok();
+        }
+        let waived = |event: &NewEvent| known.iter().flatten().any(|waiver| event.correlation.workspace_id == Some(waiver.workspace_id) && waiver.is_in_time(now));
+        for event in events.iter_mut().filter(|event| waived(event)) {
+            if let Some(payload) = event.payload.as_object_mut() {
+                payload.insert("sandbox".to_owned(), "unenforced".into());
+            }
+        }
     }
 
     /// Feeds the store and tells the readers; what is missing is read from the recorder. Never fails the caller.

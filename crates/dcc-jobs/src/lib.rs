@@ -25,6 +25,7 @@ pub mod repairs;
 pub mod repo_config;
 pub mod runner;
 mod scheduler;
+pub mod waivers;
 
 pub use context::{Config, Context, Limits, Ports, Recipe};
 pub use runner::Runner;

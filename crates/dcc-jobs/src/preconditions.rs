@@ -83,6 +83,19 @@ fn check(cx: &Context, precondition: &Precondition) -> Outcome<()> {
                 Err(Failure::new(Code::StalePreview, "the repository's configuration changed since the plan was made").hint("ask again: the new preview shows the state of now"))
             }
         }
+        Precondition::NoSandbox => {
+            if crate::waivers::has_sandbox(cx) {
+                return Err(Failure::new(Code::StalePreview, "the sandbox works here: there is nothing to waive"));
+            }
+            Ok(())
+        }
+        Precondition::Waived { workspace_id, waiver_id } => {
+            let holds = crate::waivers::of_workspace(cx, *workspace_id)?.is_some_and(|waiver| waiver.waiver_id == *waiver_id);
+            if holds && !crate::waivers::has_sandbox(cx) {
+                return Ok(());
+            }
+            Err(Failure::new(Code::SandboxUnavailable, "the waiver of the sandbox that this start rests on is over").hint("dcc sandbox waive --ws WS --for 30m --reason R"))
+        }
         Precondition::ExecutableIs { path, sha256 } => {
             let (_, now) = cx.ports.sandbox.resolve(path)?;
             if now == *sha256 {

@@ -53,6 +53,7 @@ impl Runner {
         self.check_pending(&mut report)?;
         self.expire_due()?;
         self.end_interrupted(&mut report)?;
+        crate::waivers::watch(self);
         self.take_up_queued(serving, &mut report)?;
         self.clear_quarantine()?;
         Ok(report)

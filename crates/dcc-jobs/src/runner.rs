@@ -333,6 +333,11 @@ impl Runner {
         }
         self.wake();
         self.give_back(job.job_id);
+        if job.op == dcc_core::op::Op::SandboxWaive
+            && let Some(runner) = self.cx.runner.get().and_then(std::sync::Weak::upgrade)
+        {
+            crate::waivers::watch(&runner);
+        }
         ledger::job(self.cx.ports.recorder.as_ref(), job.job_id)
     }
 

@@ -34,6 +34,8 @@ pub struct AgentConfig {
     /// A directory of the operator's that the agent is configured from.
     pub config_dir: Option<String>,
     pub connect_ports: Vec<u16>,
+    /// It may listen on one TCP port and connect to it, chosen at each start; `{port}` in command and env stands for it.
+    pub listen_port: bool,
     pub ask_mode: Option<String>,
     /// The method by which the agent itself logs in (ACP authenticate) when it says at a start that it must.
     pub auth_method: Option<String>,
@@ -65,6 +67,7 @@ pub struct Preset {
     pub env: BTreeMap<String, String>,
     pub read_paths: Vec<String>,
     pub connect_ports: Vec<u16>,
+    pub listens: bool,
     pub ask_mode: Option<String>,
     pub auth_method: Option<String>,
     pub driver: Driver,
@@ -73,6 +76,9 @@ pub struct Preset {
 }
 
 const SCRIPTED: &str = "scripted";
+
+/// Stands for the port that an agent listens on.
+const PORT_WORD: &str = "{port}";
 
 const BOTH: &[FileCap] = &[FileCap::Read, FileCap::Write];
 
@@ -92,15 +98,21 @@ pub fn resolve(name: &str, configured: &BTreeMap<String, AgentConfig>) -> Outcom
     refuse_secrets(name, &config.env)?;
     let mut env: BTreeMap<String, String> = entry.iter().flat_map(|e| e.env).map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
     env.extend(config.env.clone());
+    let executable = program(name, &command[0], entry)?;
+    if !config.listen_port && command.iter().chain(env.values()).any(|text| text.contains(PORT_WORD)) {
+        return Err(Failure::new(Code::SboxPolicyDenied, format!("the agent {name} listens on a TCP port of its own, which its entry does not allow"))
+            .hint(format!("set listen_port = true under [agents.{name}]: it then listens on one free port, chosen at each start")));
+    }
     let mut read_paths = config.read_paths.clone();
     read_paths.extend(config.config_dir.clone());
     Ok(Preset {
         name: name.to_owned(),
-        executable: program(name, &command[0], entry)?,
+        executable,
         command,
         env,
         read_paths,
         connect_ports: config.connect_ports,
+        listens: config.listen_port,
         ask_mode: config.ask_mode.or_else(|| entry.and_then(|e| e.ask_mode).map(str::to_owned)),
         auth_method: config.auth_method,
         driver: config.driver,
@@ -132,6 +144,7 @@ pub fn scripted(file: &str) -> Outcome<Preset> {
         env: BTreeMap::new(),
         read_paths,
         connect_ports: Vec::new(),
+        listens: false,
         ask_mode: Some("default".to_owned()),
         auth_method: None,
         driver: Driver::Acp,
@@ -151,6 +164,7 @@ pub fn custom(command: &[String]) -> Outcome<Preset> {
         env: BTreeMap::new(),
         read_paths: Vec::new(),
         connect_ports: Vec::new(),
+        listens: false,
         ask_mode: None,
         auth_method: None,
         driver: Driver::Pty,
@@ -191,7 +205,8 @@ fn line_of(name: String, configured: &BTreeMap<String, AgentConfig>) -> Installe
     let own = configured.get(&name).and_then(|config| config.command.first().cloned());
     Installed {
         program: own.or_else(|| entry.map(|e| e.program.to_owned())).unwrap_or_else(|| "dcc".to_owned()),
-        executable: preset.as_ref().map(|preset| preset.executable.clone()),
+        // What is refused for its entry is installed all the same.
+        executable: preset.as_ref().map(|preset| preset.executable.clone()).or_else(|| entry.filter(|_| refused.is_some()).and_then(|e| program(&name, e.program, Some(e)).ok())),
         configured: configured.contains_key(&name),
         advice: refused.or_else(|| preset.as_ref().and_then(unreachable)),
         install: entry.map(|e| e.install.to_owned()).unwrap_or_default(),

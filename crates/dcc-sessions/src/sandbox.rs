@@ -89,12 +89,19 @@ impl Launcher for SandboxLauncher {
             return Err(Failure::new(Code::NotFoundAgent, format!("the program {} of the agent {} is not there", executable.display(), plan.agent))
                 .hint("dcc doctor lists the agents and where their programs are looked for"));
         }
-        let mut posture = self.sandbox.require_enforced()?.clone();
+        let mut posture = match plan.waiver {
+            None => self.sandbox.require_enforced()?.clone(),
+            Some(_) => self.sandbox.waived_posture(),
+        };
         let home = self.home_path(&plan.agent);
         let temporary = PrivateDir::make(&self.run_dir, "session")?;
         make_home(&home, &temporary, home_files(&plan.agent))?;
         let opened = opened(plan, extras);
-        let spec = Spec::for_agent(&opened, temporary.path(), &home, &format!("session-{session_id}"))?;
+        let mut spec = Spec::for_agent(&opened, temporary.path(), &home, &format!("session-{session_id}"))?;
+        spec.waived = plan.waiver.is_some();
+        if plan.listens {
+            spec.listen_on(free_port()?, true);
+        }
         posture.notes.extend(spec.profile.notes.iter().cloned());
         let path = spec.env.get("PATH").cloned().unwrap_or_default();
         let mut child = spawn(self.sandbox.host_command(), spec)?;

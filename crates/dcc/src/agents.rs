@@ -37,6 +37,7 @@ fn spec(preset: Preset) -> AgentSpec {
         env: preset.env,
         read_paths: preset.read_paths,
         connect_ports: preset.connect_ports,
+        listens: preset.listens,
         driver: preset.driver,
     }
 }

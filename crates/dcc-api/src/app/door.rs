@@ -38,6 +38,7 @@ impl Door for App {
             decider: actor,
             nonce_sha256: decision.nonce.map(|nonce| Sha256Hex::of(nonce.as_bytes())),
             preview_digest: decision.preview_digest,
+            typed: decision.typed,
         };
         let decided = self.runner.decide(approval, request)?;
         Ok(Decided {

@@ -300,6 +300,7 @@ impl App {
             "store_fault": self.cx().journal.store_fault(),
             "watching": self.watching(),
             "sandbox": ports.sandbox.posture(),
+            "waivers": dcc_jobs::waivers::in_force(ports.recorder.as_ref(), self.cx().now()).unwrap_or_default(),
             "sessions_live": ports.sessions.live().len(),
             "recovery": self.session_rows(&SessionFilter { recovery: true, ..SessionFilter::default() }).unwrap_or_default(),
             "approvals_pending": pending,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::budget::Budget;
 use crate::capability::{Axis, Capability, Tier};
-use crate::ids::{MessageId, SessionId, Sha256Hex, WorkspaceId};
+use crate::ids::{JobId, MessageId, SessionId, Sha256Hex, WorkspaceId};
 use crate::path::RepoPath;
 use crate::plan::{IntentClass, PlanBody, Precondition, Preview, PreviewFact, PreviewItem, PreviewPath, Requirement};
 use crate::ports::sessions::Driver;
@@ -62,6 +62,12 @@ pub struct SessionStartPlan {
     pub paths: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<Budget>,
+    /// One free TCP port is chosen at the start, to listen on; `{port}` in command and environment stands for it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub listens: bool,
+    /// Without a sandbox, because there is none here and a person waived it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiver: Option<JobId>,
 }
 
 impl SessionStartPlan {
@@ -86,6 +92,9 @@ impl PlanBody for SessionStartPlan {
         if let Some(prompt) = &self.prompt {
             exactly.push(PreviewItem::Text { label: "first prompt".into(), text: prompt.clone() });
         }
+        if self.waiver.is_some() {
+            exactly.push(PreviewItem::Warning { text: "unenforced: there is no sandbox here, and a person waived it".into() });
+        }
         Preview {
             title: self.title(),
             exactly,
@@ -94,8 +103,14 @@ impl PlanBody for SessionStartPlan {
                 PreviewFact::new("program", &self.executable),
                 // The port of DCC's own tools changes with each server, so it is no part of a plan.
                 PreviewFact::new("network", if self.connect_ports.is_empty() { "none but the port of DCC's own tools".to_owned() } else { format!("TCP ports {:?} and the port of DCC's own tools", self.connect_ports) }),
-            ],
-            risk: "runs inside the sandbox: it writes its worktree and cannot commit".into(),
+            ]
+            .into_iter()
+            .chain(self.listens.then(|| PreviewFact::new("listens", "on one free TCP port, chosen at the start, and connects to it")))
+            .collect(),
+            risk: match self.waiver {
+                None => "runs inside the sandbox: it writes its worktree and cannot commit".into(),
+                Some(_) => "runs unconfined: it can do whatever you can".into(),
+            },
             undo: "cancel the session; its file changes stay for review".into(),
         }
     }
@@ -112,11 +127,13 @@ impl PlanBody for SessionStartPlan {
     }
     fn preconditions(&self) -> Vec<Precondition> {
         use SessionState::{Active, Blocked, Created, Paused};
-        match self.origin {
+        let mut needs = match self.origin {
             Origin::Fresh | Origin::Successor { .. } => Vec::new(),
             Origin::Child { of } => vec![Precondition::SessionIn { session_id: of, states: vec![Created, Active, Paused, Blocked] }],
             Origin::Resumed { session_id, .. } => vec![Precondition::SessionIn { session_id, states: vec![Paused, Blocked] }],
-        }
+        };
+        needs.extend(self.waiver.map(|waiver_id| Precondition::Waived { workspace_id: self.workspace_id, waiver_id }));
+        needs
     }
 }
 

@@ -12,6 +12,7 @@ mod recipe;
 mod repair;
 mod simple;
 mod steer;
+mod waiver;
 mod worktree;
 
 pub use agent::{AGENT_DIFF_BYTES_MAX, AgentRequestPlan, AskKind, FileWritePlan, Origin, SessionStartPlan, TurnPlan};
@@ -26,4 +27,5 @@ pub use recipe::RecipePlan;
 pub use repair::{ConfigAcceptance, ConfigChange, JsonRenewal, Repair, RepairPlan};
 pub use simple::{SimpleAct, SimplePlan};
 pub use steer::{CancelPlan, ClosePlan, Descendant, Ending, HandoffPlan, PausePlan, RoutePlan, SendAct, SendPlan, Uncommitted};
+pub use waiver::{WaivePlan, WaiverEndPlan};
 pub use worktree::WorktreePlan;

@@ -329,6 +329,9 @@ pub struct AgentSpec {
     pub env: std::collections::BTreeMap<String, String>,
     pub read_paths: Vec<String>,
     pub connect_ports: Vec<u16>,
+    /// It listens on one port, which is chosen when it starts.
+    #[serde(default)]
+    pub listens: bool,
     #[serde(default)]
     pub driver: Driver,
 }

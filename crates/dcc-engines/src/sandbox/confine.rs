@@ -45,6 +45,8 @@ pub struct Confinement {
     tasks_max: Option<u64>,
     /// Standard input is a terminal that becomes the child's own.
     terminal: bool,
+    /// Layers that cannot be put on are left off.
+    waived: bool,
 }
 
 /// What went on; the number goes into the posture.
@@ -59,10 +61,14 @@ pub struct Refusal {
 }
 
 impl Confinement {
-    pub fn prepare(profile: &Profile, terminal: bool) -> Outcome<Self> {
+    pub fn prepare(profile: &Profile, terminal: bool, waived: bool) -> Outcome<Self> {
         let abi_min = if profile.network == Network::None { ABI_MIN } else { ABI_NETWORK };
         let tasks_max = (!rustix::process::getuid().is_root()).then(|| tasks_of_user() + USER_TASKS_MORE);
-        Ok(Self { ruleset: Some(ruleset(profile)?), filters: filter::filters(&profile.network)?, host: rustix::process::getpid(), abi_min, tasks_max, terminal })
+        let (ruleset, filters) = match (ruleset(profile), filter::filters(&profile.network)) {
+            (ruleset, filters) if waived => (ruleset.ok(), filters.unwrap_or_default()),
+            (ruleset, filters) => (Some(ruleset?), filters?),
+        };
+        Ok(Self { ruleset, filters, host: rustix::process::getpid(), abi_min, tasks_max, terminal, waived })
     }
 
     /// In the child.
@@ -80,9 +86,15 @@ impl Confinement {
         limits(self.tasks_max).map_err(step("limits"))?;
         drop_capabilities().map_err(step("capabilities"))?;
         rustix::thread::set_no_new_privs(true).map_err(step("no new privileges"))?;
-        let landlock_abi = self.restrict_paths()?;
+        let landlock_abi = match self.restrict_paths() {
+            Err(_) if self.waived => 0,
+            other => other?,
+        };
         for program in &self.filters {
-            seccompiler::apply_filter(program).map_err(|error| Refusal { layer: "seccomp", error: error.to_string() })?;
+            match seccompiler::apply_filter(program) {
+                Err(error) if !self.waived => return Err(Refusal { layer: "seccomp", error: error.to_string() }),
+                _ => {}
+            }
         }
         Ok(Confined { landlock_abi })
     }

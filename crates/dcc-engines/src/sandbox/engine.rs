@@ -40,6 +40,12 @@ impl LandlockSandbox {
         Self { host_command, run_dir, posture: OnceLock::new() }
     }
 
+    /// One that enforces nothing, whatever the machine could: to try what happens then.
+    pub fn none(host_command: Vec<OsString>, run_dir: PathBuf, why: &str) -> Self {
+        let posture = Posture { layers: vec!["none".into()], notes: vec![why.to_owned()], ..Posture::default() };
+        Self { host_command, run_dir, posture: OnceLock::from(posture) }
+    }
+
     /// For sessions: the command that [`spawn`] takes.
     pub fn host_command(&self) -> &[OsString] {
         &self.host_command
@@ -53,6 +59,13 @@ impl LandlockSandbox {
         posture.notes.extend(spec.profile.notes.iter().cloned());
         let child = spawn(&self.host_command, spec)?;
         Ok(Run::new(child, private, posture, Duration::from_millis(timeout_ms), kept_max))
+    }
+
+    /// What can be promised of an agent that runs under a waiver: nothing.
+    pub fn waived_posture(&self) -> Posture {
+        let mut notes = vec!["unenforced: no sandbox can be had here and a person waived it; what the kernel can restrict is put on, and nothing of it is promised".to_owned()];
+        notes.extend(self.measured().notes.iter().cloned());
+        Posture { layers: vec!["none".into()], notes, ..Posture::default() }
     }
 
     /// Refuses unless files and network were seen enforced.

@@ -106,7 +106,7 @@ fn start(spec: &Spec) -> Result<((Tree, Pid), u32), Refusal> {
     let _ = rustix::process::setsid();
     rustix::process::set_child_subreaper(Some(rustix::process::getpid())).map_err(step("subreaper"))?;
     close_on_exec()?;
-    let confinement = Confinement::prepare(&spec.profile, spec.stdin == Stdin::Terminal).map_err(|failure| Refusal { layer: "profile", error: failure.message })?;
+    let confinement = Confinement::prepare(&spec.profile, spec.stdin == Stdin::Terminal, spec.waived).map_err(|failure| Refusal { layer: "profile", error: failure.message })?;
     let (landlock_abi, child) = start_child(spec, confinement)?;
     // Ahead of a tree that must be ended while it multiplies; only root may.
     let _ = rustix::process::nice(-10);

@@ -64,6 +64,9 @@ pub struct Spec {
     pub marker: String,
     pub processes_max: u32,
     pub free_bytes_min: u64,
+    /// What this kernel cannot put on is left off, because a person waived it.
+    #[serde(default)]
+    pub waived: bool,
 }
 
 impl Spec {
@@ -80,6 +83,7 @@ impl Spec {
             marker: marker.to_owned(),
             processes_max: PROCESSES_MAX,
             free_bytes_min: FREE_BYTES_MIN,
+            waived: false,
         }
     }
 

@@ -141,6 +141,8 @@ impl World {
             common_dir: recipe.common_dir,
             read_paths: recipe.read_paths,
             connect_ports,
+            listens: false,
+            waiver: None,
             role: Role::Coder,
             prompt: None,
             driver: dcc_core::ports::Driver::Acp,

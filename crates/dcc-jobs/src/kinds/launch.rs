@@ -97,6 +97,8 @@ pub(super) fn plan_of(spec: AgentSpec, workspace: &Workspace, role: Role, lane: 
         common_dir: workspace.binding.common_dir.clone(),
         read_paths: spec.read_paths,
         connect_ports: spec.connect_ports,
+        listens: spec.listens,
+        waiver: None,
         role,
         prompt: None,
         driver: spec.driver,
@@ -203,6 +205,7 @@ fn claim(cx: &Context, session_id: SessionId) -> Outcome<()> {
 pub(super) fn begin_process(cx: &Context, session_id: SessionId, cleared: Cleared<SessionStartPlan>) -> Outcome<StartedAgent> {
     let runner = cx.require_runner()?;
     let host = Arc::new(Host::new(Arc::clone(&runner)));
+    let waived = cleared.body().waiver.map(|waiver_id| (cleared.body().workspace_id, waiver_id));
     // An earlier agent of the session was ended by us; this one's exit is news again.
     cx.stopping.lock().unwrap_or_else(PoisonError::into_inner).remove(&session_id);
     let begun = extras(cx, session_id).and_then(|extras| {
@@ -231,6 +234,13 @@ pub(super) fn begin_process(cx: &Context, session_id: SessionId, cleared: Cleare
             "resumed": started.resumed, "tools": is_handed && started.capabilities.mcp,
         }),
     )?;
+    if let Some((workspace_id, waiver_id)) = waived
+        && !crate::waivers::of_workspace(cx, workspace_id)?.is_some_and(|waiver| waiver.waiver_id == waiver_id)
+    {
+        // Over while it started.
+        host::stop_agent(cx, session_id)?;
+        return Err(Failure::new(Code::SandboxUnavailable, "the waiver of the sandbox ended while the agent started"));
+    }
     host::beats::tend(&runner);
     Ok(started)
 }

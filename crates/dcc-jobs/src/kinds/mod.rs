@@ -31,6 +31,7 @@ mod session_send;
 mod session_spawn;
 mod session_start;
 mod simple;
+mod waiver;
 
 use serde_json::{Map, Value, json};
 
@@ -228,6 +229,8 @@ pub(crate) fn kind_of(op: Op) -> Outcome<&'static dyn Kind> {
         Op::VersionCommit => &commit::Commit,
         Op::SandboxRunRecipe => &recipe::RunRecipe,
         Op::SandboxRunCommand => &run_command::RunCommand,
+        Op::SandboxWaive => &waiver::Waive,
+        Op::SandboxRevoke => &waiver::Revoke,
         Op::AgentLogin => &agent_login::Login,
         Op::SessionStart => &session_start::StartSession,
         Op::SessionRun => &session_run::RunTurn,

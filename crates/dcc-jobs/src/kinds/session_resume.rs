@@ -64,6 +64,7 @@ impl JobKind for Resume {
             origin: Origin::Resumed { session_id: session.session_id, in_place },
             ..launch::plan_of(session_retry::agent_of(cx, &session)?, &workspace, session.role, session.lane)
         };
+        let body = crate::waivers::confined(cx, body)?;
         Ok(Planned { body, engine: "acp-v1", inputs: Vec::new(), bindings: params::bindings_of(job, &session), claim: None })
     }
 

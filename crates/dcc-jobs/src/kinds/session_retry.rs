@@ -59,6 +59,7 @@ impl JobKind for Retry {
             origin: Origin::Successor { of: before.session_id },
             ..launch::plan_of(agent_of(cx, &before)?, &workspace, before.role, before.lane)
         };
+        let body = crate::waivers::confined(cx, body)?;
         Ok(Planned { body, engine: "acp-v1", inputs: Vec::new(), bindings, claim: None })
     }
 

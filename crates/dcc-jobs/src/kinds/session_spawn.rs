@@ -44,6 +44,7 @@ impl JobKind for Spawn {
             origin: Origin::Child { of: parent.session_id },
             ..launch::plan_of(wishes.agent(cx)?, &workspace, role, wishes.lane.map_or(Lane::Subagent, |lane| lane.max(parent.lane)))
         };
+        let body = crate::waivers::confined(cx, body)?;
         Ok(Planned { body, engine: "acp-v1", inputs: Vec::new(), bindings, claim: None })
     }
 

@@ -38,6 +38,7 @@ impl JobKind for StartSession {
             budget: wishes.budget.clone(),
             ..launch::plan_of(wishes.agent(cx)?, &workspace, role, wishes.lane.unwrap_or_else(|| Lane::usual(role, false)))
         };
+        let body = crate::waivers::confined(cx, body)?;
         Ok(Planned { body, engine: "acp-v1", inputs: Vec::new(), bindings, claim: None })
     }
 

@@ -57,7 +57,7 @@ fn paths_and_grants_do_not_widen_on_the_way_down() {
     let answer = rig.puppets.ask(root, "check");
     let pending = rig.until("a request", || rig.pending().first().copied());
     let scope = dcc_core::approval::Scope::Workspace;
-    let request = dcc_core::approval::DecisionRequest { approve: true, scope, reason: None, decider: Rig::operator(), nonce_sha256: None, preview_digest: None };
+    let request = dcc_core::approval::DecisionRequest { approve: true, scope, reason: None, decider: Rig::operator(), nonce_sha256: None, preview_digest: None, typed: None };
     rig.runner.decide(pending, request).unwrap();
     assert_eq!(answer.get(), PermissionAnswer::AllowOnce);
     assert_eq!(rig.puppets.ask(root, "check").get(), PermissionAnswer::AllowOnce, "its own grant covers it");

@@ -275,7 +275,7 @@ impl Rig {
     /// Approves the one pending request, once.
     pub fn approve(&self) {
         let pending = self.until("a request", || self.pending().first().copied());
-        let request = dcc_core::approval::DecisionRequest { approve: true, scope: dcc_core::approval::Scope::Once, reason: None, decider: Self::operator(), nonce_sha256: None, preview_digest: None };
+        let request = dcc_core::approval::DecisionRequest { approve: true, scope: dcc_core::approval::Scope::Once, reason: None, decider: Self::operator(), nonce_sha256: None, preview_digest: None, typed: None };
         self.runner.decide(pending, request).expect("decided");
     }
     pub fn pending(&self) -> Vec<dcc_core::ApprovalId> {

@@ -88,14 +88,14 @@ pub const CATALOGUE: &[Entry] = &[
     Entry {
         name: "opencode",
         program: "opencode",
-        args: &["acp"],
+        args: &["acp", "--port", "{port}"],
         env: &[("OPENCODE_PERMISSION", "{\"edit\":\"ask\",\"bash\":\"ask\",\"webfetch\":\"ask\"}")],
         ask_mode: Some("build"),
         file_caps: BOTH,
         home_files: &[],
         install: "npm package opencode-ai",
         quirks: &[
-            "does not start in the sandbox: it serves itself over a TCP port that it has to listen on",
+            "serves itself over a TCP port: it needs listen_port = true in its entry",
             "its modes are agents; whether it asks is decided by its permission settings, given by environment",
         ],
     },

@@ -61,6 +61,8 @@ export function presentAll() {
 }
 
 async function decide(card, decision, scope, reason) {
+  const word = card.querySelector("[data-confirm]")?.value.trim();
+  const typedWord = word ? { typed: word } : {};
   const id = card.dataset.approval;
   const slot = saidOf(card);
   if (isOff()) { slot.replaceChildren(problemNote({ code: "off", message: offReason() })); return; }
@@ -70,7 +72,7 @@ async function decide(card, decision, scope, reason) {
   slot.replaceChildren(make("p", { class: "lab" }, makeState("active", decision === "approve" ? `approving ${scope}` : "denying")));
   const entry = await present(card);
   if (!entry.nonce) { delete card.dataset.busy; slot.replaceChildren(problemNote(entry.failure ?? { message: "The card could not be presented." })); return; }
-  const answer = await ask("POST", `/api/v1/approvals/${id}/decision`, { decision, scope, reason, nonce: entry.nonce, preview_digest: entry.preview_digest });
+  const answer = await ask("POST", `/api/v1/approvals/${id}/decision`, { decision, scope, reason, nonce: entry.nonce, preview_digest: entry.preview_digest, ...typedWord });
   delete card.dataset.busy;
   if (!answer.ok) return refused(card, slot, answer.data);
   shown.delete(id);

@@ -160,6 +160,7 @@ fn requests() -> Vec<(&'static str, Value)> {
                 "decision": {"type": "string", "enum": ["approve", "deny"]}, "scope": reference("Scope"),
                 "reason": {"type": ["string", "null"], "description": "Needed for a denial"},
                 "nonce": {"type": ["string", "null"]}, "preview_digest": {"oneOf": [reference("Sha256"), {"type": "null"}]},
+                "typed": {"type": ["string", "null"], "description": "For R3: the branch, else the short id of the request"},
             }}),
         ),
     ]

@@ -56,7 +56,13 @@ fn decide(cli: &Cli, link: &dyn Link, id: ApprovalId, verdict: Verdict, scope: S
     if shown.approval.tier == Tier::R3 && verdict == Verdict::Approve && !cli.attended() {
         return Err(Failure::new(Code::SameTurnConsent, "this needs a person at a terminal or in the browser").hint("run it in a terminal, or open the inbox"));
     }
-    let input = DecisionInput { decision: verdict, scope, reason, nonce: Some(shown.nonce), preview_digest: Some(shown.preview_digest) };
+    let typed = if verdict == Verdict::Approve && shown.approval.tier == Tier::R3 {
+        print!("{}", card(&shown.approval));
+        Some(typed_word(&shown.approval)?)
+    } else {
+        None
+    };
+    let input = DecisionInput { decision: verdict, scope, reason, nonce: Some(shown.nonce), preview_digest: Some(shown.preview_digest), typed };
     let decided = link.decide(id, &input)?;
     let mut job = serde_json::to_value(&decided.job).map_err(|e| Failure::engine(e.to_string()))?;
     if wait && verdict == Verdict::Approve {
@@ -86,8 +92,19 @@ pub fn ask(cli: &Cli, link: &dyn Link, job: &Value) -> Outcome<()> {
         cli.out.say(&format!("left waiting: dcc approvals approve {}", short(&id.to_string())));
         return Ok(());
     };
-    link.decide(id, &DecisionInput { decision, scope, reason, nonce: Some(shown.nonce), preview_digest: Some(shown.preview_digest) })?;
+    let typed = if decision == Verdict::Approve && shown.approval.tier == Tier::R3 { Some(typed_word(&shown.approval)?) } else { None };
+    link.decide(id, &DecisionInput { decision, scope, reason, nonce: Some(shown.nonce), preview_digest: Some(shown.preview_digest), typed })?;
     Ok(())
+}
+
+/// What an R3 request asks a person to type, so that no reflex approves it.
+fn typed_word(approval: &dcc_core::approval::Approval) -> Outcome<String> {
+    print!("This is R3 and cannot be undone by a button. Type {} to approve: ", one_line(&approval.confirm_text()));
+    let broken = |e: std::io::Error| Failure::engine(e.to_string());
+    std::io::stdout().flush().map_err(broken)?;
+    let mut line = String::new();
+    std::io::stdin().lock().read_line(&mut line).map_err(broken)?;
+    Ok(line.trim().to_owned())
 }
 
 type Answer = Option<(Verdict, Scope, Option<String>)>;

@@ -77,6 +77,9 @@ pub enum Command {
     Job(JobCommand),
     /// Run a recipe of your configuration, or a command after --, in the sandbox
     Run(RunArgs),
+    /// What can be enforced of agents, and waivers where nothing can
+    #[command(subcommand)]
+    Sandbox(super::sandbox::SandboxCommand),
     /// Version control
     #[command(subcommand)]
     Vcs(VcsCommand),

@@ -11,6 +11,7 @@ mod mcp;
 mod output;
 mod project;
 mod recorder;
+mod sandbox;
 mod session_args;
 mod sessions;
 mod terminal;
@@ -97,6 +98,7 @@ fn dispatch(cli: &Cli, command: Command) -> Outcome<u8> {
         Command::Budget(command) => budget::run(cli, command),
         Command::Job(command) => jobs::run(cli, command),
         Command::Run(args) => jobs::run_confined(cli, args),
+        Command::Sandbox(command) => sandbox::run(cli, command),
         Command::Vcs(command) => vcs::run(cli, command),
         Command::Search(args) => vcs::search(cli, &args),
         Command::Timeline(args) => recorder::timeline(cli, &args),

@@ -9,7 +9,7 @@ use dcc_core::approval::ApprovalStatus;
 use dcc_core::job::Bindings;
 use dcc_core::op::Op;
 use dcc_core::ports::{LoginState, Recorder as _, Sandbox as _};
-use dcc_core::{Code, Failure, Outcome, limits};
+use dcc_core::{Code, Outcome, limits};
 
 use super::Cli;
 use super::output::{table, visible};
@@ -89,8 +89,7 @@ pub fn doctor(cli: &Cli) -> Outcome<u8> {
     let run_dir = found.dirs.state.join("sandbox");
     // Where it cannot be made, the sandbox says so itself.
     let _ = crate::wire::dirs::private_dir(&run_dir);
-    let host = vec![std::env::current_exe().map_err(|e| Failure::engine(e.to_string()))?.into_os_string(), "sandbox-host".into()];
-    let posture = dcc_engines::sandbox::LandlockSandbox::new(host, run_dir).posture();
+    let posture = open::sandbox(run_dir)?.posture();
     let status = if posture.filesystem { "ok" } else { "fault" };
     checks.push(("sandbox".into(), status.into(), format!("{}; network {}, processes {}, disk {}", posture.layers.join("+"), word(posture.network), word(posture.processes), word(posture.disk)), None));
     for note in &posture.notes {
@@ -142,11 +141,14 @@ fn canon_checks(found: &crate::wire::project::Found) -> Outcome<Vec<doctor::Chec
         (false, Some(seq)) => ("fault", format!("the chain is broken at event {seq}: {}", report.problem.unwrap_or_default())),
         (false, None) => ("fault", report.problem.unwrap_or_default()),
     };
-    Ok(vec![
+    let waived = dcc_jobs::waivers::in_force(&recorder, found.clock.now())?.into_iter().map(|w| ("sandbox waiver".into(), "needs".into(), format!("UNENFORCED: agents in workspace {} run unconfined until {}: {}", w.workspace_id.short(), w.expires_at, w.reason), Some("dcc sandbox revoke".into())));
+    let mut checks: Vec<doctor::Check> = waived.collect();
+    checks.extend([
         ("recorder file".into(), if problems.is_empty() { "ok" } else { "fault" }.into(), if problems.is_empty() { "intact".into() } else { problems.join("; ") }, None),
         ("recorder chain".into(), chain.0.into(), chain.1, None),
         ("project lock".into(), "ok".into(), held.into(), None),
-    ])
+    ]);
+    Ok(checks)
 }
 
 pub fn rebuild(cli: &Cli, dry_run: bool) -> Outcome<u8> {

@@ -182,7 +182,10 @@ fn list(cli: &Cli, state: Option<&str>, role: Option<String>, wp: Option<&str>, 
 fn session_table(value: &Value, grouped: bool) -> String {
     let rows = items(value)
         .map(|s| {
-            let state = if s["queued"] == true { "QUEUED".to_owned() } else { text(s, "state") };
+            let mut state = if s["queued"] == true { "QUEUED".to_owned() } else { text(s, "state") };
+            if confinement(&s["posture"]) == "UNENFORCED" {
+                state.push_str(" UNENFORCED");
+            }
             let mut row = vec![short(&text(s, "session_id")).to_owned(), text(s, "agent"), text(s, "role"), state, text(s, "state_reason"), text(s, "wp_id"), text(s, "mt_id"), text(s, "tool_calls")];
             if grouped {
                 row.insert(0, text(s, "group"));
@@ -215,6 +218,12 @@ fn recovery_table(value: &Value) -> String {
     )
 }
 
+/// The layers that hold an agent, or that none does.
+fn confinement(posture: &Value) -> String {
+    let holds = posture["filesystem"] == true && posture["network"] == true;
+    if posture.is_object() && !holds { "UNENFORCED".to_owned() } else { posture["layers"].to_string() }
+}
+
 fn show(cli: &Cli, session: &str) -> Outcome<u8> {
     let link = cli.link()?;
     let session_id: SessionId = cli.resolve(link.as_ref(), "session", session)?;
@@ -222,7 +231,7 @@ fn show(cli: &Cli, session: &str) -> Outcome<u8> {
     cli.out.show(&value, |s| {
         let mut out = format!(
             "session {} {} [{}, {}]\n  agent {} ({})\n  packet {} {}\n  sandbox {}",
-            text(s, "session_id"), text(s, "role"), text(s, "state"), text(s, "state_reason"), text(s, "agent"), text(s, "command"), text(s, "wp_id"), text(s, "mt_id"), s["posture"]["layers"]
+            text(s, "session_id"), text(s, "role"), text(s, "state"), text(s, "state_reason"), text(s, "agent"), text(s, "command"), text(s, "wp_id"), text(s, "mt_id"), confinement(&s["posture"])
         );
         let mut line = |words: String| out.push_str(&format!("\n  {words}"));
         if s["queued"] == true {

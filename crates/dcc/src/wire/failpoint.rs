@@ -2,6 +2,7 @@
 //! SIGKILL. Authority: none.
 //!
 //! `DCC_FAILPOINT=N` kills at the N-th place that is reached; `DCC_FAILPOINT_TRACE=FILE` appends the name of every place.
+//! `DCC_SANDBOX_ABSENT=1` makes this a machine on which nothing can be enforced.
 //! `DCC_CLOCK_FILE=FILE` holds milliseconds that are added to the clock, read anew each time: a clock can be set.
 
 use std::io::Write as _;
@@ -31,6 +32,11 @@ pub fn arm() {
 pub fn clock_offset_ms() -> i64 {
     let file = CLOCK.get_or_init(|| std::env::var_os("DCC_CLOCK_FILE").map(std::path::PathBuf::from));
     file.as_ref().and_then(|path| std::fs::read_to_string(path).ok()?.trim().parse().ok()).unwrap_or(0)
+}
+
+/// True when a test wants a machine without a sandbox.
+pub fn is_sandbox_absent() -> bool {
+    std::env::var_os("DCC_SANDBOX_ABSENT").is_some()
 }
 
 fn reached(name: &str) {

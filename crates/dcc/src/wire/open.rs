@@ -123,18 +123,27 @@ fn private_dirs(found: &Found) -> [PathBuf; 2] {
     [found.dirs.state.join("sandbox"), found.dirs.agent_homes()]
 }
 
+/// The sandbox of this machine.
+pub fn sandbox(run_dir: PathBuf) -> Outcome<LandlockSandbox> {
+    let host_command = vec![std::env::current_exe().map_err(|e| Failure::engine(format!("the program's own path is unknown: {e}")))?.into_os_string(), "sandbox-host".into()];
+    #[cfg(debug_assertions)]
+    if super::failpoint::is_sandbox_absent() {
+        return Ok(LandlockSandbox::none(host_command, run_dir, "a test says that there is none"));
+    }
+    Ok(LandlockSandbox::new(host_command, run_dir))
+}
+
 /// The application over opened records.
 pub(super) fn assemble(found: &Found, records: &Records, read_only: Option<String>) -> Outcome<(Arc<Runner>, Arc<App>)> {
     let config = OperatorConfig::load(&found.dirs.config_file())?;
     let agents = Arc::new(Agents::new(config.agents.clone(), &found.dirs));
-    let host_command = vec![std::env::current_exe().map_err(|e| Failure::engine(format!("the program's own path is unknown: {e}")))?.into_os_string(), "sandbox-host".into()];
     let [run_dir, homes] = private_dirs(found);
     if read_only.is_none() {
         super::dirs::private_dir(&run_dir)?;
         super::dirs::private_dir(&homes)?;
     }
     let listing = Arc::clone(&found.git);
-    let sandbox = Arc::new(LandlockSandbox::new(host_command, run_dir.clone()));
+    let sandbox = Arc::new(sandbox(run_dir.clone())?);
     let launcher = crate::agents::launcher(Arc::clone(&sandbox), run_dir, homes);
     let ports = Ports {
         recorder: Arc::clone(&records.recorder) as Arc<dyn Recorder>,

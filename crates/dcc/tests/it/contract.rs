@@ -11,7 +11,9 @@ use crate::attach::{Desk, started_in};
 use crate::{DCC, approved_worktree, pending, session_state, started_packet, until};
 
 /// Operations that this test does not bring to completion, each with the reason.
-const ELSEWHERE: [(Op, &str); 2] = [
+const ELSEWHERE: [(Op, &str); 4] = [
+    (Op::SandboxWaive, "needs a person and a machine without a sandbox: waivers.rs"),
+    (Op::SandboxRevoke, "needs a waiver: waivers.rs"),
     (Op::ApprovalDecide, "a decision is no job; it has its own endpoint and events"),
     (Op::AgentLogin, "needs a terminal: logins.rs runs it on one"),
 ];

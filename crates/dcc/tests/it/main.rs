@@ -22,6 +22,7 @@ mod mend;
 mod observed;
 mod outside;
 mod pages;
+mod ports;
 mod promises;
 mod read_only;
 mod reads;
@@ -32,6 +33,7 @@ mod slice;
 mod steering;
 mod terminal;
 mod ungated;
+mod waivers;
 mod watch;
 
 /// The binary under test.

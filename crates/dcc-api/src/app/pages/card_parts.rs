@@ -33,14 +33,9 @@ pub(super) fn card_of(approval: &Approval, row: ApprovalRow, names: &Names) -> A
         capability_id: approval.capabilities.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
         rule: approval.rule.clone(),
         rule_source: if approval.rule.contains("built-in") { String::new() } else { "built-in policy".to_owned() },
-        confirm_text: (approval.tier == Tier::R3).then(|| confirm_text(approval)),
+        confirm_text: (approval.tier == Tier::R3).then(|| approval.confirm_text()),
         ..ApprovalCard::default()
     }
-}
-
-/// What a person types before an R3 request works: the branch, else the request's short id.
-fn confirm_text(approval: &Approval) -> String {
-    approval.branch.clone().unwrap_or_else(|| approval.approval_id.short())
 }
 
 /// The plan's preview, sorted into the places of the card.

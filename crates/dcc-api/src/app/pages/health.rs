@@ -159,6 +159,17 @@ impl App {
         // Files and network are what the kernel has to hold; the rest is watched, and the notes say so.
         let holds = posture.filesystem && posture.network;
         let mut rows = vec![row("Sandbox", if holds { "ok" } else if posture.filesystem { "needs" } else { "fault" }, &format!("{}{notes}", posture_word(&posture)))];
+        if !holds {
+            rows.push(fixed(row("Waiver", "absent", "agents are refused here unless you waive the sandbox for one worktree and a time"), "How to waive", None, Some("dcc sandbox waive --ws WS --for 30m --reason R")));
+        }
+        for waiver in dcc_jobs::waivers::in_force(ports.recorder.as_ref(), self.cx().now()).unwrap_or_default() {
+            let evidence = format!("unenforced: agents in workspace {} run unconfined until {}: {}", waiver.workspace_id.short(), waiver.expires_at, waiver.reason);
+            let mut revoke = fixed(row("Sandbox waiver", "needs", &evidence), "Revoke", Some("sandbox.revoke"), None);
+            if let Some(fix) = &mut revoke.fix {
+                fix.bindings = Some(json!({ "workspace_id": waiver.workspace_id }).to_string());
+            }
+            rows.push(revoke);
+        }
         let (here, absent): (Vec<_>, Vec<_>) = ports.agents.list().into_iter().partition(|agent| agent.installed);
         rows.extend(here.into_iter().map(agent_row));
         if !absent.is_empty() {

@@ -98,6 +98,10 @@ impl App {
             let why = posture.notes.first().map_or_else(String::new, |n| format!(": {n}"));
             notices.push(notice("warn", "no sandbox", &format!("The kernel cannot confine agents here{why}. Sessions and recipes are refused."), Some(Code::SandboxUnavailable), Some(("/health", "Open Health"))));
         }
+        for waiver in dcc_jobs::waivers::in_force(cx.ports.recorder.as_ref(), cx.now()).unwrap_or_default() {
+            let says = format!("Agents in workspace {} run unconfined until {}: {}", waiver.workspace_id.short(), waiver.expires_at, waiver.reason);
+            notices.push(notice("bad", "unenforced", &says, None, Some(("/health", "Revoke it"))));
+        }
         if let Some((report, _)) = self.last_verified().filter(|(report, _)| !report.ok) {
             let from = report.first_bad_seq.map_or_else(String::new, |seq| format!(" from seq {seq}"));
             let says = format!("The record does not hold{from}: {}", report.problem.unwrap_or_default());

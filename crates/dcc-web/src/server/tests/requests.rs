@@ -164,13 +164,13 @@ async fn a_decision_is_handed_on_as_it_came_and_never_as_a_job() {
     let reply = site.send(post(&path, &json!({"decision": "approve"})).by(&browser)).await;
     assert_eq!(reply.json(), json!({"approval_id": ID, "status": "approved", "job_id": ID,
         "job": {"job_id": ID, "op": "version.commit", "state": "completed", "wp_id": "WP-0001"}}));
-    let bare = DecisionInput { decision: Verdict::Approve, scope: Scope::Once, reason: None, nonce: None, preview_digest: None };
+    let bare = DecisionInput { decision: Verdict::Approve, scope: Scope::Once, reason: None, nonce: None, preview_digest: None, typed: None };
     assert_eq!(site.fake.take(), [Call::Decide(Actor::operator(Surface::Browser), ID.parse().unwrap(), bare)]);
 
     let digest = Sha256Hex::of(b"preview");
     let body = json!({"decision": "deny", "scope": "session", "reason": "no", "nonce": "00ff", "preview_digest": digest});
     site.send(post(&path, &body).bearer()).await;
-    let full = DecisionInput { decision: Verdict::Deny, scope: Scope::Session, reason: Some("no".into()), nonce: Some("00ff".into()), preview_digest: Some(digest) };
+    let full = DecisionInput { decision: Verdict::Deny, scope: Scope::Session, reason: Some("no".into()), nonce: Some("00ff".into()), preview_digest: Some(digest), typed: None };
     assert_eq!(site.fake.take(), [Call::Decide(Actor::operator(Surface::Bearer), ID.parse().unwrap(), full)]);
 
     // Another plan's parameters have no place in a decision.

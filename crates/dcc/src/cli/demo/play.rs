@@ -39,7 +39,7 @@ pub fn approve(link: &Remote, parked: &Value, scope: &str) -> Outcome<Value> {
 fn decide(link: &Remote, id: ApprovalId, decision: Verdict, scope: &str, reason: Option<&str>) -> Outcome<Value> {
     let shown = link.present(id)?;
     let scope: Scope = serde_json::from_value(json!(scope)).map_err(|e| Failure::invalid(e.to_string()))?;
-    let input = DecisionInput { decision, scope, reason: reason.map(str::to_owned), nonce: Some(shown.nonce), preview_digest: Some(shown.preview_digest) };
+    let input = DecisionInput { decision, scope, reason: reason.map(str::to_owned), nonce: Some(shown.nonce), preview_digest: Some(shown.preview_digest), typed: None };
     let decided = link.decide(id, &input)?;
     if decision == Verdict::Deny { link.wait(decided.job_id, false) } else { follow(link, &decided.job) }
 }

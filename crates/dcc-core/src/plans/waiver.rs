@@ -1,0 +1,80 @@
+//! sandbox.waive, sandbox.revoke: agents without a sandbox in one worktree for a time, and the end of that.
+
+use serde::{Deserialize, Serialize};
+
+use crate::capability::{Axis, Capability, Tier};
+use crate::ids::{JobId, WorkspaceId};
+use crate::plan::{IntentClass, PlanBody, Precondition, Preview, PreviewFact, PreviewItem, Requirement};
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct WaivePlan {
+    pub workspace_id: WorkspaceId,
+    pub worktree: String,
+    pub for_ms: i64,
+    pub reason: String,
+    /// Why no sandbox can be had, as the self-test says.
+    pub missing: String,
+}
+
+impl PlanBody for WaivePlan {
+    fn preview(&self) -> Preview {
+        Preview {
+            title: format!("Let agents run without a sandbox for {} minutes", self.for_ms / 60_000),
+            exactly: vec![
+                PreviewItem::Text { label: "reason".into(), text: self.reason.clone() },
+                PreviewItem::Fact { label: "why there is no sandbox".into(), value: self.missing.clone() },
+                PreviewItem::Warning { text: "agents in this worktree could read and write all your files, your keys among them, and reach every network".into() },
+                PreviewItem::Warning { text: "an agent that can read DCC's credential can act as you: nothing that DCC decides holds it any more".into() },
+            ],
+            place: vec![PreviewFact::new("worktree", &self.worktree)],
+            risk: "no confinement at all for the agents of this worktree; recipes and commands stay refused".into(),
+            undo: "dcc sandbox revoke ends it and the agents that run under it; what they did outside the worktree cannot be undone".into(),
+        }
+    }
+    fn requirement(&self) -> Requirement {
+        Requirement {
+            capabilities: vec![Capability::plain(Axis::SandboxWaive)],
+            tier: Tier::R3,
+            intent: IntentClass::SandboxWaive,
+            workspace_id: Some(self.workspace_id),
+            branch: None,
+            paths: Vec::new(),
+            command_sha256: None,
+        }
+    }
+    fn preconditions(&self) -> Vec<Precondition> {
+        vec![Precondition::NoSandbox]
+    }
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct WaiverEndPlan {
+    /// (waiver, its worktree): one event for each.
+    pub waivers: Vec<(JobId, WorkspaceId)>,
+}
+
+impl PlanBody for WaiverEndPlan {
+    fn preview(&self) -> Preview {
+        Preview {
+            title: "End the waiver of the sandbox".into(),
+            exactly: self.waivers.iter().map(|(waiver, _)| PreviewItem::Fact { label: "waiver".into(), value: waiver.to_string() }).collect(),
+            place: Vec::new(),
+            risk: "ends the agents that run without a sandbox".into(),
+            undo: "ask for another waiver".into(),
+        }
+    }
+    fn requirement(&self) -> Requirement {
+        Requirement {
+            capabilities: vec![Capability::plain(Axis::PolicyEdit)],
+            tier: Tier::R1,
+            intent: IntentClass::SandboxWaive,
+            workspace_id: None,
+            branch: None,
+            paths: Vec::new(),
+            command_sha256: None,
+        }
+    }
+    fn preconditions(&self) -> Vec<Precondition> {
+        Vec::new()
+    }
+}
