@@ -6,6 +6,8 @@ import { isOff, offReason } from "./live.js";
 import { setPanel } from "./actions.js";
 
 const GUARD_MS = 400;
+/** A rendering is decided on within 120 s; one that was read for longer is rendered again, unchanged, before it is decided. */
+const RENEW_MS = 100_000;
 const shown = new Map();
 const readyAt = new Map();
 
@@ -27,7 +29,11 @@ async function present(card, again = false) {
     saidOf(card).replaceChildren(make("p", {}, makeState("needs", "changed"), " This card changed after you opened it. Read it again; the buttons come back at once."));
     card.querySelector("h2")?.focus({ preventScroll: true });
   }
-  const entry = { rendered: digest };
+  return askPresentation(id, digest);
+}
+
+function askPresentation(id, digest) {
+  const entry = { rendered: digest, at: Date.now() };
   shown.set(id, entry);
   entry.promise = ask("POST", `/api/v1/approvals/${id}/presentation`, {}).then((answer) => {
     if (!answer.ok) { shown.delete(id); entry.failure = answer.data; return entry; }
@@ -56,8 +62,13 @@ function settle(card) {
   }
 }
 
-export function presentAll() {
-  for (const card of cards()) { present(card); settle(card); }
+/** Cards that a person has just come to are guarded anew, whatever was shown of them elsewhere. */
+export function presentAll({ navigated } = {}) {
+  for (const card of cards()) {
+    if (navigated && shown.has(card.dataset.approval)) { readyAt.set(card.dataset.approval, Date.now() + GUARD_MS); hold(card); }
+    present(card);
+    settle(card);
+  }
 }
 
 async function decide(card, decision, scope, reason) {
@@ -70,7 +81,13 @@ async function decide(card, decision, scope, reason) {
   if (card.dataset.busy) return;
   card.dataset.busy = "1";
   slot.replaceChildren(make("p", { class: "lab" }, makeState("active", decision === "approve" ? `approving ${scope}` : "denying")));
-  const entry = await present(card);
+  let entry = await present(card);
+  // What loses work is read again as a whole; the server says so.
+  if (entry.nonce && Date.now() - entry.at > RENEW_MS && card.dataset.tier !== "R3") {
+    const digest = entry.preview_digest;
+    entry = await askPresentation(id, digest);
+    if (entry.nonce && entry.preview_digest !== digest) { delete card.dataset.busy; slot.replaceChildren(make("p", { class: "lab" }, "The card changed: read it again.")); return; }
+  }
   if (!entry.nonce) { delete card.dataset.busy; slot.replaceChildren(problemNote(entry.failure ?? { message: "The card could not be presented." })); return; }
   const answer = await ask("POST", `/api/v1/approvals/${id}/decision`, { decision, scope, reason, nonce: entry.nonce, preview_digest: entry.preview_digest, ...typedWord });
   delete card.dataset.busy;
@@ -119,6 +136,24 @@ function onDecide(event) {
     return;
   }
   if (button.dataset.decide === "approve") decide(card, "approve", button.dataset.scope, "");
+}
+
+/** A key that decides, pressed within a run of letters, was meant for a text field that is not there. */
+export function isTyped(control, sinceLetterMs) {
+  const card = control.closest("[data-approval]");
+  if (!control.hasAttribute("data-decide") || !card || sinceLetterMs >= GUARD_MS) return false;
+  saidOf(card).replaceChildren(make("p", { class: "lab" }, "Letters were typed just before this key: nothing was decided. Press it once more by itself."));
+  announce("Letters were typed just before; nothing was decided.");
+  return true;
+}
+
+/** What a deciding key finds where nothing can be decided; true when that was said. */
+export function sayNothingToDecide(key) {
+  const card = find("#main article[data-approval]:not([data-decidable])");
+  if (!card || !["a", "d", "A"].includes(key)) return false;
+  saidOf(card).replaceChildren(make("p", { class: "lab" }, "There is nothing to decide here any more."));
+  announce("There is nothing to decide here any more.");
+  return true;
 }
 
 export function startApprovals() {

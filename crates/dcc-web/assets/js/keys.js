@@ -2,6 +2,7 @@
 import { find, findAll, announce, inTextField, visible, hear, readStore, writeStore } from "./core.js";
 import { navigate, fetchPage } from "./morph.js";
 import { setPanel } from "./actions.js";
+import { isTyped, sayNothingToDecide } from "./approvals.js";
 import { moveCurrent } from "./board.js";
 import { stepHunk, tickCurrent, nextUnread } from "./review.js";
 import { keyedControls, labelOf, lettersAreOff, openCopy, openKeys, openPalette, readLetters, remember, setLetters } from "./palette.js";
@@ -21,6 +22,8 @@ const SCREEN_KEYS = {
 let prefix = "";
 let prefixAt = 0;
 let currentId = "";
+/** When a letter was last pressed outside a text field, in the time of events. */
+let letterAt = Number.NEGATIVE_INFINITY;
 
 const screenName = () => find("#main")?.dataset.screen ?? "";
 const listRows = () => findAll("#main [data-row]").filter(visible);
@@ -97,11 +100,12 @@ function escape() {
 }
 
 /** A control of this screen that carries the key; in the card or row a person is on before any other. */
-function act(key) {
+function act(key, sinceLetterMs = Number.POSITIVE_INFINITY) {
   const all = keyedControls().filter((control) => control.dataset.key === key);
   const near = [document.activeElement?.closest?.("[data-approval]"), currentRow(), find("#peek")].filter(Boolean);
   const control = near.map((place) => all.find((one) => place.contains(one))).find(Boolean) ?? all[0];
-  if (!control) return false;
+  if (!control) return sayNothingToDecide(key);
+  if (isTyped(control, sinceLetterMs)) return true;
   if (control.matches("input:not([type=checkbox]), textarea, select")) { control.focus(); control.select?.(); } else control.click();
   return true;
 }
@@ -225,13 +229,15 @@ function onKey(event) {
   const key = event.key;
   if (key === " ") { onSpace(event); return; }
   if (key.length !== 1 || lettersAreOff()) return;
+  const sinceLetterMs = event.timeStamp - letterAt;
+  letterAt = event.timeStamp;
   if (afterPrefix(key)) { event.preventDefault(); return; }
   if (key === "g") { startPrefix("g"); return; }
   if (key === "/" && act("/")) { event.preventDefault(); return; }
   const move = screenName() === "inbox" ? stepInbox : step;
   const known = { j: () => move(1), k: () => move(-1), n: () => nextNeeding(1), N: () => nextNeeding(-1), "?": showKeys, "/": () => openPalette(commands()), y: copy };
   if (known[key]) { event.preventDefault(); known[key](); return; }
-  if ((key === "." && openMenu()) || screenKey(key) || act(key)) event.preventDefault();
+  if ((key === "." && openMenu()) || screenKey(key) || act(key, sinceLetterMs)) event.preventDefault();
 }
 
 export function startKeys() {

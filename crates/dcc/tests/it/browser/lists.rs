@@ -110,6 +110,13 @@ impl Lists {
         // Each is decided by itself: the others go on waiting.
         w.approve_once("article.card").await;
         w.until("three others", "return Number(document.getElementById('attn').dataset.needs) >= 3").await;
+        // A request that was shown before is guarded anew where a person comes to it.
+        w.until("the next card", "return document.querySelector('article.card[data-decidable]:not([data-guard])') !== null").await;
+        w.js("window.guards = 0; new MutationObserver((all) => { window.guards += all.filter((one) => one.target.isConnected && one.target.hasAttribute('data-guard')).length }).observe(document.documentElement, { attributes: true, subtree: true, attributeFilter: ['data-guard'] })").await;
+        let before = w.js("return location.href").await;
+        self.hands.types("n").await;
+        w.until("a request by itself", &format!("return location.href !== {before} && document.querySelector('article.card[data-decidable]') !== null")).await;
+        w.until("its guard", "return window.guards > 0").await;
     }
 
     async fn look_into_a_row_and_decide(&self) {
@@ -121,6 +128,12 @@ impl Lists {
         w.until("the peek", "return document.querySelector('#peek [data-approval][data-decidable]:not([data-guard])') !== null").await;
         self.hands.at("#wp-WP-0001 h3 a", "the card keeps the focus").await;
         let shown = w.js("return document.querySelector('#peek [data-approval]').dataset.approval").await;
+        // A word that was meant for a text field decides nothing.
+        self.hands.types("zza").await;
+        w.until("the refusal", "return document.querySelector('#peek .said').innerText.includes('Press it once more by itself')").await;
+        assert_eq!(w.js("return document.querySelector('#peek [data-approval]').dataset.approval").await, shown);
+        w.js("window.quietSince = performance.now()").await;
+        w.until("no letter for as long as the guard lasts", "return performance.now() - window.quietSince > 400").await;
         self.hands.types("a").await;
         w.until("another request in the peek", &format!("return document.querySelector('#peek [data-approval]')?.dataset.approval !== {shown}")).await;
         assert_eq!(w.js("return location.pathname").await, "/board", "decided without leaving the board");
