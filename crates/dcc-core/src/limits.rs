@@ -34,8 +34,11 @@ pub const RECIPE_TIMEOUT_MS: u64 = 10 * 60 * 1000;
 pub const AGENT_LINE_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// A loaded machine needs up to 30 s to start a real agent (SESSIONS 5, fact 10).
 pub const AGENT_START_TIMEOUT_MS: u64 = 60_000;
-/// Grace before a cancelled agent's process tree is ended (SESSIONS 5, fact 5).
+/// Grace before an agent whose turn alone was cancelled is ended with its process tree (SESSIONS 5, fact 5).
 pub const AGENT_CANCEL_GRACE_MS: u64 = 5_000;
+/// How long an agent that is to end has for ending its turn first. With the end of its input and TERM after it (1 s and
+/// 2 s) a cancelled session is gone within 5 s, whatever its agent heeds.
+pub const AGENT_STOP_GRACE_MS: u64 = 1_500;
 /// Permission requests of one session that may wait at once; more pause the session (GOVERNANCE 2, fatigue).
 pub const SESSION_PENDING_MAX: usize = 32;
 /// Sessions with a live run (SESSIONS 3).

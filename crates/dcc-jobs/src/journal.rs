@@ -5,11 +5,14 @@
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use dcc_core::event::{Event, EventCode, NewEvent};
+use dcc_core::ids::SessionId;
 use dcc_core::locus::RecordKey;
 use dcc_core::ports::{Appended, EventFilter, StagedRecord};
+use dcc_core::session::Session;
 use dcc_core::{Code, Failure, Outcome, limits};
 
 use crate::context::Ports;
+use crate::recent::Recent;
 
 /// Gets every durable event, in batches.
 pub type Listener = Box<dyn Fn(&[Event]) + Send + Sync>;
@@ -25,6 +28,7 @@ pub struct Journal {
     /// Projections are applied, and readers told, in sequence order by one thread at a time; the value is the last
     /// sequence that was told, 0 before the first.
     projecting: Mutex<u64>,
+    recent: Recent,
     /// What went wrong with the derived store last, for the health page.
     store_fault: Mutex<Option<Failure>>,
     /// Waivers of the sandbox, as they were last read; none when they are to be read again.
@@ -33,7 +37,12 @@ pub struct Journal {
 
 impl Journal {
     pub(crate) fn new(ports: Ports) -> Self {
-        Self { ports, listener: OnceLock::new(), projecting: Mutex::new(0), store_fault: Mutex::new(None), waivers: Mutex::new(None) }
+        Self { ports, listener: OnceLock::new(), projecting: Mutex::new(0), recent: Recent::default(), store_fault: Mutex::new(None), waivers: Mutex::new(None) }
+    }
+
+    /// A session as canon says, without reading it again while nothing about it was decided.
+    pub(crate) fn session(&self, id: SessionId) -> Outcome<Session> {
+        self.recent.session(self.ports.recorder.as_ref(), id)
     }
 
     /// Names the one listener; a second one is refused.
@@ -66,6 +75,7 @@ impl Journal {
             if events.iter().any(|e| matches!(e.code, EventCode::SandboxWaived | EventCode::SandboxWaiverEnded | EventCode::ClockWentBack)) {
                 *self.waivers.lock().unwrap_or_else(PoisonError::into_inner) = None;
             }
+            self.recent.written(events);
             self.project(events);
         }
         Ok(appended)

@@ -20,6 +20,7 @@ pub mod ledger;
 pub mod observe;
 pub mod outside;
 pub mod preconditions;
+mod recent;
 pub mod recovery;
 pub mod repairs;
 pub mod repo_config;

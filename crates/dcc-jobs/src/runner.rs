@@ -343,9 +343,14 @@ impl Runner {
 
     /// A job that is over holds no slot; what waits for one may begin.
     pub(crate) fn give_back(&self, job_id: JobId) {
-        if self.cx.scheduler.release(job_id)
-            && let Some(runner) = self.cx.runner.get().and_then(std::sync::Weak::upgrade)
-        {
+        if self.cx.scheduler.release(job_id) {
+            self.lend_slot();
+        }
+    }
+
+    /// A slot came free, or its session waits for a decision: what waits for one may begin.
+    pub(crate) fn lend_slot(&self) {
+        if let Some(runner) = self.cx.runner.get().and_then(std::sync::Weak::upgrade) {
             runner.dispatch_waiting();
         }
     }

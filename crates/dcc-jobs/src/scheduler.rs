@@ -1,7 +1,9 @@
 //! Runs that wait for a slot, and what begins when one is free (SESSIONS 3).
 //!
 //! Authority: who runs is ephemeral, it is this process's own agents; who waits is canon: a queued job with a stored plan.
-//! Invariants: a slot is taken before the run begins and given back when its job ends; a run that waits is seen in its
+//! Invariants: a slot is taken before the run begins and given back when its job ends, and lent to others while its
+//! session waits for a person's decision: it goes on after the yes without waiting for a slot, so that what runs may pass
+//! a limit by as many as were decided, and nothing begins until it is below; a run that waits is seen in its
 //! session and is never lost: another process takes it up from its job.
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -54,7 +56,7 @@ impl Scheduler {
         if self.closed.load(Ordering::Acquire) {
             return Err("the server is stopping".to_owned());
         }
-        let occupied = Occupied { live: live(cx, &runs), runs: runs.clone() };
+        let occupied = occupied(cx, &runs);
         session::fits(run, &occupied, &cx.config.limits.runs)?;
         runs.push(run.clone());
         Ok(())
@@ -67,6 +69,13 @@ impl Scheduler {
         runs.retain(|r| r.job_id != job_id);
         runs.len() < before
     }
+}
+
+/// What stands against another run: a session that waits for a person's decision keeps its run and its process and counts
+/// for neither the sessions that run nor its provider.
+fn occupied(cx: &Context, runs: &[Run]) -> Occupied {
+    let held = cx.held.lock().unwrap_or_else(PoisonError::into_inner);
+    Occupied { live: live(cx, runs), runs: runs.iter().filter(|run| !held.contains_key(&run.session_id)).cloned().collect() }
 }
 
 /// Agent processes that live or are about to.
@@ -104,10 +113,7 @@ impl Runner {
         let _one = self.cx.scheduler.choosing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut waiting = self.waiting_runs()?;
         while !waiting.is_empty() {
-            let occupied = {
-                let runs = self.cx.scheduler.runs();
-                Occupied { live: live(&self.cx, &runs), runs: runs.clone() }
-            };
+            let occupied = occupied(&self.cx, &self.cx.scheduler.runs());
             let Some(place) = session::next(&waiting, &occupied, &self.cx.config.limits.runs, self.cx.now()) else { return Ok(()) };
             let run = waiting.remove(place);
             if self.cx.scheduler.claim(&self.cx, &run).is_err() {

@@ -3,6 +3,7 @@
 //! Authority: none; reads the tree, writes only the generated pages under `docs/`. On failure it exits with 1 and says
 //! what to do; misuse exits with 2.
 
+mod bench;
 mod browser;
 mod docs;
 mod test;
@@ -14,7 +15,7 @@ use std::process::ExitCode;
 const USAGE: &str = "cargo xtask test [--long]   everything a fresh machine can run
 cargo xtask tidy            layering, lengths, forbidden words, generated pages
 cargo xtask docs            makes docs/errors/*.md and docs/events.md anew
-cargo xtask bench NAME      no benchmark is built yet";
+cargo xtask bench NAME      measures what is shipped; NAME: sessions";
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -24,7 +25,7 @@ fn main() -> ExitCode {
         ["test", "--long"] => test::run(true),
         ["tidy"] => tidy::run(),
         ["docs"] => docs::run(),
-        ["bench", names @ ..] => return bench(names),
+        ["bench", names @ ..] => bench::run(names),
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");
             return ExitCode::SUCCESS;
@@ -38,10 +39,4 @@ fn main() -> ExitCode {
         eprintln!("xtask: {error:#}");
         ExitCode::FAILURE
     })
-}
-
-/// Asking for a benchmark that does not exist must not look like a result.
-fn bench(names: &[&str]) -> ExitCode {
-    eprintln!("xtask: no benchmark {:?}: none is built yet, see docs/benchmarks.md", names.join(" "));
-    ExitCode::from(2)
 }

@@ -63,7 +63,8 @@ fn with_environment(mut runner: Command, browser: &Browser, long: bool) -> Comma
     runner
 }
 
-fn cargo() -> Command {
+/// The cargo that runs this.
+pub fn cargo() -> Command {
     let program = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let mut cargo = command(&program);
     cargo.current_dir(tree::root());

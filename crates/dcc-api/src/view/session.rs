@@ -61,6 +61,8 @@ pub struct TurnView {
     pub cost: Option<CostView>,
     pub job_id: Option<String>,
     pub items: Vec<TurnItem>,
+    /// Messages and calls before the items; they stand in the record.
+    pub earlier_parts: i64,
     pub failure: Option<FailureView>,
 }
 

@@ -190,7 +190,7 @@ pub struct ExitReport {
 /// How to end a run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Ending {
-    /// End of input was given: 2 s, then TERM and 3 s, then KILL (SESSIONS 5, supervisor).
+    /// End of input was given: 1 s, then TERM and 2 s, then KILL.
     Graceful,
     /// TERM and 2 s, then KILL.
     Terminate,
@@ -223,7 +223,7 @@ impl Ending {
     /// Milliseconds to wait after end of input, and after TERM.
     pub fn grace_ms(self) -> (u64, u64) {
         match self {
-            Self::Graceful => (2_000, 3_000),
+            Self::Graceful => (1_000, 2_000),
             Self::Terminate => (0, 2_000),
             Self::Kill => (0, 0),
         }

@@ -78,7 +78,7 @@ impl Host {
 
 impl SessionHost for Host {
     fn report(&self, session_id: SessionId, report: AgentReport) {
-        if let Err(failure) = self.session(session_id).and_then(|s| self.take(&s, report)) {
+        if let Err(failure) = self.cx().journal.session(session_id).and_then(|s| self.take(&s, report)) {
             // No record, no action: what cannot be recorded is not shown as having happened.
             eprintln!("dcc: session {}: {failure}", session_id.short());
         }

@@ -69,8 +69,13 @@ pub(super) fn wait_decided_or(
         held.retain(|_, count| *count > 0);
         left
     };
-    waits(|count| count + 1);
-    let waited = show_waiting(cx, id, job).and_then(|()| runner.wait_or(job.job_id, limit, done));
+    let is_first = waits(|count| count + 1) == 1;
+    let waited = show_waiting(cx, id, job).and_then(|()| {
+        if is_first {
+            runner.lend_slot();
+        }
+        runner.wait_or(job.job_id, limit, done)
+    });
     let left = waits(|count| count.saturating_sub(1));
     let job = waited?;
     if left == 0 && running_turn(cx, id)?.is_some() && is_wanted() {

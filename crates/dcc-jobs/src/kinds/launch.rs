@@ -181,7 +181,7 @@ pub(super) fn launch(cx: &Context, job: &Job, cleared: Cleared<SessionStartPlan>
     let mut events = vec![about(EventCode::EffectPlanned, json!({ "effect": { "session_id": session_id, "agent": plan.agent } }))];
     events.extend(birth(cx, job, &plan)?);
     cx.journal.append(events)?;
-    let failed = |s: &Session, failure: &Failure| (!s.state.is_terminal()).then(|| Move::new(SessionState::Failed, StateReason::AgentExit).with(json!({ "fault": failure.message })));
+    let failed = |s: &Session, failure: &Failure| (!s.state.is_terminal()).then(|| Move::new(SessionState::Failed, reason_of(failure)).with(json!({ "fault": failure.message })));
     let begun = if plan.driver == Driver::Human { claim(cx, session_id) } else { begin_process(cx, session_id, cleared).map(drop) };
     if let Err(failure) = begun {
         move_if(cx, session_id, None, |s| failed(s, &failure))?;
@@ -193,6 +193,15 @@ pub(super) fn launch(cx: &Context, job: &Job, cleared: Cleared<SessionStartPlan>
     let idle = |s: &Session| s.state == SessionState::Created || (s.state == SessionState::Blocked && s.state_reason == StateReason::Dispatching && s.queued_run.is_none());
     move_if(cx, session_id, None, |s| idle(s).then(|| Move::new(SessionState::Blocked, StateReason::InputWait)))?;
     Ok(Done::Finished(Effect::default().with("session_id", session_id.to_string())))
+}
+
+/// Why a session is FAILED whose agent could not be started.
+fn reason_of(failure: &Failure) -> StateReason {
+    match failure.code {
+        Code::SboxTimeout => StateReason::Timeout,
+        Code::SandboxUnavailable => StateReason::IsolationMissing,
+        _ => StateReason::AgentExit,
+    }
 }
 
 /// A person takes the worktree; there is no process to start.

@@ -1,7 +1,7 @@
 //! session.resume: a resting session goes on, where its agent lives, or with a new process of it.
 //!
 //! Invariants: before anything goes on, its workspace, HEAD, locks, packet and grants are looked at again; a check that
-//! fails leaves the session BLOCKED with its reason; an agent that cannot take its conversation up is told DCC's own
+//! fails leaves the session BLOCKED with its reason, and records that are lost or changed end it; an agent that cannot take its conversation up is told DCC's own
 //! summary, and the events say so. Nothing calls this but a person.
 
 use std::sync::Arc;
@@ -84,6 +84,14 @@ impl JobKind for Resume {
         let id = params::session_of(job, cleared.body())?;
         let _steers = Steers::take(cx, id, job)?;
         let session = ledger::session(cx.ports.recorder.as_ref(), id)?;
+        if let Err(failure) = readable(cx, &session) {
+            let fails = |s: &Session| (!s.state.is_terminal()).then(|| Move::new(SessionState::Failed, StateReason::CheckpointInvalid).with(json!({ "fault": failure.message })));
+            move_if(cx, id, Some(job.job_id), fails)?;
+            // Nobody is left to hand the rest over to.
+            host::stop_agent(cx, id)?;
+            host::let_go(cx, id);
+            return Err(failure.hint("dcc session retry S begins anew in the same worktree"));
+        }
         let mut notes = match check(cx, &session) {
             Ok(notes) => notes,
             Err((reason, failure)) => {
@@ -128,6 +136,21 @@ fn require_resting(cx: &Context, session: &Session) -> Outcome<()> {
 fn waits_to_start(cx: &Context, session: &Session) -> Outcome<bool> {
     let Some(queued) = &session.queued_run else { return Ok(false) };
     Ok(ledger::job(cx.ports.recorder.as_ref(), queued.job_id)?.state == JobState::Queued)
+}
+
+/// What the session is to go on from is there, word for word: what waits to be told, and the summary of what went before.
+/// A recorder that cannot be read now says nothing about the session.
+fn readable(cx: &Context, session: &Session) -> Outcome<()> {
+    let texts = session.waiting.iter().filter(|m| m.is_waiting()).map(|m| m.text_ref).chain(session.seed);
+    for text in texts {
+        match delivery::text_of(cx, text) {
+            Err(failure) if matches!(failure.code, Code::NotFoundArtifact | Code::Integrity) => {
+                return Err(Failure::new(Code::Integrity, format!("the session cannot be taken up from its records: {}", failure.message)));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// Looks at the world again. Notes are what changed and does not stand against going on.

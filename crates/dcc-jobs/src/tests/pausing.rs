@@ -283,3 +283,18 @@ fn only_what_rests_is_resumed() {
     let other = rig.act(Op::SessionResume, json!({}), Bindings::default());
     assert_eq!(other.failure.unwrap().code, Code::InvalidInput);
 }
+
+#[test]
+fn records_that_are_lost_end_the_session_instead_of_guessing_what_was_meant() {
+    let rig = Rig::new();
+    let id = rig.start(None);
+    pause(&rig, id);
+    rig.send(id, "what waits");
+    let text = rig.session(id).waiting[0].text_ref.to_string();
+    let path = rig.place.state_dir().join("artifacts/sha256").join(&text[..2]).join(&text[2..]);
+    std::fs::remove_file(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let (code, message) = rig.refused(Op::SessionResume, id, json!({}));
+    assert!(code == Code::Integrity && message.contains(&text), "{message}");
+    assert_eq!(rig.state(id), (SessionState::Failed, StateReason::CheckpointInvalid));
+    assert!(rig.puppets.heard(id).is_empty() && rig.session(id).fault.unwrap().contains(&text));
+}

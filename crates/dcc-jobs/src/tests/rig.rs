@@ -90,7 +90,7 @@ impl Place {
     pub fn git(&self, arguments: &[&str]) {
         git(&self.worktree(), arguments);
     }
-    fn state_dir(&self) -> PathBuf {
+    pub fn state_dir(&self) -> PathBuf {
         self.dir.path().join("repo/.handshake")
     }
 }

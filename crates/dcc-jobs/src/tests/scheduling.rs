@@ -49,6 +49,28 @@ fn a_start_over_the_limit_waits_and_begins_when_a_slot_is_free() {
 }
 
 #[test]
+fn a_session_that_waits_for_a_decision_lends_its_slot_and_goes_on_after_it() {
+    let rig = with(RunLimits { running: 1, ..RunLimits::default() });
+    let first = rig.start(Some("one"));
+    let second = id_of(&start_as(&rig, "puppet", Lane::Primary, "two"));
+    let third = id_of(&start_as(&rig, "puppet", Lane::Primary, "three"));
+    assert_eq!([rig.state(second).0, rig.state(third).0], [SessionState::Created; 2]);
+    let answer = rig.puppets.ask(first, "call-1");
+    rig.until_state(first, SessionState::Blocked, StateReason::ApprovalWait);
+    rig.until_state(second, SessionState::Active, StateReason::Running);
+    assert_eq!(rig.state(third).0, SessionState::Created, "one slot is lent once");
+    rig.until("the request", || (!rig.pending().is_empty()).then_some(()));
+    rig.approve();
+    assert_eq!(answer.get(), dcc_core::ports::PermissionAnswer::AllowOnce);
+    rig.until_state(first, SessionState::Active, StateReason::Running);
+    // Two run where one may: nothing begins until it is below again.
+    rig.puppets.end_turn(second, "end_turn");
+    assert_eq!(rig.state(third).0, SessionState::Created);
+    rig.puppets.end_turn(first, "end_turn");
+    rig.until_state(third, SessionState::Active, StateReason::Running);
+}
+
+#[test]
 fn each_limit_counts_for_itself_and_holds_up_nobody_else() {
     let rig = with(RunLimits { provider: 1, model: 1, ..RunLimits::default() });
     rig.puppets.behave(|m| m.model = Some("m1"));
@@ -138,11 +160,13 @@ fn a_paused_start_waits_and_a_message_changed_while_its_turn_waits_is_delivered_
 #[test]
 fn a_closing_server_begins_nothing() {
     let rig = with(RunLimits { running: 1, ..RunLimits::default() });
+    let idle = rig.start(None);
     let first = rig.start(Some("one"));
     let second = id_of(&start_as(&rig, "puppet", Lane::Primary, "two"));
     rig.runner.shut_down().unwrap();
-    assert_eq!(rig.state(first), (SessionState::Paused, StateReason::OperatorPause));
-    assert_eq!((rig.state(second).0, rig.puppets.starts().len()), (SessionState::Created, 1));
+    assert_eq!([rig.state(first), rig.state(idle)], [(SessionState::Paused, StateReason::OperatorPause); 2]);
+    assert_eq!(rig.events(idle, EventCode::SessionCheckpoint).last().unwrap().payload["state"], "BLOCKED");
+    assert_eq!((rig.state(second).0, rig.puppets.starts().len()), (SessionState::Created, 2));
     assert_eq!(rig.events(first, EventCode::SessionCheckpoint).iter().filter(|e| e.payload["why"] == "shutdown").count(), 1);
 }
 

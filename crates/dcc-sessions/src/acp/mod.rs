@@ -69,7 +69,7 @@ impl Default for AcpOptions {
         Self {
             agents: BTreeMap::new(),
             start_timeout: Duration::from_millis(limits::AGENT_START_TIMEOUT_MS),
-            cancel_grace: Duration::from_millis(limits::AGENT_CANCEL_GRACE_MS),
+            cancel_grace: Duration::from_millis(limits::AGENT_STOP_GRACE_MS),
             line_bytes_max: limits::AGENT_LINE_BYTES_MAX,
         }
     }

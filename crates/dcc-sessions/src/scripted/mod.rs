@@ -7,6 +7,7 @@
 
 mod mcp;
 mod mischief;
+mod pace;
 mod peer;
 mod play;
 mod script;

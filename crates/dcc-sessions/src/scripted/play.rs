@@ -97,6 +97,7 @@ impl<'a> Player<'a> {
             }
             Action::Terminal(run) => return self.terminal(step, run),
             Action::Mcp(call) => return self.mcp(step, call),
+            Action::Pace(pace) => return self.pace(*pace),
             Action::WaitFor(_) => {
                 self.peer.wait_for_cancel();
                 return Flow::Stop("cancelled");

@@ -144,6 +144,8 @@ pub enum Action {
     Terminal(TerminalRun),
     /// Calls a tool of the MCP server that was handed over.
     Mcp(McpCall),
+    /// Speaks and works at a steady pace, as fast as it is told to.
+    Pace(Pace),
     /// Waits until the turn is cancelled.
     WaitFor(WaitFor),
     // Short forms of an execute request that asks in a special way.
@@ -285,6 +287,16 @@ pub struct Usage {
     /// `{"amount": 0.25, "currency": "USD"}`, cumulative.
     #[serde(default)]
     pub cost: Option<Cost>,
+}
+
+/// So many updates at so many a second. Each `call_every`th and the one after it are a tool call, whose title says when it
+/// was announced (milliseconds since 1970); the others are pieces of speech.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pace {
+    pub updates: u64,
+    pub per_second: u32,
+    pub call_every: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]

@@ -136,6 +136,7 @@ fn turn_article(view: &SessionView, turn: &TurnView, now_ms: i64) -> Markup {
                 @if turn.status == "running" { (super::components::st(super::components::Pip::Active, "working")) span.lab { (ago(turn.started_at_ms, now_ms)) } }
                 @if let Some(job) = &turn.job_id { span.push.lab { "job " (job_link(job)) } }
             }
+            @if turn.earlier_parts > 0 { p.lab { (turn.earlier_parts) " earlier messages and calls of this turn stand in the record. " (event_slice("session", &view.session.session_id)) } }
             @if turn.who == "system" { (told(turn)) }
             @else { @for (at, item) in turn.items.iter().enumerate() { (turn_item(view, turn, at, item, now_ms)) } }
             @if let Some(failure) = &turn.failure { (failure_note(failure)) }

@@ -223,7 +223,7 @@ impl Walk {
     }
 
     /// Another page of ours without a reload, as a step back or forward shows it.
-    async fn visit(&self, path: &str) {
+    pub(crate) async fn visit(&self, path: &str) {
         // A mark that a refresh of the old page does not take away: only the step itself puts another element there.
         self.js("document.getElementById('main').isLeft = true").await;
         self.client.execute("history.pushState({}, '', arguments[0]); dispatchEvent(new PopStateEvent('popstate'))", vec![json!(path)]).await.expect("a step");
@@ -236,7 +236,7 @@ impl Walk {
         ask_driver(&self.driver, "goog/cdp/execute", &json!({"cmd": "Emulation.setDeviceMetricsOverride", "params": metrics}));
     }
 
-    async fn js(&self, script: &str) -> Value {
+    pub(crate) async fn js(&self, script: &str) -> Value {
         self.client.execute(script, Vec::new()).await.unwrap_or_else(|e| panic!("{script}: {e}"))
     }
 

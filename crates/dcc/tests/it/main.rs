@@ -4,6 +4,7 @@
 
 mod attach;
 mod bad_input;
+mod bench;
 mod bounds;
 mod browser;
 mod budget;
@@ -13,6 +14,7 @@ mod crash;
 mod decisions;
 mod denied;
 mod durable;
+mod faults;
 mod grants;
 mod kills;
 mod logins;
@@ -74,7 +76,7 @@ fn approved_worktree(world: &dcc_testkit::World, wp: &str) -> (String, std::path
 
 /// Asks again until the answer is there; a deadline, never a fixed pause.
 fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(if is_long() { 600 } else { 60 });
     loop {
         if let Some(answer) = ask() {
             return answer;

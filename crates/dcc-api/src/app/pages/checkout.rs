@@ -79,7 +79,7 @@ fn cache() -> &'static Mutex<HashMap<WorkspaceId, Kept>> {
 }
 
 /// The answers about these worktrees are old now.
-pub(in crate::app) fn moved(workspaces: &[WorkspaceId]) {
+pub(super) fn moved(workspaces: &[WorkspaceId]) {
     let mut kept = cache().lock().unwrap_or_else(PoisonError::into_inner);
     for id in workspaces {
         if let Some(slot) = kept.get_mut(id) {

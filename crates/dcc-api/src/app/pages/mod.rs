@@ -7,6 +7,7 @@
 mod board;
 mod card;
 mod card_parts;
+mod changed;
 mod changes;
 mod checkout;
 mod drift;
@@ -30,13 +31,17 @@ mod workspaces;
 mod write_diff;
 
 use dcc_core::principal::{Actor, Principal};
-use dcc_core::{Code, Failure, Outcome};
+use dcc_core::{Code, Failure, Outcome, WorkspaceId};
 
 use super::App;
 use crate::door::{Page, PageQuery, Screens};
 use crate::view::Shell;
 
-pub(super) use checkout::moved;
+/// What is remembered of these worktrees is old now.
+pub(super) fn moved(workspaces: &[WorkspaceId]) {
+    checkout::moved(workspaces);
+    changed::forget(workspaces);
+}
 
 impl Screens for App {
     fn page(&self, actor: Actor, page: PageQuery) -> Outcome<Page> {

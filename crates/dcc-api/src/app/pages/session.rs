@@ -10,7 +10,6 @@ use dcc_core::job::Job;
 use dcc_core::op::Op;
 use dcc_core::ports::sessions::{Steer, ToolStatus};
 use dcc_core::ports::store::{Message, ToolCall};
-use dcc_core::ports::version::DiffSource;
 use dcc_core::ports::{EventFilter, JobFilter, Order};
 use dcc_core::session::{Session, SessionState, StateReason, WaitingMessage, delivery_of};
 use dcc_core::{Code, Failure, JobId, Outcome, SessionId, limits};
@@ -121,7 +120,7 @@ impl App {
     fn fill_changes_of(&self, view: &mut SessionView, session: &Session) {
         let Some(workspace) = session.workspace_id.and_then(|id| self.workspace(id).ok()) else { return };
         let scope = session.wp_id.as_ref().and_then(|wp| self.cx().ports.locus.packet(wp).ok().flatten()).map(|e| e.record.in_scope_paths).unwrap_or_default();
-        if let Ok(files) = self.cx().ports.version.diff(&workspace.binding, &DiffSource::Uncommitted, &[], false) {
+        if let Ok(files) = self.changed_files(&workspace) {
             view.uncommitted_files = Some(files.len() as i64);
             view.changes = file_rows(&files, &scope);
         }

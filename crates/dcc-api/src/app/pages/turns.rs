@@ -15,6 +15,9 @@ use crate::view::{TurnItem, TurnView};
 /// Turns of one page, oldest first; each exchange is two of them.
 pub(super) const TURNS_MAX: usize = 60;
 
+/// Messages and calls of one turn on a page: more is nothing a person follows, and each refresh carries all of them.
+const PARTS_MAX: usize = 200;
+
 /// A message or a call, in the recorder's order.
 enum Part<'a> {
     Said(&'a Message),
@@ -52,10 +55,31 @@ pub(super) fn turns(messages: &[Message], calls: &[ToolCall], agent: &str, jobs:
             }
         }
     }
+    turns.iter_mut().for_each(bound);
     if let Some(turn) = turns.iter_mut().rev().find(|t| t.who == "agent") {
         turn.items.extend(held.iter().map(|id| TurnItem::Held { approval_id: id.clone() }));
     }
     turns
+}
+
+/// Leaves the last parts of a turn; what was left out is counted.
+fn bound(turn: &mut TurnView) {
+    let size = |item: &TurnItem| if let TurnItem::Calls { calls } = item { calls.len() } else { 1 };
+    let mut over = turn.items.iter().map(size).sum::<usize>().saturating_sub(PARTS_MAX);
+    turn.earlier_parts = over as i64;
+    while over > 0 {
+        match turn.items.first_mut() {
+            Some(TurnItem::Calls { calls }) if calls.len() > over => {
+                calls.drain(..over);
+                over = 0;
+            }
+            Some(item) => {
+                over -= size(item);
+                turn.items.remove(0);
+            }
+            None => break,
+        }
+    }
 }
 
 fn current<'a>(turns: &'a mut Vec<TurnView>, seq: u64, at_ms: i64, agent: &str) -> &'a mut TurnView {
@@ -171,6 +195,16 @@ mod tests {
         assert_eq!(shape, [("operator", Some(1), 1), ("agent", Some(1), 3), ("operator", Some(2), 1), ("agent", Some(2), 1)]);
         assert!(matches!(&turns[1].items[1], TurnItem::Calls { calls } if calls.len() == 2));
         assert!(matches!(&turns[3].items[0], TurnItem::Held { approval_id } if approval_id == "ap"));
+    }
+
+    #[test]
+    fn a_long_turn_shows_its_end_and_counts_the_rest() {
+        let calls: Vec<ToolCall> = (2..500).map(called).collect();
+        let turns = turns(&[said(1, "user", "do"), said(350, "agent", "half"), said(500, "agent", "done")], &calls, "claude", &HashMap::new(), &[]);
+        let TurnItem::Calls { calls } = &turns[1].items[0] else { panic!("{:?}", turns[1].items[0]) };
+        let last = turns[1].items.last();
+        assert!(matches!(last, Some(TurnItem::Text { text }) if text == "done"), "{last:?}");
+        assert_eq!((turns[1].earlier_parts, turns[1].items.len(), calls.len()), (500 - PARTS_MAX as i64, 4, PARTS_MAX - 2 - 150));
     }
 
     #[test]
