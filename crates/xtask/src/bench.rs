@@ -24,6 +24,6 @@ pub fn run(names: &[&str]) -> Result<ExitCode> {
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| tree::root().join("target"), |folder| tree::root().join(folder));
     let mut measure = cargo();
     measure.args(["test", "--locked", "--package", "dcc", "--test", "it", "--", "--ignored", "--exact", test, "--nocapture"]);
-    measure.env("DCC_BENCH_PROGRAM", target.join("release/dcc")).env("DCC_TEST_BROWSER", "found").env("DCC_TEST_CHROMIUM", chromium).env("DCC_TEST_CHROMEDRIVER", driver);
+    measure.env("DCC_BENCH_PROGRAM", target.join("release/dcc")).env("DCC_TEST_LONG", "1").env("DCC_TEST_BROWSER", "found").env("DCC_TEST_CHROMIUM", chromium).env("DCC_TEST_CHROMEDRIVER", driver);
     Ok(if measure.status()?.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
