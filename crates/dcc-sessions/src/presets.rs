@@ -19,7 +19,7 @@ mod catalogue;
 mod login;
 
 use catalogue::{CATALOGUE, Entry};
-pub(crate) use catalogue::home_files;
+pub(crate) use catalogue::{home_files, servers_argument};
 pub use login::{login, login_state};
 
 /// `[agents.NAME]` of the operator's configuration.
@@ -247,6 +247,7 @@ fn traits_of(name: &str, config: Option<&AgentConfig>) -> AgentTraits {
         write_files: caps.contains(&FileCap::Write),
         tokens_over_conversation: catalogue::COUNT_THE_CONVERSATION.contains(&name),
         takes_stdio_servers: !catalogue::TAKE_NO_STDIO_SERVERS.contains(&name),
+        servers_by_file: servers_argument(name).is_some(),
         ..AgentTraits::default()
     }
 }

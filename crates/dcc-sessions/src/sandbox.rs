@@ -7,7 +7,7 @@ use std::ffi::OsString;
 use std::fs::DirBuilder;
 use std::io::{Read, Write};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,13 +15,13 @@ use std::time::Duration;
 use dcc_core::failure::{Code, Failure, Outcome};
 use dcc_core::ids::SessionId;
 use dcc_core::plans::{LoginPlan, SessionStartPlan};
-use dcc_core::ports::sessions::{Callback, LoginReport, SessionPlace, StartExtras};
+use dcc_core::ports::sessions::{Callback, LoginReport, McpHandout, SessionPlace, StartExtras};
 use dcc_core::session::{Posture, ProcessIdentity};
 use dcc_core::workspace::{escape_path, unescape_path};
 use dcc_engines::sandbox::{Ending, LandlockSandbox, PrivateDir, SandboxedChild, Spec, Terminal, free_port, reap, spawn, spawn_on};
 
 use crate::launch::{AgentExit, AgentProcess, Launched, Launcher};
-use crate::presets::home_files;
+use crate::presets::{home_files, servers_argument};
 
 /// Launches through [`LandlockSandbox`].
 pub struct SandboxLauncher {
@@ -99,6 +99,10 @@ impl Launcher for SandboxLauncher {
         let opened = opened(plan, extras);
         let mut spec = Spec::for_agent(&opened, temporary.path(), &home, &format!("session-{session_id}"))?;
         spec.waived = plan.waiver.is_some();
+        if let (Some(argument), Some(server)) = (servers_argument(&plan.agent), &extras.mcp) {
+            let file = servers_file(temporary.path(), server)?;
+            spec.argv.extend([argument.to_owned(), format!("@{}", file.display())]);
+        }
         if plan.listens {
             spec.listen_on(free_port()?, true);
         }
@@ -155,6 +159,18 @@ fn streams(child: &mut SandboxedChild, terminal: Option<&Terminal>) -> Outcome<S
         (Some(stdin), Some(stdout), Some(stderr)) => Ok((Box::new(stdin), Box::new(stdout), Box::new(stderr))),
         _ => Err(Failure::engine("the sandbox gave an agent without its standard streams")),
     }
+}
+
+/// A file with an MCP server, in the session's own temporary directory and gone with it: the token in its environment must
+/// stand in no command line.
+fn servers_file(tmp: &Path, server: &McpHandout) -> Outcome<PathBuf> {
+    let env: serde_json::Map<String, serde_json::Value> = server.env.iter().map(|(name, value)| (name.clone(), value.clone().into())).collect();
+    let text = serde_json::json!({ "mcpServers": { &server.name: { "type": "local", "command": server.command, "args": server.args, "env": env, "tools": ["*"] } } });
+    let path = tmp.join("mcp-servers.json");
+    let failed = |error: std::io::Error| Failure::engine(format!("cannot write {}: {error}", path.display()));
+    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(failed)?;
+    file.write_all(text.to_string().as_bytes()).map_err(failed)?;
+    Ok(path)
 }
 
 /// What the sandbox has to know: the plan, opened by what DCC itself adds.
@@ -247,6 +263,18 @@ mod tests {
         make_home(&home, &session, &[(".gemini/settings.json", "{}\n")]).unwrap();
         assert!(settings.symlink_metadata().unwrap().is_symlink());
         assert_eq!(std::fs::read_dir(home.parent().unwrap()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_servers_file_is_the_sessions_own_and_holds_what_was_handed_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let server = McpHandout { name: "dcc".into(), command: "/bin/dcc".into(), args: vec!["mcp".into()], env: vec![("DCC_MCP_TOKEN".into(), "t".into())] };
+        let path = servers_file(dir.path(), &server).unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        let read: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+        assert_eq!((read["mcpServers"]["dcc"]["command"].as_str(), read["mcpServers"]["dcc"]["env"]["DCC_MCP_TOKEN"].as_str()), (Some("/bin/dcc"), Some("t")));
+        assert!(servers_file(dir.path(), &server).is_err(), "what stands there already is not written over");
+        assert_eq!((servers_argument("copilot"), servers_argument("claude")), (Some("--additional-mcp-config"), None));
     }
 
     #[test]

@@ -47,11 +47,13 @@ pub struct AgentTraits {
     pub tokens_over_conversation: bool,
     /// It takes MCP servers over standard input and output, as every agent of version 1 should.
     pub takes_stdio_servers: bool,
+    /// It was given them at its start, by a file that its command names.
+    pub servers_by_file: bool,
 }
 
 impl Default for AgentTraits {
     fn default() -> Self {
-        Self { ask_mode: None, ask_mode_required: false, read_files: true, write_files: true, terminals: true, tokens_over_conversation: false, takes_stdio_servers: true }
+        Self { ask_mode: None, ask_mode_required: false, read_files: true, write_files: true, terminals: true, tokens_over_conversation: false, takes_stdio_servers: true, servers_by_file: false }
     }
 }
 

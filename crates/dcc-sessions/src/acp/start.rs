@@ -61,7 +61,7 @@ pub fn open(live: &Live, wanted: &Wanted) -> Result<StartedAgent, Stopped> {
     let (conversation, mode) = opening.converse(&initialized)?;
     let answer = &conversation.answer;
     let mut capabilities = offers::capabilities(&initialized, answer);
-    capabilities.mcp = conversation.mcp && live.traits.takes_stdio_servers;
+    capabilities.mcp = conversation.mcp && (live.traits.takes_stdio_servers || live.traits.servers_by_file);
     capabilities.current_mode.clone_from(&mode);
     let model_id = offers::model(answer);
     live.set_capabilities(&capabilities);

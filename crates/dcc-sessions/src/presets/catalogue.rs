@@ -31,6 +31,14 @@ pub const COUNT_THE_CONVERSATION: [&str; 1] = ["copilot"];
 /// Agents that refuse MCP servers over standard input and output, without a word to the client.
 pub const TAKE_NO_STDIO_SERVERS: [&str; 1] = ["copilot"];
 
+/// Agents that take such servers by an argument of their command instead, which names a file.
+const SERVERS_BY_FILE: [(&str, &str); 1] = [("copilot", "--additional-mcp-config")];
+
+/// The argument that names a file with MCP servers; none for an agent that takes them when a session opens.
+pub fn servers_argument(agent: &str) -> Option<&'static str> {
+    SERVERS_BY_FILE.iter().find(|(name, _)| *name == agent).map(|(_, argument)| *argument)
+}
+
 /// For agents that run commands in a pseudo-terminal unless they are told not to: the sandbox opens none, because the
 /// operator's own terminals lie in the same directory.
 const NO_TERMINAL: &str = "{\n  \"tools\": { \"shell\": { \"enableInteractiveShell\": false } }\n}\n";
@@ -136,7 +144,7 @@ pub const CATALOGUE: &[Entry] = &[
         quirks: &[
             "its modes are named by addresses",
             "has a switch beside its mode, allow_all, that ends all asking",
-            "takes MCP servers over HTTP only, so DCC's own tools do not reach it",
+            "refuses MCP servers when a session opens; it gets DCC's own tools by a file that its command names",
         ],
     },
     Entry {
@@ -155,11 +163,11 @@ pub const CATALOGUE: &[Entry] = &[
         program: "vibe-acp",
         args: &[],
         env: &[],
-        ask_mode: Some("default"),
+        ask_mode: Some("ask"),
         file_caps: BOTH,
         home_files: &[],
         install: "Python package mistral-vibe",
-        quirks: &[],
+        quirks: &["begins in a mode that edits without asking; it is set to ask"],
     },
     Entry {
         name: "fast-agent",
