@@ -117,7 +117,8 @@ fn list(cli: &Cli, status: Option<&str>, ready: bool, all: bool) -> Outcome<u8> 
             .map(|p| {
                 let count = format!("{}/{}", p["micro_tasks_done"], p["micro_tasks_total"]);
                 let status = if p["tombstone"].is_null() { text(p, "status") } else { "deleted".to_owned() };
-                vec![text(p, "wp_id"), status, format!("P{}", p["priority"]), count, text(p, "title"), text(p, "why")]
+                let why = if p["drift"].is_null() { text(p, "why") } else { format!("file edited by hand: dcc wp show {}", text(p, "wp_id")) };
+                vec![text(p, "wp_id"), status, format!("P{}", p["priority"]), count, text(p, "title"), why]
             })
             .collect();
         if rows.is_empty() { "no packets; dcc wp create --title T makes one".to_owned() } else { table(&["packet", "status", "prio", "tasks", "title", "why"], rows) }

@@ -293,6 +293,8 @@ fn a_change_to_a_packet_edited_by_hand_is_recorded_once_and_says_what_did_not_fo
     let shown = world.ok(&["wp", "show", &wp]);
     assert_eq!(shown["notes"].as_array().unwrap().iter().filter(|n| n["body"] == "hello").count(), 1, "{shown}");
     assert_eq!(std::fs::read_to_string(&file).unwrap(), edited, "the hand's bytes stay until they are settled");
+    let listed = world.dcc(&["wp", "list"]).stdout;
+    assert!(listed.contains(&format!("file edited by hand: dcc wp show {wp}")), "{listed}");
 }
 
 #[test]

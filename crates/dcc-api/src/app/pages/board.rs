@@ -130,7 +130,7 @@ pub(super) fn drift_view(wp_id: &WpId, drift: &str) -> FailureView {
     FailureView {
         code: Code::Drift.as_str().to_owned(),
         message: format!("{wp_id}: {drift}. The last accepted state is shown"),
-        hint: Some("put the file back as it was accepted: the artifact of its last event holds it".to_owned()),
+        hint: Some(format!("dcc wp restore {wp_id} puts the accepted file back, dcc wp accept {wp_id} takes the edit in; both sides stand on its page")),
     }
 }
 
