@@ -10,6 +10,7 @@ pub mod attachments;
 pub mod budgets;
 mod commands;
 pub mod context;
+mod correlation;
 mod delivery;
 pub mod facts;
 mod holds;

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
 
-use dcc_core::event::{Correlation, EventCode, EventOutcome, NewEvent};
+use dcc_core::event::{EventCode, EventOutcome, NewEvent};
 use dcc_core::gate::{Basis, GateOutcome, Resolution, Verdict};
 use dcc_core::ids::{ApprovalId, JobId};
 use dcc_core::job::{self, Job, JobRequest, JobState};
@@ -20,6 +20,7 @@ use dcc_core::principal::Actor;
 use dcc_core::{Code, Failure, Outcome, limits};
 
 use crate::context::Context;
+pub(crate) use crate::correlation::correlation;
 use crate::kinds::{self, Done, Effect, Kind, Lock, Prepared};
 use crate::{facts, ledger, preconditions};
 
@@ -491,19 +492,5 @@ impl Runner {
             let (guard, _) = self.ended.1.wait_timeout_while(guard, left, |n| *n == seen).unwrap_or_else(PoisonError::into_inner);
             seen = *guard;
         }
-    }
-}
-
-/// The joining ids of a job.
-pub(crate) fn correlation(job: &Job) -> Correlation {
-    Correlation {
-        wp_id: job.bindings.wp_id.clone(),
-        mt_id: job.bindings.mt_id.clone(),
-        session_id: job.bindings.session_id,
-        workspace_id: job.bindings.workspace_id,
-        job_id: Some(job.job_id),
-        workflow_run_id: Some(job.root_job_id),
-        approval_id: None,
-        tool_call_id: None,
     }
 }
