@@ -133,6 +133,9 @@ pub const SESSIONS_LIVE_MAX: usize = 32;
 pub const LANE_HEAD_START_MS: i64 = 60_000;
 /// How long a pause waits for the turn's next boundary before the processes are stopped where they stand.
 pub const PAUSE_BOUND_MS: u64 = 30_000;
+/// A working session that nothing was heard of for so long is shown as silent: longer than a model thinks between two
+/// signs of work as a rule, shorter than a person would wait before looking.
+pub const QUIET_MS: i64 = 120_000;
 /// A live run says so this often, at most.
 pub const HEARTBEAT_MS: u64 = 30_000;
 /// Checkpoints of one session after tool calls and in a stream: at most one in this time.

@@ -1,4 +1,4 @@
-//! Budgets and totals as rows: the project, every packet with sessions or a limit, every session.
+//! Budgets and totals as rows: the project, every packet with sessions or a limit, every session, every provider.
 //!
 //! Authority: derived, from canon alone.
 
@@ -7,14 +7,15 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use dcc_core::Outcome;
-use dcc_core::budget::{BudgetScope, Totals};
+use dcc_core::budget::{Budget, BudgetScope, Totals};
 use dcc_core::ids::WpId;
 use dcc_jobs::{budgets, ledger};
 
 use super::App;
+use super::pages::costs::provider;
 
 impl App {
-    /// `{scope, wp_id?, session_id?, budget, totals, crossings, currencies_mixed}`, the project first.
+    /// `{scope, wp_id?, session_id?, provider?, budget, totals, crossings, currencies_mixed}`, the project first.
     pub(super) fn budgets(&self) -> Outcome<Vec<Value>> {
         let cx = self.cx();
         let sessions = ledger::sessions(cx.ports.recorder.as_ref())?;
@@ -38,6 +39,15 @@ impl App {
             row["currencies_mixed"] = json!(mixed);
             rows.push(row);
         }
+        let mut providers: BTreeMap<String, (Totals, bool)> = BTreeMap::new();
+        for session in &sessions {
+            let (totals, mixed) = providers.entry(provider(session)).or_default();
+            *mixed |= totals.add(&session.totals);
+        }
+        // A provider has no limit of its own; what it was paid is counted all the same.
+        rows.extend(providers.into_iter().map(|(name, (totals, mixed))| {
+            json!({ "scope": "provider", "provider": name, "budget": Budget::default(), "totals": totals, "crossings": [], "currencies_mixed": mixed })
+        }));
         Ok(rows)
     }
 }

@@ -15,8 +15,8 @@ use dcc_core::{ApprovalId, EventId, JobId, Outcome, RepoPath, SessionId, Workspa
 
 use super::SearchKind;
 use crate::view::{
-    ApprovalCard, BoardView, EventView, FileDiff, HealthView, InboxView, JobView, JobsFilter, JobsView, PacketView, ReviewView, SearchView, SessionView,
-    SessionsView, TimelineFilter, TimelineView, WorkspacesView,
+    ApprovalCard, BoardView, CallsFilter, EventView, FileDiff, HealthView, InboxView, JobView, JobsFilter, JobsView, PacketView, ReviewView, SearchView, SessionView,
+    SessionsFilter, SessionsView, TimelineFilter, TimelineView, WorkspacesView,
 };
 
 /// Which screen, with what stands in its address.
@@ -30,9 +30,10 @@ pub enum PageQuery {
     Review { workspace_id: WorkspaceId, source: DiffSource, file: Option<RepoPath> },
     /// The lines of one file.
     ReviewFile { workspace_id: WorkspaceId, source: DiffSource, path: RepoPath },
-    /// `group` wp, role, model or flat; `filter` open, all or one state.
-    Sessions { group: String, filter: String, cursor: Option<String> },
-    Session { session_id: SessionId },
+    /// `group` wp, role, model, tree or flat.
+    Sessions { group: String, filter: SessionsFilter, cursor: Option<String> },
+    /// `tab` is the part at the side; `calls` filters its ledger.
+    Session { session_id: SessionId, tab: String, calls: CallsFilter },
     /// `tab` open, decided or grants.
     Inbox { tab: String, selected: Option<ApprovalId> },
     Approval { approval_id: ApprovalId },

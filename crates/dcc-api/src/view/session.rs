@@ -5,13 +5,15 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ActionView, ApprovalCard, CostView, EventRow, FailureView, FileRow, GrantRow, JobRow, SessionRow, ToolCallRow};
+use super::{ActionView, ApprovalCard, CostView, EventRow, FailureView, FileRow, GrantRow, JobRow, SessionRow, ToolCallRow, WpRef};
 
 /// The session screen.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SessionView {
     pub session: SessionRow,
+    /// Which part stands at the side: empty for the overview, ledger, children, checkpoints, grants, raw.
+    pub tab: String,
     /// Oldest first.
     pub turns: Vec<TurnView>,
     /// Turns before the first one shown.
@@ -28,6 +30,16 @@ pub struct SessionView {
     pub changes: Vec<FileRow>,
     pub checkpoints: Vec<CheckpointView>,
     pub children: Vec<SessionRow>,
+    /// The whole tree it belongs to, parents first; filled for its tab.
+    pub tree: Vec<SessionRow>,
+    /// Calls one by one, newest first; filled for its tab.
+    pub calls: CallsView,
+    /// Events as they were recorded, newest first; filled for its tab.
+    pub raw: Vec<RawRow>,
+    /// Open sessions that end when it is stopped.
+    pub ends: Vec<SessionRow>,
+    /// What it can be handed.
+    pub route: Option<RouteView>,
     pub jobs: Vec<JobRow>,
     pub events: Vec<EventRow>,
     /// Files a stop would leave uncommitted; `None` is unknown.
@@ -85,8 +97,11 @@ pub enum TurnItem {
 #[serde(default)]
 pub struct QueuedMessage {
     pub message_id: String,
+    /// Whole, so that it can be changed.
     pub text: String,
     pub when: String,
+    /// waiting, delivering; unknown when DCC ended while it was handed over.
+    pub delivery: String,
     pub queued_at_ms: i64,
     pub job_id: Option<String>,
 }
@@ -132,4 +147,44 @@ pub struct CheckpointView {
     pub seq: i64,
     pub saved_at_ms: i64,
     pub note: Option<String>,
+}
+
+/// Which calls of the ledger are shown; none of a kind = all.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CallsFilter {
+    /// READ, WRITE, EXECUTE.
+    pub effect: Option<String>,
+    /// A status of a call: ok, error, running.
+    pub status: Option<String>,
+    /// gated, reported, inferred.
+    pub known: Option<String>,
+}
+
+/// The ledger, call by call.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CallsView {
+    pub filter: CallsFilter,
+    pub items: Vec<ToolCallRow>,
+    /// How many fit the filter.
+    pub total: i64,
+}
+
+/// One event, whole.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RawRow {
+    pub event: EventRow,
+    /// Its payload as JSON, cut where it is long.
+    pub payload: String,
+}
+
+/// The packet of the session's worktree and its micro-tasks: what may be routed to it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RouteView {
+    pub packet: WpRef,
+    /// (id, name, status).
+    pub tasks: Vec<(String, String, String)>,
 }

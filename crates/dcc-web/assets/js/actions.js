@@ -1,7 +1,7 @@
 // Forms and buttons that ask for an operation: one job each, what became of it in the same place.
 import { find, findAll, make, makeState, ask, problemNote, problemParts, announce, announceNow, emit, hear, shortId, copyText, ageWords, localId } from "./core.js";
 import { navigate, refresh, fetchPage } from "./morph.js";
-import { isOff, offReason } from "./live.js";
+import { isOff, isOffline, offReason, offlineReason } from "./live.js";
 
 const DONE = new Set(["completed", "completed_with_issues"]);
 const ENDED = new Set(["failed", "cancelled", "poisoned", "stalled"]);
@@ -38,6 +38,8 @@ const typed = (field) => {
   const value = field.value;
   if (field.dataset.type === "lines") return value.split("\n").map((line) => line.trim()).filter(Boolean);
   if (field.dataset.type === "int") return value === "" ? "" : Number.parseInt(value, 10);
+  if (field.dataset.type === "minutes") return value === "" ? "" : Number.parseInt(value, 10) * 60000;
+  if (field.dataset.type === "evidence") return value.split("\n").map((line) => line.trim()).filter(Boolean).map((line) => { const [kind, ...rest] = line.split(/\s+/); return { kind, ref: rest.join(" ") }; });
   return value;
 };
 
@@ -130,11 +132,15 @@ function follow(job, way) {
 
 async function look(id) {
   const way = watched.get(id);
-  if (!way || way.looking) return;
+  if (!way) return;
+  // What happens while one answer is on its way may not stand in it: then it is asked for once more.
+  if (way.looking) { way.lookAgain = true; return; }
   way.looking = true;
   const answer = await ask("GET", `/api/v1/jobs/${id}`);
-  way.looking = false;
+  const again = way.lookAgain;
+  way.looking = way.lookAgain = false;
   if (answer.ok && watched.has(id)) follow(plain(answer.data), way);
+  if (again && watched.has(id)) look(id);
 }
 
 function finish(job, way) {

@@ -17,7 +17,7 @@ const SCREEN_KEYS = {
   board: [["j k", "next, previous packet"], ["Space", "peek"], ["m", "move the packet"], ["o", "its worktree"], ["s", "start a session on it"], ["v l", "list or lanes"]],
   review: [["j k", "next, previous file"], ["J K", "next, previous hunk"], ["x", "select for the commit"], ["v", "viewed"], ["u", "next unviewed"]],
   inbox: [["j k", "next, previous request"], ["A", "wider scopes"], ["b", "open or fold a batch"]],
-  session: [["G", "to the end"], ["[ ]", "my messages"]],
+  session: [["G", "to the end"], ["[ ]", "my messages"], ["E", "next error"]],
 };
 let prefix = "";
 let prefixAt = 0;
@@ -121,9 +121,23 @@ function boardKey(key) {
   return false;
 }
 
+/** The next failed call or turn of the feed, round and round; a run that hides it is opened. */
+function nextError(feed) {
+  const all = findAll("li[data-failed], .turn[data-failed]", feed);
+  if (!all.length) { announce("No error in this feed."); return; }
+  const here = all.indexOf(document.activeElement);
+  const next = all[(here + 1) % all.length];
+  for (let box = next.closest("details:not([open])"); box; box = box.parentElement.closest("details:not([open])")) box.open = true;
+  if (!next.hasAttribute("tabindex")) next.setAttribute("tabindex", "-1");
+  next.focus({ preventScroll: true });
+  next.scrollIntoView({ block: "center" });
+  announce(`Error ${all.indexOf(next) + 1} of ${all.length}`);
+}
+
 function sessionKey(key) {
   const feed = find("#feed");
   if (key === "G") return (feed.scrollTop = feed.scrollHeight), true;
+  if (key === "E") return nextError(feed), true;
   if (key !== "[" && key !== "]") return false;
   const own = findAll("#feed [data-own]");
   const top = feed.getBoundingClientRect().top;

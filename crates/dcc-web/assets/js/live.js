@@ -115,7 +115,7 @@ export function showConnection() {
   if (offlineSince && !banner && notes) {
     notes.prepend(make("div", { id: "stale-note", class: "note bad hatch", "data-local": true }, makeState("failed", "offline"), make("span", {}, make("b", {}, `${offlineReason().split(":").slice(0, 2).join(":")}.`), " What you see is the last good state. Changing is off until the stream is back."), make("button", { class: "btn sm push", type: "button", "data-try-now": true }, "Try now")));
   } else if (!offlineSince) banner?.remove();
-  for (const button of findAll("#main [data-op], #main form[data-op] [type=submit], #main [data-decide], #main [data-cancel-job]")) {
+  for (const button of findAll(":is(#main, #peek) :is([data-op], form[data-op] [type=submit], [data-decide], [data-cancel-job])")) {
     if (button.matches("form")) continue;
     if (isOff() && button.getAttribute("aria-disabled") !== "true") {
       button.setAttribute("aria-disabled", "true");

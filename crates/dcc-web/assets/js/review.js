@@ -3,6 +3,7 @@
 import { find, findAll, make, makeState, hear, readStore, writeStore, announce } from "./core.js";
 import { fetchPage } from "./morph.js";
 import { collectors } from "./actions.js";
+import { isOff, offReason } from "./live.js";
 
 /** Rows of diff kept in the page; bodies far from view give theirs back. */
 const ROWS_KEPT = 420;
@@ -76,7 +77,7 @@ function showCommit(count, moved) {
   setText("#commit-label", `Commit ${count} ${count === 1 ? "path" : "paths"}`);
   const go = find("#commit-go");
   if (!go || (go.getAttribute("aria-disabled") === "true" && !go.hasAttribute("data-own-off"))) return;
-  const why = moved ? `${moved} selected ${moved === 1 ? "file" : "files"} changed since selected: tick again after reading.` : count === 0 ? "Select at least one file first." : "";
+  const why = isOff() ? offReason() : moved ? `${moved} selected ${moved === 1 ? "file" : "files"} changed since selected: tick again after reading.` : count === 0 ? "Select at least one file first." : "";
   go.toggleAttribute("data-own-off", !!why);
   if (why) { go.setAttribute("aria-disabled", "true"); go.setAttribute("data-why", why); go.title = why; }
   else { go.removeAttribute("aria-disabled"); go.removeAttribute("data-why"); go.removeAttribute("title"); }

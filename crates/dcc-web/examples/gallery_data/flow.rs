@@ -1,8 +1,8 @@
 //! Workspaces, review, sessions.
 
 use dcc_api::view::{
-    CheckView, CommitRow, CostView, DiffLine, FileDiff, FileRow, HunkView, LedgerRow, PathView, PlanEntry, QueuedMessage, ReviewView, SessionRow, SessionView, SessionsView, TurnItem, TurnView, WorkspaceRow,
-    WorkspacesView, WpRef,
+    BudgetView, CallsFilter, CallsView, CheckView, CheckpointView, CommitRow, CostRow, CostView, DeliveryView, DiffLine, FileDiff, FileRow, HunkView, LedgerRow, PathView, PlanEntry, QueuedMessage, QuietView,
+    RawRow, ReviewView, RouteView, SessionRow, SessionView, SessionsView, TurnItem, TurnView, WorkspaceRow, WorkspacesView, WpRef,
 };
 
 use super::{DAY, HOUR, MINUTE, NOW, calls, events, failure, rest, session_ref, some, strings};
@@ -178,13 +178,28 @@ pub fn sessions() -> SessionsView {
             SessionRow { ended_at_ms: Some(NOW - 30 * MINUTE), ..session_row("20f3be61", "codex", "COMPLETED", "done", "WP-041") },
             SessionRow { cost: None, tokens_in: None, tokens_out: None, state_detail: some("nextest meter-http"), ..session_row("3e91b0d4", "codex", "ACTIVE", "running", "WP-042") },
             session_row("5d2260ee", "claude", "BLOCKED", "rate_limited", "WP-050"),
+            SessionRow { cascade: 2, open_children: 1, lane: "BACKGROUND".into(), quiet: Some(QuietView { for_ms: 4 * MINUTE, last_tool: some("command cargo test"), tool_runs: true }), ..session_row("5d2260ef", "claude", "ACTIVE", "running", "WP-050") },
+            SessionRow { depth: 1, near_limit: some("3 of 4 children"), parent_session_id: some("0192f3a4-1111-7abc-8def-01235d2260ef"), ..session_row("5d2260f0", "codex", "ACTIVE", "running", "WP-050") },
             session_row("b81d04aa", "codex", "PAUSED", "crash_recovery", "WP-049"),
             session_row("77a90c4b", "gemini", "BLOCKED", "input_wait", "WP-047"),
         ],
         ended: 12,
+        costs: costs(),
+        backends: strings(&["cloud", "local"]),
         workspaces: workspaces().items,
         ..SessionsView::default()
     }
+}
+
+fn costs() -> Vec<CostRow> {
+    let row = |scope: &str, name: &str, cost: Option<&str>| CostRow { scope: scope.into(), name: name.into(), sessions: 3, tokens_in: 812_000, tokens_out: 96_000, cost: cost.map(|amount| CostView { amount: amount.into(), currency: "USD".into(), source: "estimated".into() }), wall_ms: 47 * MINUTE, ..CostRow::default() };
+    vec![
+        CostRow { soft_percent: Some(80), budget: Some(BudgetView { percent: 82, words: "4.10 of 5.00 USD".into(), level: "soft".into() }), ..row("project", "The project", Some("4.10")) },
+        CostRow { href: some("/wp/WP-041"), mixed: true, ..row("packet", "WP-041 Idempotent usage ingestion", Some("1.84")) },
+        row("provider", "anthropic", Some("3.02")),
+        CostRow { tokens_in: 0, tokens_out: 0, ..row("provider", "openai", None) },
+        CostRow { href: some("/session/x"), ..row("session", "claude c41f9a20", Some("1.84")) },
+    ]
 }
 
 fn turn(id: &str, number: Option<i64>, who: &str, age: i64, items: Vec<TurnItem>) -> TurnView {
@@ -202,7 +217,11 @@ pub fn session() -> SessionView {
             TurnView { status: "running".into(), ended_at_ms: None, ..turn("t7", Some(7), "agent", 8 * MINUTE, vec![TurnItem::Thought { text: "The digest is compared before canonical ordering.".into() }, text("Two store tests fail because the digest is compared before canonical ordering. Fixing the batch, then the handler."), TurnItem::Calls { calls: calls() }, TurnItem::Held { approval_id: "ap-1".into() }]) },
         ],
         earlier_turns: 5,
-        queued: vec![QueuedMessage { message_id: "q1".into(), text: "Add the replay header to the docs.".into(), when: "queue".into(), queued_at_ms: NOW - MINUTE, job_id: None }],
+        queued: vec![waiting("q1", "Add the replay header to the docs.", "waiting"), waiting("q2", "Then say in the handoff which of the four results has no test yet, and why it has none.", "waiting"), waiting("q0", "Run the store tests again.", "unknown")],
+        deliveries: [("queue", "it is delivered when the running turn ends"), ("boundary", "the running turn is cancelled at its next request or finished tool call, then it is delivered"), ("now", "the running turn is cancelled, pending requests are answered as cancelled, then it is delivered")].iter().map(|(when, sentence)| DeliveryView { when: (*when).into(), sentence: (*sentence).into(), refused: false }).collect(),
+        ends: vec![session_row("3e91b0d4", "codex", "ACTIVE", "running", "WP-041")],
+        route: Some(RouteView { packet: WpRef { wp_id: "WP-041".into(), title: "Idempotent usage ingestion".into(), status: "in_progress".into() }, tasks: vec![("MT-004".into(), "Record the outcome of a claim".into(), "in_progress".into()), ("MT-005".into(), "Describe the header".into(), "pending".into())] }),
+        children: vec![SessionRow { depth: 1, ..session_row("3e91b0d4", "codex", "ACTIVE", "running", "WP-041") }],
         held: vec![rest::commit_card()],
         plan: [("Read the handler, the store and the error types", "completed"), ("Claim and finish inside the store transaction", "completed"), ("Map claim results to responses", "in_progress"), ("Describe the header in the OpenAPI document", "pending")].iter().map(|(text, status)| PlanEntry { text: (*text).into(), status: (*status).into() }).collect(),
         ledger: vec![
@@ -217,6 +236,24 @@ pub fn session() -> SessionView {
         uncommitted_files: Some(8),
         handoff_required: true,
         ..SessionView::default()
+    }
+}
+
+fn waiting(id: &str, text: &str, delivery: &str) -> QueuedMessage {
+    QueuedMessage { message_id: id.into(), text: text.into(), when: "queue".into(), delivery: delivery.into(), queued_at_ms: NOW - MINUTE, job_id: None }
+}
+
+/// The session with one of its parts at the side.
+pub fn session_at(tab: &str) -> SessionView {
+    let row = |id: &str, depth: i64| SessionRow { depth, cascade: 2 - depth, open_children: i64::from(depth < 2), ..session_row(id, "claude", "ACTIVE", "running", "WP-041") };
+    SessionView {
+        tab: tab.into(),
+        calls: CallsView { items: calls(), total: 4, filter: CallsFilter { effect: some("WRITE"), ..CallsFilter::default() } },
+        tree: vec![SessionRow { near_limit: some("3 of 4 children"), ..row("c41f9a20", 0) }, row("3e91b0d4", 1), SessionRow { near_limit: some("depth 3 of 3: can spawn no more"), ..row("3e91b0d5", 2) }],
+        checkpoints: (0..3).map(|n| CheckpointView { number: 9 - n, seq: 18_200 - n * 40, saved_at_ms: NOW - n * MINUTE, note: some("tool call · active · refs/heads/dcc/WP-041@9c41e7d") }).collect(),
+        raw: events().into_iter().map(|event| RawRow { payload: format!("{{\n  \"seq\": {}\n}}", event.seq), event }).collect(),
+        session: SessionRow { quiet: Some(QuietView { for_ms: 4 * MINUTE, last_tool: some("command cargo nextest run -p meter-store"), tool_runs: true }), lane: "PRIMARY".into(), ..session_row("c41f9a20", "claude", "ACTIVE", "running", "WP-041") },
+        ..session()
     }
 }
 

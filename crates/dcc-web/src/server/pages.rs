@@ -11,7 +11,7 @@ use axum::response::{Html, IntoResponse, Redirect, Response};
 use maud::Markup;
 
 use dcc_api::door::{Page, PageQuery, Screens, SearchKind};
-use dcc_api::view::{JobsFilter, ProblemView, Shell, TimelineFilter};
+use dcc_api::view::{CallsFilter, JobsFilter, ProblemView, SessionsFilter, Shell, TimelineFilter};
 use dcc_core::{Code, Failure, Outcome};
 
 use super::app::App;
@@ -190,12 +190,20 @@ pub async fn review_file(visit: Visit) -> Response {
 
 pub async fn sessions(visit: Visit) -> Response {
     visit
-        .show(|params, _| Ok(PageQuery::Sessions { group: or(params, "group", "wp"), filter: or(params, "filter", "open"), cursor: params.owned("cursor") }))
+        .show(|params, _| {
+            let filter = SessionsFilter { state: or(params, "filter", "open"), role: params.owned("role"), backend: params.owned("backend") };
+            Ok(PageQuery::Sessions { group: or(params, "group", "wp"), filter, cursor: params.owned("cursor") })
+        })
         .await
 }
 
 pub async fn session(visit: Visit) -> Response {
-    visit.show(|_, session| Ok(PageQuery::Session { session_id: id(session)? })).await
+    visit
+        .show(|params, session| {
+            let calls = CallsFilter { effect: params.owned("effect"), status: params.owned("status"), known: params.owned("known") };
+            Ok(PageQuery::Session { session_id: id(session)?, tab: or(params, "tab", ""), calls })
+        })
+        .await
 }
 
 pub async fn inbox(visit: Visit) -> Response {

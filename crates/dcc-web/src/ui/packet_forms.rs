@@ -7,7 +7,7 @@ use maud::{Markup, html};
 use dcc_api::view::{MtRow, PacketView, Shell};
 use dcc_core::Code;
 
-use super::components::forms::OpButton;
+use super::components::forms::{OpButton, start_more};
 use super::components::{bind, field_lines, icon, op_button, said, why_not};
 use super::packet::proof;
 use crate::safe_text::{SafeText, t};
@@ -131,6 +131,7 @@ fn session_form(shell: &Shell, view: &PacketView) -> Markup {
             div.fl { label.lab for="ss-agent" { "Agent" } select.field id="ss-agent" name="agent" { @for agent in &shell.agents { option value=(t(agent)) { (t(agent)) } } } }
         }
         div.fl { label.lab for="ss-prompt" { "First prompt" } textarea.field id="ss-prompt" name="prompt" rows="3" placeholder="What shall it do first? Empty: the agent gets the packet and waits." {} }
+        (start_more("ss"))
         @if shell.agents.is_empty() { p.st-blocked { "No agent preset is configured. Add one under [agents.NAME] in the configuration; dcc doctor shows what is installed." } }
         @if view.workspaces.is_empty() { p.st-blocked { "No worktree yet: a session needs one. Create it first." } }
     };

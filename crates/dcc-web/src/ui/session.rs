@@ -4,15 +4,17 @@
 
 use maud::{Markup, html};
 
-use dcc_api::view::{ActionView, QueuedMessage, SessionRow, SessionView, Shell, TurnItem, TurnView};
+use dcc_api::view::{SessionRow, SessionView, Shell, TurnItem, TurnView};
 
 use super::components::basics::{budget_bar, tokens};
 use super::components::calls::call_run;
 use super::components::forms::OpButton;
 use super::components::path::query;
-use super::components::state::session_state;
+use super::components::state::{quiet_words, session_state};
 use super::components::time::span;
-use super::components::{ago, bind, call_list, clock, event_slice, failure_note, held_card, icon, job_link, money, op_button, params, said, short, why_not, wp_link};
+use super::components::{Pip, ago, bind, call_list, clock, event_slice, failure_note, held_card, icon, job_link, money, op_button, short, st, why_not, wp_link};
+use super::session_composer::composer;
+use super::session_panels::panels;
 use super::session_side::side;
 use super::shell::{Place, page};
 use crate::safe_text::{SafeText, t};
@@ -27,8 +29,8 @@ pub fn session(shell: &Shell, view: &SessionView, now_ms: i64) -> Markup {
     let body = html! {
         (head(view))
         (facts(row, now_ms))
-        (close_panel(view))
-        (stop_panel(view))
+        (panels(view))
+        (quiet(row))
         @if let Some(failure) = &view.failure {
             (failure_note(failure))
             @if !view.output.is_empty() { pre.code.pad-x tabindex="0" aria-label="First lines of standard error" { (SafeText::block(&view.output.join("\n"))) } }
@@ -68,8 +70,9 @@ fn head(view: &SessionView) -> Markup {
             @if !ended {
                 div.row.push.tools id="lead" {
                     @if row.state == "PAUSED" { (act("session.resume", "Resume", Some("p"))) } @else { (act("session.pause", "Pause", Some("p"))) }
-                    (toggle(&view.actions, "session.close", "close-panel", "Close with handoff", "btn sm"))
-                    (toggle(&view.actions, "session.cancel", "stop-panel", "Stop", "btn sm no"))
+                    (toggle(route_why(view).as_deref(), "route-panel", None, "Route", "btn sm"))
+                    (toggle(why_not(&view.actions, "session.close").as_deref(), "close-panel", None, "Close with handoff", "btn sm"))
+                    (toggle(why_not(&view.actions, "session.cancel").as_deref(), "stop-panel", Some("stop"), "Stop", "btn sm no"))
                 }
             } @else {
                 div.row.push.tools id="lead" {
@@ -81,11 +84,34 @@ fn head(view: &SessionView) -> Markup {
     }
 }
 
-fn toggle(actions: &[ActionView], op: &str, id: &str, label: &str, class: &str) -> Markup {
-    let why = why_not(actions, op);
+fn toggle(why: Option<&str>, id: &str, symbol: Option<&str>, label: &str, class: &str) -> Markup {
     html! {
-        button class=(class) type="button" data-toggle=(id) aria-controls=(id) aria-expanded="false" aria-disabled=[why.as_ref().map(|_| "true")] data-why=[why.as_ref().map(|why| t(why))] title=[why.as_ref().map(|why| t(why))] {
-            @if op == "session.cancel" { (icon("stop")) " " } (label)
+        button class=(class) type="button" data-toggle=(id) aria-controls=[why.is_none().then_some(id)] aria-expanded="false" aria-disabled=[why.map(|_| "true")] data-why=[why.map(|why| t(why))] title=[why.map(|why| t(why))] {
+            @if let Some(symbol) = symbol { (icon(symbol)) " " } (label)
+        }
+    }
+}
+
+/// Why nothing can be routed to the session now.
+fn route_why(view: &SessionView) -> Option<String> {
+    let unbound = view.route.is_none().then(|| "HSK-409-WORKTREE-CONFLICT Its worktree is bound to no packet: bind it first (dcc ws link WS WP).".to_owned());
+    why_not(&view.actions, "session.route").or(unbound)
+}
+
+/// A session that works and is silent: since when, and what it was at.
+fn quiet(row: &SessionRow) -> Markup {
+    let Some(quiet) = &row.quiet else { return html! {} };
+    html! {
+        div.note.hatch id="quiet-note" {
+            (st(Pip::Stale, &quiet_words(quiet)))
+            span {
+                @match (&quiet.last_tool, quiet.tool_runs) {
+                    (Some(tool), true) => { "Its last tool still runs: " span.m { (t(tool)) } "." },
+                    (Some(tool), false) => { "No tool runs; the last was " span.m { (t(tool)) } "." },
+                    (None, _) => "It has called no tool.",
+                }
+                " The process lives. Wait, pause it, or stop it: its files stay."
+            }
         }
     }
 }
@@ -98,6 +124,7 @@ fn facts(row: &SessionRow, now_ms: i64) -> Markup {
                 div { dt { "Packet" } dd { @if let Some(wp) = &row.wp_id { (wp_link(wp, row.mt_id.as_deref())) } @else { "none" } } }
                 div { dt { "Worktree" } dd { @if let (Some(ws), Some(branch)) = (&row.workspace_id, &row.branch) { a.cut href={ "/ws/" (query(ws)) } title=(t(branch)) { (t(branch)) } } @else { "none" } } }
                 div { dt { "Role, model" } dd { (t(&row.role)) @if let Some(model) = &row.model_id { ", " (t(model)) } } }
+                @if !row.lane.is_empty() { div { dt { "Lane" } dd { (row.lane.to_lowercase()) } } }
                 div { dt { "Elapsed" } dd { @if let Some(end) = row.ended_at_ms { (span(end - began)) } @else { (ago(began, now_ms)) } } }
                 div { dt { "Tokens" } dd { @match (row.tokens_in, row.tokens_out) { (None, None) => "not reported", (a, b) => { (tokens(a.unwrap_or(0))) " in, " (tokens(b.unwrap_or(0))) " out" } } } }
                 @if let Some(cost) = &row.cost { div { dt { "Cost" } dd { (money(cost)) } } }
@@ -118,7 +145,7 @@ fn feed_head(view: &SessionView) -> Markup {
             div.seg role="group" aria-label="Show" data-local id="feed-show" {
                 button type="button" aria-pressed="true" data-show="all" { "All" }
                 button type="button" aria-pressed="false" data-show="tools" data-key="t" { "Tools " kbd { "t" } }
-                button type="button" aria-pressed="false" data-show="errors" data-key="E" { "Errors " kbd { "E" } }
+                button type="button" aria-pressed="false" data-show="errors" { "Errors" }
             }
             span.lab.push { (view.turns.len() as i64 + view.earlier_turns) " turns, " (view.session.tool_calls) " calls" span id="following" data-local {} }
             (event_slice("session", &view.session.session_id))
@@ -133,7 +160,7 @@ fn turn_article(view: &SessionView, turn: &TurnView, now_ms: i64) -> Markup {
                 b { @if turn.who == "operator" { "you" } @else { (t(&turn.name)) } }
                 span.lab { (clock(turn.started_at_ms)) }
                 span.lab.cut { (t(&turn_words(turn))) }
-                @if turn.status == "running" { (super::components::st(super::components::Pip::Active, "working")) span.lab { (ago(turn.started_at_ms, now_ms)) } }
+                @if turn.status == "running" { @if let Some(quiet) = &view.session.quiet { (st(Pip::Stale, &quiet_words(quiet))) } @else { (st(Pip::Active, "working")) span.lab { (ago(turn.started_at_ms, now_ms)) } } }
                 @if let Some(job) = &turn.job_id { span.push.lab { "job " (job_link(job)) } }
             }
             @if turn.earlier_parts > 0 { p.lab { (turn.earlier_parts) " earlier messages and calls of this turn stand in the record. " (event_slice("session", &view.session.session_id)) } }
@@ -186,98 +213,6 @@ fn turn_item(view: &SessionView, turn: &TurnView, at: usize, item: &TurnItem, no
                 @if let Some(card) = view.held.iter().find(|card| card.approval.approval_id == *approval_id) { (held_card(card, now_ms)) }
                 @else { p.lab { "A request was decided: " a.link href={ "/approval/" (query(approval_id)) } { (t(short(approval_id))) } } }
             },
-        }
-    }
-}
-
-fn composer(view: &SessionView, now_ms: i64) -> Markup {
-    let row = &view.session;
-    let ended = matches!(row.state.as_str(), "COMPLETED" | "FAILED" | "CANCELLED");
-    let why = why_not(&view.actions, "session.send").or_else(|| ended.then(|| "HSK-409-ILLEGAL-TRANSITION This session has ended; start another from its packet.".to_owned()));
-    html! {
-        form.composer.stack data-op="session.send" data-bind=(bind(&[("session_id", &row.session_id)])) data-clear aria-label={ "Message to " (t(&row.agent)) } {
-            @if !view.queued.is_empty() {
-                div.row.wrap id="queued" {
-                    @for (at, message) in view.queued.iter().enumerate() { (waiting(row, at, message, now_ms)) }
-                    span.lab { (view.queued.len()) " waiting" }
-                }
-            }
-            label.sr for="say-text" { "Message" }
-            textarea.field id="say-text" name="text" rows="2" required data-key="i" data-submit-keys placeholder={ "Steer " (t(&row.agent)) ". Your text is kept until it is delivered." } {}
-            div.row.wrap {
-                fieldset.seg { legend.sr { "When to deliver" }
-                    @for way in &view.deliveries {
-                        label title=(t(&way.sentence)) { input type="radio" name="when" value=(way.when) checked[way.when == "queue"] disabled[way.refused]; (mode_name(&way.when)) }
-                    }
-                }
-                @for way in &view.deliveries { span.lab.cut data-when=(way.when) { (t(&way.sentence)) } }
-                button.btn.go.push type="submit" aria-disabled=[why.as_ref().map(|_| "true")] data-why=[why.as_ref().map(|why| t(why))] title=[why.as_ref().map(|why| t(why))] { @if row.state == "ACTIVE" { "Queue message " } @else { "Send " } kbd { "Ctrl Enter" } }
-            }
-            (said())
-        }
-    }
-}
-
-fn mode_name(when: &str) -> &'static str {
-    match when {
-        "boundary" => "Next boundary",
-        "now" => "Stop and send",
-        _ => "Queue",
-    }
-}
-
-/// A message that waits, with what may be done to it.
-fn waiting(row: &SessionRow, at: usize, message: &QueuedMessage, now_ms: i64) -> Markup {
-    let ids = bind(&[("session_id", &row.session_id)]);
-    let act = |label: &str, more: (&str, serde_json::Value)| {
-        let given = params(&[("message_id", message.message_id.as_str().into()), more]);
-        op_button(OpButton { op: "session.send", label, class: "btn flat sm", bind: &ids, params: &given, then: Some("reload"), ..OpButton::default() })
-    };
-    html! {
-        span.chip id={ "m-" (message.message_id) } data-copy=(message.message_id) {
-            (icon("clock")) span.cut title=(t(&message.text)) { (mode_name(&message.when)) ": “" (t(&message.text)) "”" } " " span.mut { (ago(message.queued_at_ms, now_ms)) }
-            (act("Send now", ("now", true.into())))
-            @if at > 0 { (act("Earlier", ("move", (at - 1).into()))) }
-            (act("Remove", ("remove", true.into())))
-        }
-    }
-}
-
-fn close_panel(view: &SessionView) -> Markup {
-    let id = bind(&[("session_id", &view.session.session_id)]);
-    html! {
-        section.panel id="close-panel" hidden data-panel aria-labelledby="cl-h" {
-            form.stack data-op="session.close" data-bind=(id) data-then="reload" {
-                div.row { h2 id="cl-h" { "Close with handoff" } span.lab { "the page a new agent or person starts from; the worktree stays" } button.btn.flat.sm.push type="button" data-close="close-panel" { "Close " kbd { "Esc" } } }
-                div.two-up {
-                    div.fl { label.lab for="h-done" { "Done" } textarea.field id="h-done" name="handoff.done" rows="3" {} }
-                    div.fl { label.lab for="h-rem" { "Remaining" } textarea.field id="h-rem" name="handoff.remaining" rows="3" {} }
-                    div.fl { label.lab for="h-dec" { "Decisions, one a line" } textarea.field id="h-dec" name="handoff.decisions" rows="2" data-type="lines" {} }
-                    div.fl { label.lab for="h-unc" { "Uncertainties and blockers, one a line" } textarea.field id="h-unc" name="handoff.uncertainties" rows="2" data-type="lines" {} }
-                }
-                div.fl { label.lab for="h-waive" { @if view.handoff_required { "or waive it: the reason is kept on record" } @else { "or close without one, with a reason" } } input.field id="h-waive" name="waive_reason" autocomplete="off"; }
-                div.row { button.btn.go.push type="submit" { "Close session" } }
-                (said())
-            }
-        }
-    }
-}
-
-fn stop_panel(view: &SessionView) -> Markup {
-    let id = bind(&[("session_id", &view.session.session_id)]);
-    html! {
-        section.panel id="stop-panel" hidden data-panel aria-labelledby="sp-h" {
-            form.stack data-op="session.cancel" data-bind=(id) data-then="reload" {
-                div.row { h2 id="sp-h" { "Stop this session" } button.btn.flat.sm.push type="button" data-close="stop-panel" { "Close " kbd { "Esc" } } }
-                p {
-                    "The agent and everything it started is ended, within 5 s. "
-                    @match view.uncommitted_files { Some(0) => "Nothing is uncommitted.", Some(n) => { (n) " uncommitted files stay in the worktree." }, None => "Whether files are uncommitted is unknown; they stay in the worktree." }
-                    " " (view.held.len()) " held requests are answered with cancelled. Your typed text is kept."
-                }
-                div.fl { label.lab for="stop-r" { "Reason" } input.field id="stop-r" name="reason" autocomplete="off"; }
-                div.row { button.btn.no.push type="submit" { "Stop session" } }
-                (said())
-            }
         }
     }
 }

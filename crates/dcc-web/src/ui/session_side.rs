@@ -1,38 +1,116 @@
-//! Side of a session: plan, changes, ledger, grants, checkpoints, jobs.
+//! Side of a session, one part at a time: overview, ledger, tree, checkpoints, grants, raw events.
 //!
 //! Authority: derived.
 
 use maud::{Markup, html};
 
-use dcc_api::view::{GrantRow, SessionView};
+use dcc_api::view::{GrantRow, SessionRow, SessionView};
 
 use super::components::calls::side_effect;
 use super::components::diff::kind_letter;
 use super::components::forms::OpButton;
 use super::components::path::query;
 use super::components::state::session_state;
-use super::components::{Pip, ago, bind, duration, job_rows, not_built, observed, op_button, params, path_cell, pm, short, st, st_quiet, until};
-use crate::safe_text::t;
+use super::components::{Pip, ago, bind, clock, duration, event_slice, icon, job_rows, observed, op_button, params, path_cell, pm, short, st, st_quiet, until};
+use super::session_ledger::calls_part;
+use crate::safe_text::{SafeText, t};
 
-/// Sections in order of use.
+/// The parts that stand at the side: name in the address, label, key.
+const TABS: [(&str, &str, Option<&str>); 6] =
+    [("", "Overview", None), ("ledger", "Ledger", Some("l")), ("children", "Tree", Some("T")), ("checkpoints", "Checkpoints", None), ("grants", "Grants", None), ("raw", "Raw", None)];
+
+/// The part that the address names, under the names of all.
 #[must_use]
 pub fn side(view: &SessionView, now_ms: i64) -> Markup {
+    let home = format!("/session/{}", query(&view.session.session_id));
+    html! {
+        div.head id="side-tabs" { nav.tabs aria-label="Detail" {
+            @for (name, label, key) in TABS {
+                a href={ (home) @if !name.is_empty() { "?tab=" (name) } "#side-tabs" } aria-current=[(view.tab == name).then_some("page")] data-key=[key] {
+                    (label)
+                    @match name { "grants" if !view.grants.is_empty() => { " " span.m { (view.grants.len()) } }, "children" if !view.children.is_empty() => { " " span.m { (view.children.len()) } }, _ => {} }
+                    @if let Some(key) = key { " " kbd { (key) } }
+                }
+            }
+        } }
+        @match view.tab.as_str() {
+            "ledger" => (calls_part(view)),
+            "children" => (tree(view, now_ms)),
+            "checkpoints" => (checkpoints(view, now_ms)),
+            "grants" => (grants(view, now_ms)),
+            "raw" => (raw(view)),
+            _ => (overview(view, now_ms)),
+        }
+    }
+}
+
+fn overview(view: &SessionView, now_ms: i64) -> Markup {
     html! {
         (plan(view))
         (changes(view))
         (ledger(view))
-        section.sec { header.ph { h2 { "Grants" } span.m.mut.push { (view.grants.len()) } } (grant_rows(&view.grants, now_ms)) @if view.grants.is_empty() { p.pad.lab { "None: each request asks." } } }
+        (grants(view, now_ms))
         section.sec { header.ph { h2 { "Jobs" } a.link.lab.push href={ "/jobs?session=" (query(&view.session.session_id)) } { "All" } } (job_rows(&view.jobs, now_ms)) }
-        @if !view.checkpoints.is_empty() {
-            section.sec { header.ph { h2 { "Checkpoints" } span.m.mut.push { (view.checkpoints.len()) } }
-                ul.rows.dense { @for point in &view.checkpoints { li { span.m.mut { (point.number) } span.cut { @if let Some(note) = &point.note { (t(note)) } @else { "seq " (point.seq) } } span.push.lab { (ago(point.saved_at_ms, now_ms)) } } } }
-            }
-        }
         (children(view, now_ms))
-        (not_built(&[
-            ("Edit of a waiting message", "Remove it and send it anew, or: dcc session send S --message M --edit TEXT."),
-            ("Route", "dcc session route S WP hands it another packet."),
-        ]))
+    }
+}
+
+fn grants(view: &SessionView, now_ms: i64) -> Markup {
+    html! { section.sec { header.ph { h2 { "Grants" } span.m.mut.push { (view.grants.len()) } } (grant_rows(&view.grants, now_ms)) @if view.grants.is_empty() { p.pad.lab { "None: each request asks." } } } }
+}
+
+fn checkpoints(view: &SessionView, now_ms: i64) -> Markup {
+    html! {
+        section.sec { header.ph { h2 { "Checkpoints" } span.m.mut.push { (view.checkpoints.len()) } }
+            ul.rows.dense { @for point in &view.checkpoints { li { span.m.mut { (point.number) } span.cut.grow title=[point.note.as_deref().map(|note| t(note))] { (t(point.note.as_deref().unwrap_or_default())) } span.m.mut { "seq " (point.seq) } span.push.lab { (ago(point.saved_at_ms, now_ms)) } } } }
+            @if view.checkpoints.is_empty() { p.pad.lab { "None yet: one is kept after tool calls, decisions and messages, and before it rests." } }
+            @else { p.pad.lab { "After a crash the session rests at the last one; resume takes it up from there, retry starts a successor." } }
+        }
+    }
+}
+
+/// The tree it belongs to, with what ends together and what is near its limit.
+fn tree(view: &SessionView, now_ms: i64) -> Markup {
+    html! {
+        section.sec id="tree" {
+            header.ph { h2 { "Tree" } span.m.mut.push { (view.tree.len()) } }
+            ul.rows.family { @for row in &view.tree {
+                li class={ "lvl-" (row.depth.clamp(0, 3)) } aria-current=[(row.session_id == view.session.session_id).then_some("true")] {
+                    span.sr { "depth " (row.depth) ": " }
+                    (session_state(row))
+                    @if row.session_id == view.session.session_id { b { (t(&row.agent)) } span.m { (t(short(&row.session_id))) } span.lab { "this one" } }
+                    @else { a.link href={ "/session/" (query(&row.session_id)) } { b { (t(&row.agent)) } " " span.m { (t(short(&row.session_id))) } } }
+                    @if let Some(purpose) = &row.purpose { span.cut.lab { (t(purpose)) } }
+                    (family_words(row))
+                    span.push.lab { (ago(row.created_at_ms, now_ms)) }
+                }
+            } }
+            p.pad.lab { "Stopping a session stops what is below it. A child is never wider than its parent: " span.m { "dcc session spawn " (t(short(&view.session.session_id))) } }
+        }
+    }
+}
+
+/// Open children, what ends with the session, and its limit when it is near.
+#[must_use]
+pub fn family_words(row: &SessionRow) -> Markup {
+    html! {
+        @if row.cascade > 0 { span.lab.nw { (row.open_children) @if row.open_children == 1 { " child, " } @else { " children, " } "stops " (row.cascade) " with it" } }
+        @if let Some(near) = &row.near_limit { (st(Pip::Blocked, near)) }
+    }
+}
+
+fn raw(view: &SessionView) -> Markup {
+    html! {
+        section.sec {
+            header.ph { h2 { "Raw" } span.lab { "events as recorded, newest first" } span.push { (event_slice("session", &view.session.session_id)) } }
+            ul.raw { @for row in &view.raw { li {
+                details id={ "raw-" (row.event.seq) } {
+                    summary.row { (icon("right")) span.m.mut { (row.event.seq) } (clock(row.event.recorded_at_ms)) span.m.cut { (t(&row.event.code)) } span.cut.lab { (t(&row.event.what)) } }
+                    p.row { a.link.lab href={ "/event/" (query(&row.event.event_id)) } { "Open the event" } }
+                    pre.code tabindex="0" { (SafeText::block(&row.payload)) }
+                }
+            } } }
+        }
     }
 }
 
@@ -83,7 +161,7 @@ fn ledger(view: &SessionView) -> Markup {
     html! {
         @if !view.ledger.is_empty() {
             section.sec id="ledger" {
-                header.ph { h2 { "Ledger" } span.m.mut { (view.session.tool_calls) } }
+                header.ph { h2 { "Ledger" } span.m.mut { (view.session.tool_calls) } a.link.lab.push href={ "/session/" (query(&view.session.session_id)) "?tab=ledger" } { "Call by call" } }
                 table.tbl.tight.ledger {
                     thead { tr { th { "Kind" } th.n { "Calls" } th.n { "Ok" } th.n { "Failed" } th.n { "Time" } th { "Known how" } } }
                     tbody { @for row in &view.ledger {

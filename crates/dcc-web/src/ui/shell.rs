@@ -5,7 +5,7 @@
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use dcc_api::view::Shell;
+use dcc_api::view::{FailureView, Shell};
 
 use super::components::{Pip, ago_words, icon, notice, st, thousands};
 use crate::assets;
@@ -44,7 +44,7 @@ pub fn page(shell: &Shell, place: Place<'_>, now_ms: i64, body: &Markup) -> Mark
             div.local id="local-notes" data-local {}
             @for note in &shell.notices { (notice(note)) }
             @if let Some(reason) = &shell.read_only {
-                div.note.hatch id="read-only-note" data-off=[shell.changing_off.then(|| t(&reason.message))] { (st(Pip::Stale, "read-only")) span { (t(&reason.message)) @if let Some(hint) = &reason.hint { " " (t(hint)) } } span.m.mut.push { (t(&reason.code)) } }
+                div.note.hatch id="read-only-note" data-off=[shell.changing_off.then(|| off_reason(reason))] { (st(Pip::Stale, "read-only")) span { (t(&reason.message)) @if let Some(hint) = &reason.hint { " " (t(hint)) } } span.m.mut.push { (t(&reason.code)) } }
             }
             (body)
         }
@@ -66,6 +66,11 @@ pub fn page(shell: &Shell, place: Place<'_>, now_ms: i64, body: &Markup) -> Mark
             }
         }
     }
+}
+
+/// Code and sentence, for every control that is off because of it.
+fn off_reason(reason: &FailureView) -> String {
+    crate::safe_text::SafeText::line(&format!("{} {}", reason.code, reason.message)).plain()
 }
 
 fn title(shell: &Shell, place: Place<'_>) -> String {

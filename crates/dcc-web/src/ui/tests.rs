@@ -27,6 +27,10 @@ fn screens() -> Vec<(&'static str, String)> {
         ("review trouble", super::review(&shell, &flow::trouble_review(), NOW)),
         ("sessions", super::sessions(&shell, &flow::sessions(), NOW)),
         ("session", super::session(&shell, &flow::session(), NOW)),
+        ("session ledger", super::session(&shell, &flow::session_at("ledger"), NOW)),
+        ("session tree", super::session(&shell, &flow::session_at("children"), NOW)),
+        ("session checkpoints", super::session(&shell, &flow::session_at("checkpoints"), NOW)),
+        ("session raw", super::session(&shell, &flow::session_at("raw"), NOW)),
         ("session new", super::session(&shell, &flow::new_session(), NOW)),
         ("session failed", super::session(&shell, &flow::failed_session(), NOW)),
         ("inbox", super::inbox(&shell, &rest::inbox("open", true), NOW)),
@@ -121,6 +125,31 @@ fn hostile_text_stays_text() {
     let page = super::board(&shell, &board, NOW).into_string();
     assert!(!page.contains('\u{202e}') && !page.contains('\u{200b}'));
     assert!(page.contains("⟨U+202E⟩"));
+}
+
+/// Silence is never drawn as work, and nobody's message is out of reach.
+#[test]
+fn a_silent_session_says_so_and_waiting_messages_can_be_changed() {
+    let shell = sample::shell();
+    let page = super::session(&shell, &flow::session_at(""), NOW).into_string();
+    assert!(page.contains("no activity for 4 m, last tool still runs") && page.contains("cargo nextest run -p meter-store"));
+    let feed = page.split("id=\"feed\"").nth(1).and_then(|rest| rest.split("id=\"queued\"").next()).unwrap_or_default();
+    assert!(feed.contains("no activity") && !feed.contains(">working<"), "silence is drawn as work");
+    let list = super::sessions(&shell, &flow::sessions(), NOW).into_string();
+    assert!(list.contains("no activity for 4 m"));
+    for (what, is) in [
+        ("an edit", "name=\"edit\""),
+        ("the second goes up", "&quot;message_id&quot;:&quot;q2&quot;,&quot;move&quot;:0"),
+        ("the first goes down", "&quot;message_id&quot;:&quot;q1&quot;,&quot;move&quot;:1"),
+        ("sending now", "&quot;message_id&quot;:&quot;q1&quot;,&quot;now&quot;:true"),
+        ("removing", "&quot;message_id&quot;:&quot;q1&quot;,&quot;remove&quot;:true"),
+        ("doubt is said", "not known whether it arrived"),
+        ("what ends with it", "Stop 2 sessions"),
+        ("a file that stays", "dedupe.rs"),
+        ("routing", "data-op=\"session.route\""),
+    ] {
+        assert!(page.contains(is), "{what} is missing");
+    }
 }
 
 #[test]

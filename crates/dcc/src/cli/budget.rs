@@ -16,7 +16,7 @@ use super::work::{items, wp_id};
 
 #[derive(Subcommand, Debug)]
 pub enum BudgetCommand {
-    /// Limits and what was used: the project, packets, sessions
+    /// Limits and what was used: the project, packets, sessions; what was used of each provider
     Show,
     /// Set the limits of the project, or of one packet or session
     Set(SetArgs),
@@ -84,7 +84,7 @@ fn set(cli: &Cli, args: SetArgs) -> Outcome<u8> {
 }
 
 fn row(row: &Value) -> Vec<String> {
-    let name = serde_json::from_value::<BudgetScope>(row.clone()).map_or_else(|_| "?".to_owned(), |scope| scope.name());
+    let name = serde_json::from_value::<BudgetScope>(row.clone()).map_or_else(|_| format!("provider {}", super::work::text(row, "provider")), |scope| scope.name());
     let budget: Budget = serde_json::from_value(row["budget"].clone()).unwrap_or_default();
     let totals: Totals = serde_json::from_value(row["totals"].clone()).unwrap_or_default();
     let none = || "-".to_owned();

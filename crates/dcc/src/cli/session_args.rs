@@ -32,8 +32,10 @@ pub enum SessionCommand {
         role: Option<String>,
         #[arg(long)]
         wp: Option<String>,
-        /// packet, role, model, agent or flat
-        #[arg(long, default_value = "flat")]
+        /// local or cloud
+        #[arg(long)]
+        backend: Option<String>,
+        #[arg(long, default_value = "flat", value_parser = ["packet", "role", "model", "agent", "flat"])]
         group: String,
         /// What rests without an agent, and what is to be known before it goes on
         #[arg(long)]

@@ -10,7 +10,7 @@ use dcc_core::ids::{MtId, SessionId, WpId};
 use dcc_core::job::Bindings;
 use dcc_core::op::Op;
 use dcc_core::session::{Lane, SessionState};
-use dcc_core::{Code, Failure, HandoffId, Outcome};
+use dcc_core::{Code, Failure, HandoffId, Outcome, limits};
 
 use super::Cli;
 use super::output::{short, table};
@@ -36,7 +36,10 @@ pub fn run(cli: &Cli, command: SessionCommand) -> Outcome<u8> {
             bindings.mt_id = mt.as_deref().map(MtId::parse).transpose()?;
             cli.submit(Op::SessionSpawn, wishes(agent)?, bindings)
         }
-        SessionCommand::List { state, role, wp, group, recovery } => list(cli, state.as_deref(), role, wp.as_deref(), &group, recovery),
+        SessionCommand::List { state, role, wp, backend, group, recovery } => {
+            let words = ListWords { state: state.as_deref(), role, wp: wp.as_deref(), backend: backend.as_deref(), group: &group, recovery };
+            list(cli, words)
+        }
         SessionCommand::Show { session } => show(cli, &session),
         SessionCommand::Tree { session } => tree(cli, &session),
         SessionCommand::Send(args) => send(cli, args),
@@ -153,7 +156,18 @@ fn send(cli: &Cli, args: SendArgs) -> Outcome<u8> {
     cli.submit(Op::SessionSend, clean(params), Bindings { session_id: Some(session_id), ..Bindings::default() })
 }
 
-fn list(cli: &Cli, state: Option<&str>, role: Option<String>, wp: Option<&str>, group: &str, recovery: bool) -> Outcome<u8> {
+/// Which sessions, and how they stand.
+struct ListWords<'a> {
+    state: Option<&'a str>,
+    role: Option<String>,
+    wp: Option<&'a str>,
+    backend: Option<&'a str>,
+    group: &'a str,
+    recovery: bool,
+}
+
+fn list(cli: &Cli, words: ListWords<'_>) -> Outcome<u8> {
+    let ListWords { state, role, wp, backend, group, recovery } = words;
     let key = match group {
         "flat" => None,
         "packet" => Some("wp_id"),
@@ -168,6 +182,9 @@ fn list(cli: &Cli, state: Option<&str>, role: Option<String>, wp: Option<&str>, 
     let role = role.map(|r| serde_json::from_value(json!(r)).map_err(|_| Failure::invalid(format!("{r:?} is no role")).hint("coder, validator, human or orchestrator"))).transpose()?;
     let filter = SessionFilter { states, role, wp_id: wp.map(WpId::parse).transpose()?, parent_session_id: None, recovery };
     let mut value = cli.query(&Query::Sessions { filter, paging: Paging::default() })?;
+    if let (Some(backend), Some(rows)) = (backend, value["items"].as_array_mut()) {
+        rows.retain(|row| row["backend"] == backend);
+    }
     if let (Some(key), Some(rows)) = (key, value["items"].as_array_mut()) {
         for row in rows.iter_mut() {
             row["group"] = row[key].clone();
@@ -271,14 +288,22 @@ fn tree(cli: &Cli, session: &str) -> Outcome<u8> {
 fn branch(all: &Value, id: &str) -> Option<Value> {
     let session = items(all).find(|s| s["session_id"] == id)?;
     let children: Vec<Value> = items(all).filter(|s| s["parent_session_id"] == id).filter_map(|s| branch(all, s["session_id"].as_str()?)).collect();
+    let is_open = |node: &Value| node["state"].as_str().and_then(SessionState::parse).is_some_and(|state| !state.is_terminal());
+    // All that is open below ends when this one is stopped.
+    let stops: u64 = children.iter().map(|child| child["stops"].as_u64().unwrap_or(0) + u64::from(is_open(child))).sum();
+    let open = children.iter().filter(|child| is_open(child)).count();
     Some(json!({
-        "session_id": id, "agent": session["agent"], "role": session["role"], "state": session["state"], "state_reason": session["state_reason"], "depth": session["spawn_depth"],
+        "open_children": open, "stops": stops, "session_id": id, "agent": session["agent"], "role": session["role"], "state": session["state"], "state_reason": session["state_reason"], "depth": session["spawn_depth"],
         "successor_of": session["successor_of"], "children": children,
     }))
 }
 
 fn twigs(node: &Value, depth: usize) -> String {
-    let mut out = format!("{}{} {} {} [{}, {}]\n", "  ".repeat(depth), short(&text(node, "session_id")), text(node, "agent"), text(node, "role"), text(node, "state"), text(node, "state_reason"));
+    let mut out = format!("{}{} {} {} [{}, {}]", "  ".repeat(depth), short(&text(node, "session_id")), text(node, "agent"), text(node, "role"), text(node, "state"), text(node, "state_reason"));
+    if node["stops"].as_u64().is_some_and(|n| n > 0) {
+        out.push_str(&format!(", {} of {} children open, stops {} with it", node["open_children"], limits::CHILDREN_ACTIVE_MAX, node["stops"]));
+    }
+    out.push('\n');
     for child in node["children"].as_array().into_iter().flatten() {
         out.push_str(&twigs(child, depth + 1));
     }

@@ -6,7 +6,9 @@
 mod by_keyboard;
 mod by_pointer;
 mod lists;
+mod read_only_files;
 mod screens;
+mod steering;
 
 use std::future::Future;
 use std::io::{BufRead, BufReader, Read, Write};

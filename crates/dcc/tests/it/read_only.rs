@@ -12,7 +12,7 @@ use crate::{DCC, approved_worktree, pages::Reader, started_packet};
 
 /// What the namespace looks like.
 #[derive(Clone, Copy)]
-enum Place {
+pub(crate) enum Place {
     /// The repository cannot be written, `.git` and `.handshake` with it.
     ReadOnlyRepository,
     /// Nothing but the temporary directory can be written.
@@ -47,14 +47,21 @@ fn setup(place: Place) -> &'static str {
     }
 }
 
-/// A `dcc --json` command inside the place.
-fn command(world: &World, place: Place, arguments: &[&str]) -> Command {
+/// A `dcc` of the world's repository inside the place.
+pub(crate) fn inside(world: &World, place: Place) -> Command {
     let way = unshare().expect("asked before");
     let plain = world.command();
     let mut command = Command::new(way[0]);
     command.env_clear().envs(plain.get_envs().filter_map(|(key, value)| Some((key, value?)))).current_dir(world.repo()).stdin(Stdio::null());
     command.args(&way[1..]).args(["sh", "-c", &format!("set -e; {}; shift; cd .; exec \"$@\"", setup(place)), "sh"]).arg(world.path());
-    command.arg(DCC).arg("--json").args(["-C".as_ref(), world.repo().as_os_str()]).args(arguments);
+    command.arg(DCC).args(["-C".as_ref(), world.repo().as_os_str()]);
+    command
+}
+
+/// A `dcc --json` command inside the place.
+fn command(world: &World, place: Place, arguments: &[&str]) -> Command {
+    let mut command = inside(world, place);
+    command.arg("--json").args(arguments);
     command
 }
 
@@ -73,13 +80,13 @@ fn run(world: &World, place: Place, arguments: &[&str]) -> Answer {
 
 /// A project with a packet in progress, a worktree with a change, and a request that waits. Commands that read it, and
 /// commands that would change it.
-struct Scene {
-    world: World,
-    reads: Vec<Vec<String>>,
+pub(crate) struct Scene {
+    pub(crate) world: World,
+    pub(crate) reads: Vec<Vec<String>>,
     writes: Vec<Vec<String>>,
 }
 
-fn scene() -> Option<Scene> {
+pub(crate) fn scene() -> Option<Scene> {
     if unshare().is_none() {
         eprintln!("skipped: no mount namespace can be made here");
         return None;
@@ -243,7 +250,7 @@ fn a_server_over_read_only_files_shows_everything_and_changes_nothing() {
     let reader = Reader::sign_in(http);
     for page in ["/board", &format!("/wp/{wp}"), "/inbox", "/sessions", "/workspaces", "/jobs", "/timeline", "/health", &format!("/approval/{}", scene.reads[8][2])] {
         let html = reader.page(page);
-        assert!(html.contains("id=\"read-only-note\" data-off=\"Read only: "), "{page} says why: {html}");
+        assert!(html.contains("id=\"read-only-note\" data-off=\"HSK-500-RECORDER Read only: "), "{page} says why: {html}");
     }
     // A command meets the server's socket, and the same answers.
     let status = scene.world.ok(&["status"]);

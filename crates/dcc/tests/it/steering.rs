@@ -3,6 +3,7 @@
 use dcc_testkit::World;
 use serde_json::{Value, json};
 
+use crate::pages::Reader;
 use crate::{DCC, approved_worktree, session_state, started_packet, until};
 
 /// A world whose scripted agent plays these turns; (world, packet, workspace).
@@ -58,6 +59,29 @@ fn agents_alive(world: &World) -> usize {
         words.contains("scripted-agent") && words.contains(&script)
     })
     .count()
+}
+
+/// An agent that hangs is never drawn as working: the page says for how long nothing was heard, and of what it was at.
+#[test]
+fn silence_is_said_with_the_tool_that_still_runs() {
+    let tool = json!({ "title": "npm test", "kind": "execute", "raw_input": { "command": "npm test" }, "status": "in_progress" });
+    let (world, _, ws) = world_with(&json!([{ "steps": [{ "say": "at work" }, { "tool": tool }, { "wait_for": "cancel" }] }]), "");
+    let clock = world.path().join("clock");
+    let server = world.serve_with(|command| _ = command.env("DCC_CLOCK_FILE", &clock)).expect("it serves");
+    let session = start(&world, &ws);
+    let calls = || world.ok(&["timeline", "--session", &session, "--code", "FR-EVT-TOOL"])["items"].to_string();
+    until("its tool", || calls().contains("npm test").then_some(()));
+    let reader = Reader::sign_in(&server.http);
+    let page = |path: &str| reader.page(path);
+    let home = format!("/session/{session}");
+    assert!(page(&home).contains("working") && !page(&home).contains("no activity"), "it works");
+    // A few minutes without a word of it.
+    std::fs::write(&clock, "240000").unwrap();
+    for path in [home.as_str(), "/sessions"] {
+        assert!(page(path).contains("no activity for 4 m, last tool still runs"), "{path}: {}", page(path));
+    }
+    assert!(page(&home).contains("Its last tool still runs: ") && page(&home).contains("npm test"));
+    assert!(!page(&home).contains(">working<"));
 }
 
 #[test]

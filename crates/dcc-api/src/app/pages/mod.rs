@@ -10,7 +10,9 @@ mod card_parts;
 mod changed;
 mod changes;
 mod checkout;
+pub(super) mod costs;
 mod drift;
+mod family;
 mod health;
 mod health_outside;
 mod inbox;
@@ -23,6 +25,7 @@ mod rows;
 mod search;
 mod sentence;
 mod session;
+mod session_tabs;
 mod sessions;
 mod shell;
 mod timeline;
@@ -55,7 +58,7 @@ impl Screens for App {
             PageQuery::Review { workspace_id, source, file } => Page::Review(Box::new(self.review_view(workspace_id, &source, file)?)),
             PageQuery::ReviewFile { workspace_id, source, path } => Page::ReviewFile(Box::new(self.review_file(workspace_id, &source, &path)?)),
             PageQuery::Sessions { group, filter, cursor } => Page::Sessions(Box::new(self.sessions_view(group, filter, cursor.as_deref())?)),
-            PageQuery::Session { session_id } => Page::Session(Box::new(self.session_view(session_id)?)),
+            PageQuery::Session { session_id, tab, calls } => Page::Session(Box::new(self.session_view(session_id, tab, calls)?)),
             PageQuery::Inbox { tab, selected } => Page::Inbox(Box::new(self.inbox_view(tab, selected)?)),
             PageQuery::Approval { approval_id } => Page::Approval(Box::new(self.approval_card(approval_id)?)),
             PageQuery::Jobs { filter, cursor } => Page::Jobs(Box::new(self.jobs_view(filter, cursor.as_deref())?)),

@@ -16,9 +16,10 @@ use dcc_core::principal::{Actor, ActorKind, Principal};
 use dcc_core::session::{Session, SessionState, StateReason};
 use dcc_core::{Failure, RepoPath};
 
+use super::costs::{cost_view, provider};
 use super::names::Names;
 use super::sentence::sentence;
-use crate::view::{ApprovalRow, BudgetView, CostView, EventRow, FailureView, GrantRow, JobRow, PathView, SessionRef, SessionRow, ToolCallRow};
+use crate::view::{ApprovalRow, BudgetView, EventRow, FailureView, GrantRow, JobRow, PathView, SessionRef, SessionRow, ToolCallRow};
 
 /// The wire word of a unit enum.
 pub(super) fn word(value: &impl serde::Serialize) -> String {
@@ -296,6 +297,8 @@ pub(super) fn session_row(session: &Session, names: &Names) -> SessionRow {
         session_id: session.session_id.to_string(),
         parent_session_id: session.parent_session_id.map(|id| id.to_string()),
         depth: i64::from(session.spawn_depth),
+        lane: session.lane.as_str().to_owned(),
+        provider: provider(session),
         driver: session.capabilities.as_ref().map_or("acp", |c| driver_word(c.driver)).to_owned(),
         role: session.role.as_str().to_owned(),
         agent: session.agent.clone(),
@@ -317,13 +320,14 @@ pub(super) fn session_row(session: &Session, names: &Names) -> SessionRow {
         tokens_in: reported.then_some(session.tokens_in as i64),
         tokens_out: reported.then_some(session.tokens_out as i64),
         tool_calls: session.tool_calls as i64,
-        cost: session.totals.cost.as_ref().map(|c| CostView { amount: c.amount.to_string(), currency: c.currency.clone(), source: c.source.as_str().to_owned() }),
+        cost: session.totals.cost.as_ref().map(cost_view),
         budget: None,
         sandbox_posture: session.posture.as_ref().map_or_else(String::new, posture_word),
         created_at_ms: session.created_at.as_ms(),
         started_at_ms: session.started_at.map(dcc_core::Timestamp::as_ms),
         ended_at_ms: session.ended_at.map(dcc_core::Timestamp::as_ms),
         last_activity_at_ms: Some(session.last_activity_at.as_ms()),
+        ..SessionRow::default()
     }
 }
 

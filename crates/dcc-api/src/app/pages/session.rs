@@ -11,17 +11,18 @@ use dcc_core::op::Op;
 use dcc_core::ports::sessions::{Steer, ToolStatus};
 use dcc_core::ports::store::{Message, ToolCall};
 use dcc_core::ports::{EventFilter, JobFilter, Order};
-use dcc_core::session::{Session, SessionState, StateReason, WaitingMessage, delivery_of};
+use dcc_core::session::{Delivery, Session, SessionState, StateReason, WaitingMessage, delivery_of};
 use dcc_core::{Code, Failure, JobId, Outcome, SessionId, limits};
 use dcc_jobs::ledger;
 
 use super::super::App;
 use super::changes::file_rows;
+use super::family::family_row;
 use super::names::{Names, applies};
 use super::packet_parts::action;
 use super::rows::{event_row, grant_row, job_row, line, session_row, tool_call_row};
 use super::turns::{TURNS_MAX, turns};
-use crate::view::{ActionView, ApprovalCard, CostView, DeliveryView, FailureView, LedgerRow, PlanEntry, QueuedMessage, SessionView};
+use crate::view::{ActionView, ApprovalCard, CallsFilter, CostView, DeliveryView, FailureView, LedgerRow, PlanEntry, QueuedMessage, SessionView};
 
 /// Messages and calls read for one page; older ones stand in the record.
 const READ_MAX: usize = 20_000;
@@ -30,7 +31,7 @@ const EVENTS_SHOWN: usize = 20;
 const HELD_MAX: usize = 20;
 
 impl App {
-    pub(super) fn session_view(&self, id: SessionId) -> Outcome<SessionView> {
+    pub(super) fn session_view(&self, id: SessionId, tab: String, filter: CallsFilter) -> Outcome<SessionView> {
         let ports = &self.cx().ports;
         // The derived record carries the counts; canon answers when it lags behind.
         let session = match ports.store.session(id) {
@@ -38,7 +39,7 @@ impl App {
             _ => ledger::session(ports.recorder.as_ref(), id)?,
         };
         let names = self.names();
-        let mut view = SessionView { session: self.session_since(session_row(&session, &names), &session), ..SessionView::default() };
+        let mut view = SessionView { session: self.session_since(family_row(&session, &names), &session), tab, ..SessionView::default() };
         let messages = self.messages(id);
         let mut calls = self.calls(id);
         relative(&mut calls, &names);
@@ -49,14 +50,15 @@ impl App {
         view.jobs = jobs.iter().filter(|j| j.op != Op::CapabilityRequest && j.op != Op::FsWrite).take(JOBS_SHOWN).map(job_row).collect();
         view.grants = names.grants.iter().filter(|g| applies(g, &session)).map(|g| grant_row(g, &names)).collect();
         view.children = names.sessions.values().filter(|s| s.parent_session_id == Some(id)).map(|s| session_row(s, &names)).collect();
+        self.fill_tab(&mut view, &session, &calls, filter, &names);
         self.fill_updates(&mut view, id);
         self.fill_changes_of(&mut view, &session);
-        let filter = EventFilter { session_id: Some(id), order: Order::Descending, limit: EVENTS_SHOWN, ..EventFilter::default() };
-        view.events = ports.recorder.read(&filter).unwrap_or_default().iter().map(event_row).collect();
+        let last = EventFilter { session_id: Some(id), order: Order::Descending, limit: EVENTS_SHOWN, ..EventFilter::default() };
+        view.events = ports.recorder.read(&last).unwrap_or_default().iter().map(event_row).collect();
         view.failure = fault(&session);
         view.output = session.fault.as_deref().map(|f| f.lines().skip(1).take(20).map(str::to_owned).collect()).unwrap_or_default();
         view.session = self.budgeted(view.session, &session);
-        view.queued = session.waiting.iter().filter(|m| m.is_waiting()).map(queued).collect();
+        view.queued = session.waiting.iter().map(|m| self.queued(m)).collect();
         view.deliveries = deliveries(&session);
         view.actions = actions(&session);
         view.handoff_required = session.handoff_required;
@@ -123,6 +125,23 @@ impl App {
         if let Ok(files) = self.changed_files(&workspace) {
             view.uncommitted_files = Some(files.len() as i64);
             view.changes = file_rows(&files, &scope);
+        }
+    }
+
+    fn queued(&self, message: &WaitingMessage) -> QueuedMessage {
+        let whole = if message.bytes > message.text.len() as u64 { self.text_of(Some(message.text_ref)) } else { None };
+        QueuedMessage {
+            message_id: message.message_id.to_string(),
+            text: whole.unwrap_or_else(|| message.text.clone()),
+            when: steer_word(message.when).to_owned(),
+            delivery: match message.delivery {
+                Delivery::Waiting => "waiting",
+                Delivery::Delivering { .. } => "delivering",
+                Delivery::Unknown { .. } => "unknown",
+            }
+            .to_owned(),
+            queued_at_ms: message.queued_at.as_ms(),
+            job_id: Some(message.job_id.to_string()),
         }
     }
 
@@ -247,16 +266,6 @@ fn fault(session: &Session) -> Option<FailureView> {
     Some(FailureView { code: code.as_str().to_owned(), message, hint: Some("its file changes stay in the worktree: review them, then start another session".to_owned()) })
 }
 
-fn queued(message: &WaitingMessage) -> QueuedMessage {
-    QueuedMessage {
-        message_id: message.message_id.to_string(),
-        text: message.text.clone(),
-        when: steer_word(message.when).to_owned(),
-        queued_at_ms: message.queued_at.as_ms(),
-        job_id: Some(message.job_id.to_string()),
-    }
-}
-
 fn steer_word(when: Steer) -> &'static str {
     match when {
         Steer::Queue => "queue",
@@ -279,12 +288,13 @@ fn actions(session: &Session) -> Vec<ActionView> {
     let illegal = |why: String| Failure::new(Code::IllegalTransition, why);
     let ended = session.state.is_terminal().then(|| illegal(format!("the session has ended ({})", session.state.as_str())));
     let open = (!session.state.is_terminal()).then(|| illegal("the session has not ended".to_owned()));
-    let active = (session.state == SessionState::Active).then(|| illegal("a turn is running".to_owned()));
+    let active = session.has_turn().then(|| illegal("a turn is running: wait for its end, or stop the session".to_owned()));
     let paused = (session.state == SessionState::Paused).then(|| illegal("it rests already".to_owned()));
     let awake = (session.state != SessionState::Paused).then(|| illegal("it does not rest".to_owned()));
     let unsendable = delivery_of(session, Steer::Queue).err().map(illegal);
     vec![
-        action("session.send", unsendable),
+        action("session.send", unsendable.clone()),
+        action("session.route", unsendable),
         action("session.close", ended.clone().or(active)),
         action("session.cancel", ended.clone()),
         action("session.pause", ended.clone().or(paused)),

@@ -5,31 +5,37 @@
 use dcc_core::budget::BudgetScope;
 use dcc_core::event::EventCode;
 use dcc_core::ports::{EventFilter, Order};
-use dcc_core::session::Session;
+use dcc_core::session::{Session, SessionState, StateReason};
 use dcc_core::workspace::WorkspaceStatus;
 use dcc_core::{Outcome, limits};
 use dcc_jobs::budgets;
 
 use super::super::App;
 use super::checkout::{Depth, workspace_row};
-use super::rows::{budget_view, session_row};
-use crate::view::{SessionRow, SessionsView};
+use super::family::family_row;
+use super::rows::budget_view;
+use crate::view::{SessionRow, SessionsFilter, SessionsView};
 
 const SHOWN: usize = 200;
 
 impl App {
-    pub(super) fn sessions_view(&self, group: String, filter: String, cursor: Option<&str>) -> Outcome<SessionsView> {
+    pub(super) fn sessions_view(&self, group: String, filter: SessionsFilter, cursor: Option<&str>) -> Outcome<SessionsView> {
         let all = self.cx().ports.store.sessions(limits::PAGE_MAX)?;
         let names = self.names();
         let shown: Vec<&Session> = all.iter().filter(|s| wanted(s, &filter)).collect();
         let start = cursor.and_then(|c| c.parse::<usize>().ok()).unwrap_or(0);
-        let items: Vec<SessionRow> = shown.iter().skip(start).take(SHOWN).map(|s| self.budgeted(self.session_since(session_row(s, &names), s), s)).collect();
+        let items: Vec<SessionRow> = shown.iter().skip(start).take(SHOWN).map(|s| self.budgeted(self.session_since(family_row(s, &names), s), s)).collect();
         let next = start + items.len();
         let mut open: Vec<_> = names.workspaces.values().filter(|w| w.status == WorkspaceStatus::Active).collect();
         open.sort_by_key(|w| std::cmp::Reverse(w.last_opened_at.unwrap_or(w.created_at)));
         let seen = self.checkouts(&open, Depth::Status);
+        let mut backends: Vec<String> = all.iter().map(|s| s.backend.clone()).filter(|b| !b.is_empty()).collect();
+        backends.sort();
+        backends.dedup();
         Ok(SessionsView {
+            costs: self.cost_rows(&all, &items, &names),
             items,
+            backends,
             next_cursor: (next < shown.len()).then(|| next.to_string()),
             group,
             filter,
@@ -45,7 +51,7 @@ impl App {
         row
     }
 
-    /// Adds when the present state of an open session began.
+    /// Adds when the present state of an open session began, and when it works and nothing is heard of it.
     pub(super) fn session_since(&self, mut row: SessionRow, session: &Session) -> SessionRow {
         if !session.state.is_terminal() {
             let filter = EventFilter {
@@ -56,15 +62,30 @@ impl App {
                 ..EventFilter::default()
             };
             row.state_since_at_ms = self.cx().ports.recorder.read(&filter).ok().and_then(|events| events.first().map(|e| e.ts.as_ms()));
+            row.quiet = self.quiet(session);
         }
         row
     }
 }
 
-fn wanted(session: &Session, filter: &str) -> bool {
-    match filter {
+fn wanted(session: &Session, filter: &SessionsFilter) -> bool {
+    let state = match filter.state.as_str() {
         "all" => true,
         "" | "open" => !session.state.is_terminal(),
+        "needs" => needs_a_person(session),
         state => session.state.as_str().eq_ignore_ascii_case(state),
+    };
+    state && filter.role.as_deref().is_none_or(|role| session.role.as_str() == role) && filter.backend.as_deref().is_none_or(|backend| session.backend == backend)
+}
+
+/// It waits for a decision, a word or a look; what rests after a crash waits too.
+fn needs_a_person(session: &Session) -> bool {
+    match session.state {
+        SessionState::Blocked => matches!(
+            session.state_reason,
+            StateReason::ApprovalWait | StateReason::ConsentMissing | StateReason::ConsentRevoked | StateReason::InputWait | StateReason::ReviewWait
+        ),
+        SessionState::Paused => session.state_reason == StateReason::CrashRecovery,
+        _ => false,
     }
 }

@@ -30,12 +30,12 @@ pub(super) fn turns(messages: &[Message], calls: &[ToolCall], agent: &str, jobs:
     parts.extend(calls.iter().map(|c| (c.seq, Part::Called(c))));
     parts.sort_by_key(|(seq, _)| *seq);
     let mut turns: Vec<TurnView> = Vec::new();
-    let mut number = 0;
+    let (mut number, mut called) = (0, 0);
     for (seq, part) in parts {
         match part {
             Part::Said(message) if message.role == "user" => {
                 number += 1;
-                turns.push(operator_turn(message, number));
+                turns.push(operator_turn(message, number, called));
                 turns.push(agent_turn(seq, message.ts.as_ms(), agent, Some(number), message.job_id, jobs));
             }
             Part::Said(message) if message.role == "system" => turns.push(system_turn(message)),
@@ -45,6 +45,7 @@ pub(super) fn turns(messages: &[Message], calls: &[ToolCall], agent: &str, jobs:
                 current(&mut turns, seq, message.ts.as_ms(), agent).items.push(item);
             }
             Part::Called(call) => {
+                called += 1;
                 let row = tool_call_row(call);
                 let turn = current(&mut turns, seq, call.started_at.as_ms(), agent);
                 if let Some(TurnItem::Calls { calls }) = turn.items.last_mut() {
@@ -94,7 +95,7 @@ fn current<'a>(turns: &'a mut Vec<TurnView>, seq: u64, at_ms: i64, agent: &str) 
     }
 }
 
-fn operator_turn(message: &Message, number: i64) -> TurnView {
+fn operator_turn(message: &Message, number: i64, called: i64) -> TurnView {
     TurnView {
         turn_id: format!("o{}", message.seq),
         number: Some(number),
@@ -102,6 +103,7 @@ fn operator_turn(message: &Message, number: i64) -> TurnView {
         name: "operator".to_owned(),
         started_at_ms: message.ts.as_ms(),
         status: "done".to_owned(),
+        note: (called > 0).then(|| format!("delivered after call {called}")),
         items: vec![TurnItem::Text { text: message.text.clone() }],
         ..TurnView::default()
     }

@@ -1,7 +1,7 @@
 //! Screens, fragments, files.
 
 use dcc_api::door::SearchKind;
-use dcc_api::view::{JobsFilter, TimelineFilter};
+use dcc_api::view::{CallsFilter, JobsFilter, SessionsFilter, TimelineFilter};
 use dcc_core::RepoPath;
 use dcc_core::ports::version::DiffSource;
 use dcc_core::principal::Surface;
@@ -49,7 +49,11 @@ async fn addresses_say_what_they_say() {
         ("/workspaces?archived=1".into(), PageQuery::Workspaces { archived: true }),
         (format!("/ws/{id}"), PageQuery::Review { workspace_id: ID.parse().unwrap(), source: DiffSource::Uncommitted, file: None }),
         (format!("/ws/{id}/file?b64=c3JjL/8ucnM%3D"), PageQuery::ReviewFile { workspace_id: ID.parse().unwrap(), source: DiffSource::Uncommitted, path: file }),
-        ("/sessions?filter=all&group=role".into(), PageQuery::Sessions { group: "role".into(), filter: "all".into(), cursor: None }),
+        ("/sessions?filter=all&group=role".into(), PageQuery::Sessions { group: "role".into(), filter: SessionsFilter { state: "all".into(), ..SessionsFilter::default() }, cursor: None }),
+        (
+            format!("/session/{id}?tab=ledger&known=inferred"),
+            PageQuery::Session { session_id: ID.parse().unwrap(), tab: "ledger".into(), calls: CallsFilter { known: Some("inferred".into()), ..CallsFilter::default() } },
+        ),
         (format!("/inbox?tab=decided&a={id}"), PageQuery::Inbox { tab: "decided".into(), selected: Some(ID.parse().unwrap()) }),
         (
             format!("/jobs?wp=WP-0001&session={id}&state=failed&op=&cursor=c"),

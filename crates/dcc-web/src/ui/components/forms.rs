@@ -8,6 +8,8 @@ use maud::{Markup, html};
 use dcc_api::view::ActionView;
 use dcc_core::Code;
 use dcc_core::op::Op;
+use dcc_core::principal::Role;
+use dcc_core::session::Lane;
 use serde_json::{Map, Value};
 
 use super::icon;
@@ -103,6 +105,25 @@ pub fn field_lines(id: &str, name: &str, label: &str, hint: &str, rows: u8, requ
         div.fl {
             label.lab for=(id) { (label) @if !hint.is_empty() { " " span.mut { "· " (hint) } } }
             textarea.field id=(id) name=(name) rows=(rows) data-type="lines" required[required] {}
+        }
+    }
+}
+
+/// What a session's start may say besides: role, lane, purpose, limits. Empty = as usual.
+#[must_use]
+pub fn start_more(prefix: &str) -> Markup {
+    html! {
+        details id={ (prefix) "-more" } {
+            summary.row.lab { (icon("right")) span { "Role, lane and limits" } }
+            div.three-up {
+                div.fl { label.lab for={ (prefix) "-role" } { "Role" } select.field id={ (prefix) "-role" } name="role" { option value="" { "coder" } @for role in [Role::Validator, Role::Orchestrator] { option value=(role.as_str()) { (role.as_str()) } } } }
+                div.fl { label.lab for={ (prefix) "-lane" } { "Lane" } select.field id={ (prefix) "-lane" } name="lane" { option value="" { "as its role has it" } @for lane in Lane::ALL { option value=(lane.as_str()) { (lane.as_str().to_lowercase()) } } } }
+                div.fl { label.lab for={ (prefix) "-purpose" } { "What it is for" } input.field id={ (prefix) "-purpose" } name="purpose" autocomplete="off"; }
+                div.fl { label.lab for={ (prefix) "-tok" } { "At most so many tokens, in and out" } input.field.m id={ (prefix) "-tok" } name="budget.max_tokens" type="number" min="1" step="1" data-type="int"; }
+                div.fl { label.lab for={ (prefix) "-cost" } { "At most so much, in USD" } input.field.m id={ (prefix) "-cost" } name="budget.max_cost" inputmode="decimal" placeholder="4.10" pattern="[0-9]+([.][0-9]{1,6})?" title="A decimal amount such as 4.10" autocomplete="off"; }
+                div.fl { label.lab for={ (prefix) "-min" } { "At most so many minutes in turns" } input.field.m id={ (prefix) "-min" } name="budget.max_wall_ms" type="number" min="1" step="1" data-type="minutes"; }
+            }
+            p.lab.says { "At 80 percent of a limit you are warned; at the limit the turn is stopped and the session rests." }
         }
     }
 }

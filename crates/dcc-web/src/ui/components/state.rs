@@ -4,7 +4,7 @@
 
 use maud::{Markup, html};
 
-use dcc_api::view::{CardView, SessionRef, SessionRow, WorkspaceRow};
+use dcc_api::view::{CardView, QuietView, SessionRef, SessionRow, WorkspaceRow};
 
 use super::icon;
 use crate::safe_text::t;
@@ -194,9 +194,19 @@ pub fn session_words(state: &str, reason: Option<&str>) -> String {
     }
 }
 
+/// What stands in place of "working" when nothing is heard: `no activity for 4 m, last tool still runs`.
+#[must_use]
+pub fn quiet_words(quiet: &QuietView) -> String {
+    let tool = if quiet.tool_runs { ", last tool still runs" } else { "" };
+    format!("no activity for {}{tool}", super::time::span(quiet.for_ms))
+}
+
 /// Shape and words of a session row.
 #[must_use]
 pub fn session_state(row: &SessionRow) -> Markup {
+    if let Some(quiet) = &row.quiet {
+        return st(Pip::Stale, &quiet_words(quiet));
+    }
     let reason = row.state_reason.as_deref();
     let words = match row.state_detail.as_deref() {
         Some(detail) if row.state == "BLOCKED" && Pip::of_session(&row.state, reason) == Pip::Needs => format!("waits for you: {detail}"),

@@ -5,7 +5,7 @@ use dcc_testkit::World;
 use serde_json::Value;
 
 use super::by_keyboard::Hands;
-use super::{Walk, browse};
+use super::{Walk, ask_driver, browse};
 use crate::DCC;
 
 const AXE: &str = include_str!("../../vendor/axe-core/axe.min.js");
@@ -59,6 +59,45 @@ fn browser_focus_is_seen_on_every_screen_and_never_caught() {
             hands.walk.visit(&path).await;
             hands.once_around(&name).await;
         }
+    });
+}
+
+/// Pages outside the screens: signing in, as it is and after a link that opens nothing, and addresses that name nothing.
+#[test]
+fn browser_sign_in_and_error_pages_are_accessible() {
+    let world = World::empty(DCC);
+    let dir = world.path().join("demo");
+    browse(&world, world.command().args(["demo", "--no-open", "--dir"]).arg(dir), |walk| async move {
+        walk.client.execute(AXE, Vec::new()).await.expect("axe");
+        let mut faults = Vec::new();
+        let errors = [("not found", "/nowhere"), ("no such session", "/session/x"), ("no such packet", "/wp/WP-9999"), ("a filter that cannot be read", "/jobs?state=nope")];
+        let errors: Vec<(String, String, Vec<Opened>)> = errors.map(|(name, path)| (name.to_owned(), path.to_owned(), Vec::new())).into();
+        look(&walk, &errors, &mut faults).await;
+        walk.client.delete_all_cookies().await.expect("signed out");
+        let base = walk.js("return location.origin").await.as_str().expect("an address").to_owned();
+        for (name, path) in [("sign in", "/login"), ("sign in, refused", "/login?token=nope")] {
+            walk.client.goto(&format!("{base}{path}")).await.expect("the page");
+            walk.client.execute(AXE, Vec::new()).await.expect("axe");
+            for (width, height) in [(1440, 900), (360, 740)] {
+                walk.width(width, height);
+                let wide = walk.js("return document.documentElement.scrollWidth").await;
+                assert!(wide.as_i64() <= Some(i64::from(width)), "{name} at {width}: {wide} px wide");
+                for theme in ["light", "dark"] {
+                    // The page has no switch of its own: it follows the system.
+                    let media = serde_json::json!({"features": [{"name": "prefers-color-scheme", "value": theme}]});
+                    ask_driver(&walk.driver, "goog/cdp/execute", &serde_json::json!({"cmd": "Emulation.setEmulatedMedia", "params": media}));
+                    run_axe(&walk, &format!("{name} at {width}, {theme}"), &mut faults).await;
+                    super::picture(&walk.client, &format!("{}-{width}-{theme}", name.replace([' ', ','], "-"))).await;
+                }
+            }
+        }
+        assert!(faults.is_empty(), "{} faults: {faults:#?}", faults.len());
+        // The refusals themselves stand in the console; nothing else does.
+        let log = ask_driver(&walk.driver, "se/log", &serde_json::json!({"type": "browser"}));
+        for line in log.as_array().expect("a log").iter().filter(|line| line["level"] != "INFO") {
+            assert!(line["message"].as_str().is_some_and(|text| text.contains("Failed to load resource")), "{line}");
+        }
+        walk.js("window.__walk = 1").await;
     });
 }
 
@@ -122,6 +161,12 @@ async fn waiting(walk: &Walk) -> Vec<(String, String, Vec<Opened>)> {
         }
     };
     all.push(("board, opened".to_owned(), "/board".to_owned(), vec![panels, ("palette", key("palette")), ("keys", key("?")), ("copy", key("y")), ("move", key("move")), ("peek", key("peek"))]));
+    all.push(("session, opened".to_owned(), all[0].1.clone(), vec![panels]));
+    for tab in ["ledger", "children", "checkpoints", "raw"] {
+        all.push((format!("session, {tab}"), format!("{}?tab={tab}", all[0].1), Vec::new()));
+    }
+    all.push(("sessions, opened".to_owned(), "/sessions?group=tree".to_owned(), vec![panels, ("menu", "document.querySelector('#main details.menu').open = true")]));
+    all.push(("sessions, none fit".to_owned(), "/sessions?filter=FAILED&role=validator".to_owned(), Vec::new()));
     all.push(("packet, opened".to_owned(), "/wp/WP-0002".to_owned(), vec![panels]));
     all
 }
@@ -184,12 +229,16 @@ async fn judge(walk: &Walk, name: &str, width: u32, faults: &mut Vec<String>) {
     }
     for theme in ["light", "dark"] {
         walk.theme(theme).await;
-        let found = walk.client.execute_async(RUN_AXE, Vec::new()).await.unwrap_or_else(|e| panic!("axe on {name}: {e}"));
-        for fault in found.as_array().into_iter().flatten().filter(|one| is_grave(one)) {
-            let line = format!("{name}, {theme}: {} ({}): {:#}", fault["rule"], fault["impact"], fault["nodes"]);
-            println!("{line}");
-            faults.push(line);
-        }
+        run_axe(walk, &format!("{name}, {theme}"), faults).await;
+    }
+}
+
+async fn run_axe(walk: &Walk, name: &str, faults: &mut Vec<String>) {
+    let found = walk.client.execute_async(RUN_AXE, Vec::new()).await.unwrap_or_else(|e| panic!("axe on {name}: {e}"));
+    for fault in found.as_array().into_iter().flatten().filter(|one| is_grave(one)) {
+        let line = format!("{name}: {} ({}): {:#}", fault["rule"], fault["impact"], fault["nodes"]);
+        println!("{line}");
+        faults.push(line);
     }
 }
 
