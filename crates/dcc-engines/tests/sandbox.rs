@@ -11,6 +11,8 @@ mod commands;
 mod freezing;
 #[path = "sandbox/lifetime.rs"]
 mod lifetime;
+#[path = "sandbox/metadata.rs"]
+mod metadata;
 #[path = "sandbox/profile.rs"]
 mod profile;
 #[path = "sandbox/terminal.rs"]

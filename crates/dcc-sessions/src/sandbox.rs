@@ -18,7 +18,7 @@ use dcc_core::plans::{LoginPlan, SessionStartPlan};
 use dcc_core::ports::sessions::{Callback, LoginReport, McpHandout, SessionPlace, StartExtras};
 use dcc_core::session::{Posture, ProcessIdentity};
 use dcc_core::workspace::{escape_path, unescape_path};
-use dcc_engines::sandbox::{Ending, LandlockSandbox, PrivateDir, SandboxedChild, Spec, Terminal, free_port, reap, spawn, spawn_on};
+use dcc_engines::sandbox::{Ending, LandlockSandbox, PrivateDir, SandboxedChild, Spec, Terminal, free_port, reap};
 
 use crate::launch::{AgentExit, AgentProcess, Launched, Launcher};
 use crate::presets::{home_files, servers_argument};
@@ -108,7 +108,7 @@ impl Launcher for SandboxLauncher {
         }
         posture.notes.extend(spec.profile.notes.iter().cloned());
         let path = spec.env.get("PATH").cloned().unwrap_or_default();
-        let mut child = spawn(self.sandbox.host_command(), spec)?;
+        let mut child = self.sandbox.spawn(spec)?;
         let terminal = child.terminal.take();
         let (stdin, stdout, stderr) = streams(&mut child, terminal.as_ref())?;
         let place = SessionPlace { home: escaped(&home), tmp: escaped(temporary.path()), read_paths: opened.read_paths, program: plan.executable.clone(), path };
@@ -129,7 +129,7 @@ impl Launcher for SandboxLauncher {
             Callback::AnyPort => spec.listen_on(free_port()?, false),
         }
         posture.notes.extend(spec.profile.notes.iter().cloned());
-        let child = spawn_on(self.sandbox.host_command(), spec, terminal)?;
+        let child = self.sandbox.spawn_on(spec, terminal)?;
         let ended = child.wait_timeout(Duration::from_millis(plan.timeout_ms))?;
         let timed_out = ended.is_none();
         let report = match ended {

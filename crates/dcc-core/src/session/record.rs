@@ -13,11 +13,14 @@ use super::{Lane, SessionState, StateReason, WaitingMessage};
 /// What DCC knows of how the agent is confined, recorded with the session (GOVERNANCE 7).
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Posture {
-    /// `landlock+seccomp`, `bubblewrap+landlock+seccomp`, `none`.
+    /// `namespaces+landlock+seccomp`, `landlock+seccomp`, `none`.
     pub layers: Vec<String>,
     pub landlock_abi: Option<u32>,
     /// Enforced by the kernel or not.
     pub filesystem: bool,
+    /// Owner, mode, times and attributes of files outside. Records from before it was looked at say no.
+    #[serde(default)]
+    pub metadata: bool,
     pub network: bool,
     pub processes: bool,
     pub disk: bool,

@@ -1,26 +1,27 @@
 //! The restrictions a child takes on between fork and exec.
 //!
 //! Authority: ephemeral. Prepared in the host (which has one thread, so that allocation after the fork is sound) and
-//! applied in the child in this order: own session and terminal, death with the host, limits, capabilities, no new privileges,
-//! Landlock, seccomp. The first that fails ends the child before exec.
+//! applied in the child in this order: own session and terminal, namespaces, death with the host, limits, capabilities, no new
+//! privileges, Landlock, seccomp. The first that fails ends the child before exec.
 
 use std::io;
-use std::os::fd::AsFd as _;
-use std::path::Path;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::{Path, PathBuf};
 
 use dcc_core::failure::Outcome;
 use landlock::{
-    ABI, Access as _, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible as _, LandlockStatus, NetPort, PathBeneath, PathFd, Ruleset, RulesetAttr as _,
+    ABI, Access as _, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible as _, LandlockStatus, NetPort, PathBeneath, Ruleset, RulesetAttr as _,
     RulesetCreated, RulesetCreatedAttr as _, Scope,
 };
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::process::{Pid, Resource, Rlimit, Signal, getppid, setrlimit, setsid};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 use seccompiler::BpfProgram;
 
-use super::filter;
+use super::{filter, mounts};
 use super::posture::unavailable;
-use super::profile::{Network, Profile};
-use super::spec::FILE_BYTES_MAX;
+use super::profile::{Network, Profile, STATE_DIR};
+use super::spec::{FILE_BYTES_MAX, Spec, Stdin};
 
 /// All that the crate knows; the kernel takes what it has.
 const ABI_WANTED: ABI = ABI::V9;
@@ -39,6 +40,8 @@ const USER_TASKS_MORE: u64 = 8_192;
 pub struct Confinement {
     ruleset: Option<RulesetCreated>,
     filters: Vec<BpfProgram>,
+    /// The writable directories and the working directory, when it gets namespaces of its own.
+    namespaces: Option<(Vec<PathBuf>, PathBuf)>,
     host: Pid,
     abi_min: u32,
     /// None for root, whom the kernel does not hold to it.
@@ -61,14 +64,24 @@ pub struct Refusal {
 }
 
 impl Confinement {
-    pub fn prepare(profile: &Profile, terminal: bool, waived: bool) -> Outcome<Self> {
+    pub fn prepare(spec: &Spec) -> Outcome<Self> {
+        let profile = &spec.profile;
         let abi_min = if profile.network == Network::None { ABI_MIN } else { ABI_NETWORK };
         let tasks_max = (!rustix::process::getuid().is_root()).then(|| tasks_of_user() + USER_TASKS_MORE);
-        let (ruleset, filters) = match (ruleset(profile), filter::filters(&profile.network)) {
-            (ruleset, filters) if waived => (ruleset.ok(), filters.unwrap_or_default()),
+        let (ruleset, filters) = match (ruleset(profile), filter::filters(&profile.network, spec.namespaces)) {
+            (ruleset, filters) if spec.waived => (ruleset.ok(), filters.unwrap_or_default()),
             (ruleset, filters) => (Some(ruleset?), filters?),
         };
-        Ok(Self { ruleset, filters, host: rustix::process::getpid(), abi_min, tasks_max, terminal, waived })
+        Ok(Self {
+            ruleset,
+            filters,
+            namespaces: spec.namespaces.then(|| (profile.writable.clone(), spec.cwd.clone())),
+            host: rustix::process::getpid(),
+            abi_min,
+            tasks_max,
+            terminal: spec.stdin == Stdin::Terminal,
+            waived: spec.waived,
+        })
     }
 
     /// In the child.
@@ -77,6 +90,9 @@ impl Confinement {
         setsid().map_err(step("session"))?;
         if self.terminal {
             rustix::process::ioctl_tiocsctty(rustix::stdio::stdin()).map_err(step("terminal"))?;
+        }
+        if let Some((writable, cwd)) = &self.namespaces {
+            mounts::enter(writable, cwd).map_err(|error| Refusal { layer: "namespaces", error: error.to_string() })?;
         }
         rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).map_err(step("death signal"))?;
         // The host may have ended before the line above; then nobody would tell us.
@@ -137,12 +153,11 @@ fn limits(tasks_max: Option<u64>) -> rustix::io::Result<()> {
     at_most(Resource::Fsize, FILE_BYTES_MAX)
 }
 
-/// A root that runs DCC keeps what file ownership needs; Landlock governs which files.
+/// None is kept, also by a root that runs DCC: it owns its files like any user. A program that is executed finds none to
+/// take on again.
 fn drop_capabilities() -> rustix::io::Result<()> {
-    let kept = CapabilitySet::CHOWN | CapabilitySet::DAC_OVERRIDE | CapabilitySet::FOWNER | CapabilitySet::FSETID | CapabilitySet::KILL;
-    let now = rustix::thread::capabilities(None)?;
-    if now.permitted.contains(CapabilitySet::SETPCAP) {
-        for capability in CapabilitySet::all().iter().filter(|capability| !kept.contains(*capability)) {
+    if rustix::thread::capabilities(None)?.permitted.contains(CapabilitySet::SETPCAP) {
+        for capability in CapabilitySet::all().iter() {
             match rustix::thread::remove_capability_from_bounding_set(capability) {
                 // A capability that this kernel does not know.
                 Ok(()) | Err(rustix::io::Errno::INVAL) => {}
@@ -150,8 +165,8 @@ fn drop_capabilities() -> rustix::io::Result<()> {
             }
         }
     }
-    let left = now.permitted & kept;
-    rustix::thread::set_capabilities(None, CapabilitySets { effective: left, permitted: left, inheritable: CapabilitySet::empty() })
+    let none = CapabilitySet::empty();
+    rustix::thread::set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none })
 }
 
 fn ruleset(profile: &Profile) -> Outcome<RulesetCreated> {
@@ -166,23 +181,27 @@ fn ruleset(profile: &Profile) -> Outcome<RulesetCreated> {
     let read = AccessFs::ReadFile | AccessFs::ReadDir;
     let write = AccessFs::from_all(ABI_WANTED) & !(AccessFs::MakeChar | AccessFs::MakeBlock | AccessFs::MakeSock | AccessFs::IoctlDev | AccessFs::ResolveUnix);
     let device = AccessFs::ReadFile | AccessFs::WriteFile | AccessFs::Truncate | AccessFs::IoctlDev;
-    let optional: [(&[std::path::PathBuf], BitFlags<AccessFs>); 4] = [
-        (&profile.executable, read | AccessFs::Execute),
-        (&profile.readable, read),
-        (&profile.listable, AccessFs::ReadDir.into()),
-        (&profile.devices, device),
-    ];
+    let optional: [(&[std::path::PathBuf], BitFlags<AccessFs>); 3] =
+        [(&profile.executable, read | AccessFs::Execute), (&profile.readable, read), (&profile.devices, device)];
     for (paths, access) in optional {
         for path in paths {
             // What cannot be opened cannot be granted; the command will see it missing or refused.
-            if let Ok(rule) = rule(path, access) {
+            if let Ok(rule) = open_real(path).and_then(|file| rule(file, access)) {
                 ruleset = ruleset.add_rule(rule).map_err(|error| fail(&error))?;
             }
         }
     }
+    let named = |path: &Path, error: io::Error| unavailable("landlock", &format!("{}: {error}", path.display()));
     for path in &profile.writable {
-        let rule = rule(path, write).map_err(|error| unavailable("landlock", &format!("{}: {error}", path.display())))?;
+        let rule = open_real(path).and_then(|file| rule(file, write)).map_err(|error| named(path, error))?;
         ruleset = ruleset.add_rule(rule).map_err(|error| fail(&error))?;
+    }
+    for path in &profile.exposed {
+        let root = open_real(path).map_err(|error| named(path, error))?;
+        for entry in entries(&root).map_err(|error| named(path, error))? {
+            ruleset = rule(entry, read | AccessFs::Execute).map_err(|error| named(path, error)).and_then(|rule| ruleset.add_rule(rule).map_err(|error| fail(&error)))?;
+        }
+        ruleset = rule(root, AccessFs::ReadDir.into()).map_err(|error| named(path, error)).and_then(|rule| ruleset.add_rule(rule).map_err(|error| fail(&error)))?;
     }
     if let Network::Ports(ports) = &profile.network {
         for port in ports {
@@ -195,10 +214,35 @@ fn ruleset(profile: &Profile) -> Outcome<RulesetCreated> {
     Ok(ruleset)
 }
 
+/// The very object at this path: a link on the way means that somebody put another place there.
+pub fn open_real(path: &Path) -> io::Result<OwnedFd> {
+    Ok(rustix::fs::openat2(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), ResolveFlags::NO_SYMLINKS)?)
+}
+
+/// What lies in a directory, but for the project's state and links. Each is opened where it is looked at, so that it
+/// cannot become another in between.
+fn entries(root: &OwnedFd) -> io::Result<Vec<OwnedFd>> {
+    let listing = rustix::fs::openat(root, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    let mut found = Vec::new();
+    for entry in rustix::fs::Dir::new(listing)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if [b".".as_slice(), b"..", STATE_DIR.as_bytes()].contains(&name.to_bytes()) {
+            continue;
+        }
+        match rustix::fs::openat(root, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()) {
+            Ok(file) if !rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(&file)?.st_mode).is_symlink() => found.push(file),
+            // A link, or gone meanwhile.
+            Ok(_) | Err(rustix::io::Errno::NOENT) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(found)
+}
+
 /// Rights that mean nothing for a plain file are left out for one.
-fn rule(path: &Path, access: BitFlags<AccessFs>) -> Result<PathBeneath<PathFd>, String> {
-    let file = PathFd::new(path).map_err(|error| error.to_string())?;
-    let kind = rustix::fs::fstat(file.as_fd()).map_err(|error| error.to_string())?;
+fn rule(file: OwnedFd, access: BitFlags<AccessFs>) -> io::Result<PathBeneath<OwnedFd>> {
+    let kind = rustix::fs::fstat(file.as_fd())?;
     let is_directory = rustix::fs::FileType::from_raw_mode(kind.st_mode).is_dir();
     let for_files = AccessFs::Execute | AccessFs::ReadFile | AccessFs::WriteFile | AccessFs::Truncate | AccessFs::IoctlDev;
     Ok(PathBeneath::new(file, if is_directory { access } else { access & for_files }))

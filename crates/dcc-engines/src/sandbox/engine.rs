@@ -7,6 +7,7 @@
 
 use std::ffi::OsString;
 use std::io::Read;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -22,7 +23,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::posture::{self_test, unavailable};
 use super::run::{Private, Run};
-use super::spawn::spawn;
+use super::spawn::{SandboxedChild, spawn, spawn_on};
 use super::spec::{PATH_DEFAULT, Spec, path_of, text_of};
 
 /// Landlock and seccomp through the re-executed host.
@@ -51,13 +52,29 @@ impl LandlockSandbox {
         &self.host_command
     }
 
+    /// Starts a command with the layers that the self-test saw on this machine, or not at all.
+    pub fn spawn(&self, spec: Spec) -> Outcome<SandboxedChild> {
+        spawn(&self.host_command, self.fitted(spec)?)
+    }
+
+    /// As [`LandlockSandbox::spawn`], on a terminal whose other end somebody else holds.
+    pub fn spawn_on(&self, spec: Spec, theirs: OwnedFd) -> Outcome<SandboxedChild> {
+        spawn_on(&self.host_command, self.fitted(spec)?, theirs)
+    }
+
+    fn fitted(&self, mut spec: Spec) -> Outcome<Spec> {
+        let posture = if spec.waived { self.measured() } else { self.require_enforced()? };
+        spec.namespaces = posture.metadata;
+        Ok(spec)
+    }
+
     fn measured(&self) -> &Posture {
         self.posture.get_or_init(|| self_test(&self.host_command, &self.run_dir))
     }
 
     fn begin(&self, spec: Spec, private: Private, mut posture: Posture, timeout_ms: u64, kept_max: u64) -> Outcome<Run> {
         posture.notes.extend(spec.profile.notes.iter().cloned());
-        let child = spawn(&self.host_command, spec)?;
+        let child = self.spawn(spec)?;
         Ok(Run::new(child, private, posture, Duration::from_millis(timeout_ms), kept_max))
     }
 

@@ -3,9 +3,11 @@
 //! Authority: derived, from the profile's network. A refused call fails with EPERM; nothing is killed for trying, so a
 //! program can fall back. Several small filters are stacked, the strictest answer wins.
 //!
-//! Why these: sockets of the machine's own services (Unix), calls that act past both Landlock and this filter
-//! (io_uring), other processes' memory and descriptors, the session keyring, new namespaces and mounts, loading code
-//! into the kernel, limits of other processes, typing into a terminal, TCP connections made without connect(2).
+//! Why these: sockets of the machine's own services (Unix, also by way of a pair of datagram sockets, which can send
+//! anywhere), calls that act past both Landlock and this filter (io_uring), other processes' memory and descriptors, the
+//! session keyring, new namespaces and mounts, loading code into the kernel, limits and scheduling of other processes,
+//! programs that would run as their owner (set-user-id), typing into a terminal, TCP connections made without
+//! connect(2), and calls that are newer than this list.
 
 use dcc_core::failure::Outcome;
 use seccompiler::{BpfProgram, TargetArch, compile_from_json};
@@ -60,7 +62,36 @@ const REFUSED: &[&str] = &[
     "setdomainname",
     "settimeofday",
     "clock_settime",
+    "syslog",
+    "vhangup",
+    "process_mrelease",
 ];
+
+/// What only namespaces keep inside: owners and attributes of any file, shared memory and queues of this user. Modes and
+/// times stay open, since too much rests on them.
+const WITHOUT_NAMESPACES: &[&str] = &[
+    "fchownat", "setxattr", "lsetxattr", "removexattr", "lremovexattr", "shmget", "shmat", "shmctl", "msgget", "msgsnd", "msgrcv", "msgctl", "semget", "semop", "semtimedop",
+    "semctl", "mq_open", "mq_unlink",
+];
+const WITHOUT_NAMESPACES_OLD: &[&str] = &["chown", "lchown"];
+
+/// The first argument is a process, zero the caller itself. A thread's own number counts as another's: the filter cannot
+/// tell them apart.
+const OF_OTHERS: &[&str] = &["sched_setaffinity", "sched_setscheduler", "sched_setparam", "sched_setattr", "migrate_pages", "move_pages"];
+
+/// The call, the argument that holds a mode, and the argument with flags for which alone the mode counts.
+const MODES: &[(&str, u8, Option<u8>)] =
+    &[("fchmod", 1, None), ("fchmodat", 2, None), ("fchmodat2", 2, None), ("mknodat", 2, None), ("openat", 3, Some(2))];
+/// Older ways to say the same, which newer architectures do not have.
+const MODES_OLD: &[(&str, u8, Option<u8>)] = &[("chmod", 1, None), ("mknod", 1, None), ("creat", 1, None), ("open", 2, Some(1))];
+/// Set-user-id and set-group-id.
+const SET_ID: &[u64] = &[0o4000, 0o2000];
+/// O_CREAT and O_TMPFILE.
+const MAKES: &[u64] = &[0o100, 0o20_000_000];
+
+/// The last call whose effects were judged when this list was made (mseal). Later ones are unknown to programs that must
+/// run on older kernels, so they fall back.
+const NEWEST: u32 = 462;
 
 const EPERM: u32 = 1;
 const ENOSYS: u32 = 38;
@@ -72,8 +103,10 @@ const MSG_FASTOPEN: u64 = 0x2000_0000;
 const INET: u64 = 2;
 const INET6: u64 = 10;
 const NETLINK: u64 = 16;
+const UNIX: u64 = 1;
 const STREAM: u64 = 1;
 const DGRAM: u64 = 2;
+const SEQPACKET: u64 = 5;
 const TYPE_MASK: u64 = 0xF;
 const TCP: u64 = 6;
 const UDP: u64 = 17;
@@ -81,14 +114,17 @@ const UDP: u64 = 17;
 const DNS_PORT: u16 = 53;
 
 /// The filters in the order in which they are to be installed.
-pub fn filters(network: &Network) -> Outcome<Vec<BpfProgram>> {
+pub fn filters(network: &Network, namespaces: bool) -> Outcome<Vec<BpfProgram>> {
     let arch = TargetArch::try_from(std::env::consts::ARCH).map_err(|error| unavailable("seccomp", &error.to_string()))?;
-    let mut programs = Vec::new();
-    if std::env::consts::ARCH == "x86_64" {
-        programs.push(no_x32());
-    }
-    programs.push(compile(arch, ENOSYS, &[rule("clone3", &[])])?);
+    let mut programs = vec![known_numbers()];
+    // What these would do stands in memory that a filter cannot read; programs fall back to clone and openat.
+    programs.push(compile(arch, ENOSYS, &[rule("clone3", &[]), rule("openat2", &[])])?);
     programs.push(compile(arch, EPERM, &refused_rules(network))?);
+    if !namespaces {
+        let old = if std::env::consts::ARCH == "x86_64" { WITHOUT_NAMESPACES_OLD } else { &[] };
+        let rules: Vec<Value> = WITHOUT_NAMESPACES.iter().chain(old).map(|name| rule(name, &[])).collect();
+        programs.push(compile(arch, EPERM, &rules)?);
+    }
     Ok(programs)
 }
 
@@ -98,19 +134,21 @@ fn compile(arch: TargetArch, errno: u32, rules: &[Value]) -> Outcome<BpfProgram>
     map.remove("only").ok_or_else(|| unavailable("seccomp", "the filter was not compiled"))
 }
 
-/// The x32 calls of x86_64 kernels have other numbers under the same architecture and would pass every filter by
-/// number: refuse them all.
-fn no_x32() -> BpfProgram {
+/// Calls by number: those newer than the list do not exist, and those of x32 (x86_64 kernels know them under the same
+/// architecture by other numbers, which would pass every other filter) are refused.
+fn known_numbers() -> BpfProgram {
     const X32_BIT: u32 = 0x4000_0000;
     const ERRNO: u32 = 0x0005_0000;
     const ALLOW: u32 = 0x7FFF_0000;
     let step = |code, jt, jf, k| seccompiler::sock_filter { code, jt, jf, k };
     vec![
-        // Load the call's number; at or above the bit: refuse; else allow.
+        // Load the call's number; at or above the bit: refuse; above the newest: unknown; else allow.
         step(0x20, 0, 0, 0),
-        step(0x35, 0, 1, X32_BIT),
-        step(0x06, 0, 0, ERRNO | EPERM),
+        step(0x35, 2, 0, X32_BIT),
+        step(0x25, 2, 0, NEWEST),
         step(0x06, 0, 0, ALLOW),
+        step(0x06, 0, 0, ERRNO | EPERM),
+        step(0x06, 0, 0, ERRNO | ENOSYS),
     ]
 }
 
@@ -120,6 +158,13 @@ fn refused_rules(network: &Network) -> Vec<Value> {
     rules.extend(TERMINAL_INPUT.iter().map(|request| rule("ioctl", &[equal(1, *request)])));
     // Another process's limits: pid is not zero and a new limit is given.
     rules.push(rule("prlimit64", &[differs(0, 0), json!({"index": 2, "type": "qword", "op": "ne", "val": 0})]));
+    rules.extend(OF_OTHERS.iter().map(|call| rule(call, &[differs(0, 0)])));
+    // PRIO_PROCESS and IOPRIO_WHO_PROCESS of the caller itself stay.
+    for (call, process) in [("setpriority", 0), ("ioprio_set", 1)] {
+        rules.extend([rule(call, &[differs(0, process)]), rule(call, &[differs(1, 0)])]);
+    }
+    rules.extend(set_id_rules());
+    rules.extend(pair_rules());
     for (call, flags_index) in [("sendto", 3), ("sendmsg", 2), ("sendmmsg", 3)] {
         rules.push(rule(call, &[masked(flags_index, MSG_FASTOPEN, MSG_FASTOPEN)]));
     }
@@ -127,6 +172,29 @@ fn refused_rules(network: &Network) -> Vec<Value> {
         Network::None => rules.push(rule("socket", &[])),
         Network::Ports(ports) => rules.extend(socket_rules(ports.contains(&DNS_PORT))),
     }
+    rules
+}
+
+/// A program that runs as its owner would give this user away to every other one that can reach it.
+fn set_id_rules() -> Vec<Value> {
+    let old: &[_] = if std::env::consts::ARCH == "x86_64" { MODES_OLD } else { &[] };
+    let mut rules = Vec::new();
+    for (call, mode, flags) in MODES.iter().chain(old) {
+        for bit in SET_ID {
+            let set = masked(*mode, *bit, *bit);
+            match flags {
+                None => rules.push(rule(call, &[set])),
+                Some(flags) => rules.extend(MAKES.iter().map(|makes| rule(call, &[set.clone(), masked(*flags, *makes, *makes)]))),
+            }
+        }
+    }
+    rules
+}
+
+/// Pairs that are connected for good: a pair of datagram sockets (raw means the same) can send to any address.
+fn pair_rules() -> Vec<Value> {
+    let mut rules = vec![rule("socketpair", &[differs(0, UNIX)])];
+    rules.extend((0..=TYPE_MASK).filter(|kind| ![STREAM, SEQPACKET].contains(kind)).map(|kind| rule("socketpair", &[masked(1, TYPE_MASK, kind)])));
     rules
 }
 
@@ -175,8 +243,10 @@ mod tests {
     #[test]
     fn every_filter_compiles() {
         for network in [Network::None, Network::Ports(vec![443]), Network::Ports(vec![53, 443])] {
-            let programs = filters(&network).unwrap();
-            assert!(programs.iter().all(|program| !program.is_empty()));
+            for namespaces in [true, false] {
+                let programs = filters(&network, namespaces).unwrap();
+                assert!(programs.iter().all(|program| !program.is_empty()));
+            }
         }
     }
 }

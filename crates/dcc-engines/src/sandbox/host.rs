@@ -23,7 +23,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::confine::{Confinement, Refusal};
 use super::probe;
-use super::spec::{EndReason, Ending, ExitReport, Message, Order, SPEC_BYTES_MAX, Spec, Stdin};
+use super::spec::{EndReason, Ending, ExitReport, Message, Order, SPEC_BYTES_MAX, Spec};
 use super::tree::{Tree, forks};
 
 /// How often the watchdog looks; zombies are taken in as often.
@@ -106,7 +106,7 @@ fn start(spec: &Spec) -> Result<((Tree, Pid), u32), Refusal> {
     let _ = rustix::process::setsid();
     rustix::process::set_child_subreaper(Some(rustix::process::getpid())).map_err(step("subreaper"))?;
     close_on_exec()?;
-    let confinement = Confinement::prepare(&spec.profile, spec.stdin == Stdin::Terminal, spec.waived).map_err(|failure| Refusal { layer: "profile", error: failure.message })?;
+    let confinement = Confinement::prepare(spec).map_err(|failure| Refusal { layer: "profile", error: failure.message })?;
     let (landlock_abi, child) = start_child(spec, confinement)?;
     // Ahead of a tree that must be ended while it multiplies; only root may.
     let _ = rustix::process::nice(-10);
@@ -171,7 +171,7 @@ fn start_child(spec: &Spec, mut confinement: Confinement) -> Result<(u32, Pid), 
 }
 
 fn known_layer(name: &str) -> &'static str {
-    ["session", "terminal", "death signal", "limits", "capabilities", "no new privileges", "landlock", "seccomp"]
+    ["session", "terminal", "namespaces", "death signal", "limits", "capabilities", "no new privileges", "landlock", "seccomp"]
         .into_iter()
         .find(|layer| *layer == name)
         .unwrap_or("confinement")

@@ -3,8 +3,9 @@
 //! Authority: ephemeral. A run leaves nothing behind but what it wrote into its writable directories.
 //!
 //! How it works: DCC re-executes its own binary as a small single-threaded host ([`host_main`]). The host becomes the
-//! reaper of everything below it, confines its one child (no new privileges, capabilities, limits, Landlock, seccomp)
-//! and starts the command. One socket between DCC and the host carries the specification, the host's reports and
+//! reaper of everything below it, confines its one child (namespaces, no new privileges, capabilities, limits, Landlock, seccomp)
+//! and starts the command. Where the machine lets it, the child first enters a mount namespace in which everything but
+//! the writable directories is read-only. One socket between DCC and the host carries the specification, the host's reports and
 //! DCC's commands; when it closes for whatever reason, the host ends the whole tree.
 //!
 //! Invariants: a restriction that cannot be set up means that the command never runs; nothing is promised in a posture
@@ -17,6 +18,7 @@ mod engine;
 mod filter;
 mod host;
 mod install;
+mod mounts;
 mod posture;
 mod private;
 mod probe;

@@ -6,7 +6,7 @@
 use std::ffi::OsString;
 use std::io::Read as _;
 use std::net::{Ipv4Addr, TcpListener};
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::path::Path;
 use std::time::Duration;
 
@@ -20,6 +20,7 @@ use super::spawn::spawn;
 use super::spec::{Ending, PROCESSES_MAX, Spec, Stdin, text_of};
 
 const LAYERS: &str = "landlock+seccomp";
+const LAYERS_ALL: &str = "namespaces+landlock+seccomp";
 /// Longer than the probe's own waits on a loaded machine.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(20);
 /// The findings are one short line.
@@ -34,10 +35,19 @@ pub fn unavailable(layer: &str, why: &str) -> Failure {
 /// Runs the self-test with the host command; its files stand below `run_dir` only while it runs. Never fails: what
 /// goes wrong is a posture without layers and a note that says why.
 pub fn self_test(host_command: &[OsString], run_dir: &Path) -> Posture {
-    let recipe = attempt(host_command, run_dir, "recipe", Network::None);
-    // Port 1 is not the one that is tried: a refusal shows that ports are told apart.
-    let agent = attempt(host_command, run_dir, "agent", Network::Ports(vec![1]));
     let mut notes = Vec::new();
+    let mut namespaces = true;
+    let mut recipe = attempt(host_command, run_dir, "recipe", Network::None, namespaces);
+    if let Err(failure) = &recipe {
+        namespaces = false;
+        let without = attempt(host_command, run_dir, "recipe", Network::None, namespaces);
+        if without.is_ok() {
+            notes.push(format!("no namespaces of its own: {}", failure.message));
+            recipe = without;
+        }
+    }
+    // Port 1 is not the one that is tried: a refusal shows that ports are told apart.
+    let agent = attempt(host_command, run_dir, "agent", Network::Ports(vec![1]), namespaces);
     let Ok((recipe, abi)) = recipe.map_err(|failure| notes.push(failure.message)) else {
         return Posture { layers: vec!["none".into()], notes, ..Posture::default() };
     };
@@ -49,9 +59,10 @@ pub fn self_test(host_command: &[OsString], run_dir: &Path) -> Posture {
         }
     };
     let posture = Posture {
-        layers: vec![LAYERS.into()],
+        layers: vec![if namespaces { LAYERS_ALL } else { LAYERS }.into()],
         landlock_abi: Some(abi),
         filesystem: recipe.write_outside_refused && recipe.read_outside_refused && recipe.write_inside_works,
+        metadata: namespaces && recipe.metadata_refused && agent.as_ref().is_none_or(|agent| agent.metadata_refused),
         network: recipe.tcp_refused && recipe.unix_refused && agent.as_ref().is_none_or(|agent| agent.tcp_refused && agent.unix_refused && agent.udp_refused),
         processes: false,
         disk: false,
@@ -64,6 +75,15 @@ pub fn self_test(host_command: &[OsString], run_dir: &Path) -> Posture {
 /// What is not enforced, in words.
 fn limits_of(findings: &Findings, abi: u32) -> Vec<String> {
     let mut notes = Vec::new();
+    if !findings.metadata_refused {
+        notes.push("not enforced: mode and times of files outside, which an agent can change (it needs a mount namespace; owners and attributes by path are refused)".into());
+    }
+    if !findings.set_id_refused {
+        notes.push("not enforced: programs that run as their owner can be made (set-user-id)".into());
+    }
+    if !findings.scheduling_refused {
+        notes.push("not enforced: priority and processors of processes outside".into());
+    }
     if !findings.signal_refused {
         notes.push(format!("not enforced: signals to processes outside (Landlock ABI {abi}; 6 is needed)"));
     }
@@ -75,15 +95,10 @@ fn limits_of(findings: &Findings, abi: u32) -> Vec<String> {
     notes.push("not enforced: disk use; one file is limited, and a watchdog ends a run when free space runs low".into());
     notes.push("not enforced: memory and processor time".into());
     notes.push("names of files, and command lines of other processes, can be seen from inside".into());
-    if ["/usr/bin/bwrap", "/usr/local/bin/bwrap", "/bin/bwrap"].iter().any(|path| Path::new(path).exists()) {
-        notes.push("bubblewrap is installed but not used".into());
-    } else {
-        notes.push("bubblewrap is not installed (it is not used yet)".into());
-    }
     notes
 }
 
-fn attempt(host_command: &[OsString], run_dir: &Path, name: &str, network: Network) -> Outcome<(Findings, u32)> {
+fn attempt(host_command: &[OsString], run_dir: &Path, name: &str, network: Network, namespaces: bool) -> Outcome<(Findings, u32)> {
     let io = |error: std::io::Error| unavailable("self-test", &error.to_string());
     let scratch = PrivateDir::make(run_dir, &format!("probe_{name}"))?;
     let (inside, outside) = (scratch.path().join("inside"), scratch.path().join("outside"));
@@ -92,6 +107,8 @@ fn attempt(host_command: &[OsString], run_dir: &Path, name: &str, network: Netwo
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(io)?;
     // A socket's path is short by nature; a deep run directory cannot hold one, and then it stays untried.
     let _unix = UnixListener::bind(outside.join("s"));
+    let _datagrams = UnixDatagram::bind(outside.join("d"));
+    std::fs::write(outside.join("file"), "").map_err(io)?;
     let plan = Attempt {
         inside: text_of(&inside),
         outside: text_of(&outside),
@@ -99,11 +116,11 @@ fn attempt(host_command: &[OsString], run_dir: &Path, name: &str, network: Netwo
         process: std::process::id(),
     };
     std::fs::create_dir(outside.join("readable")).map_err(io)?;
-    let (findings, abi) = run_probe(host_command, &inside, network, &plan)?;
+    let (findings, abi) = run_probe(host_command, &inside, network, namespaces, &plan)?;
     Ok((findings, abi))
 }
 
-fn run_probe(host_command: &[OsString], inside: &Path, network: Network, plan: &Attempt) -> Outcome<(Findings, u32)> {
+fn run_probe(host_command: &[OsString], inside: &Path, network: Network, namespaces: bool, plan: &Attempt) -> Outcome<(Findings, u32)> {
     let Some((program, arguments)) = host_command.split_first() else {
         return Err(unavailable("self-test", "no host command is configured"));
     };
@@ -115,7 +132,8 @@ fn run_probe(host_command: &[OsString], inside: &Path, network: Network, plan: &
     profile.executable.push(program.clone());
     profile.network = network;
     let marker = format!("probe-{}-{}", std::process::id(), inside.display());
-    let spec = Spec::new(argv, &program, inside, &std::collections::BTreeMap::new(), profile, Stdin::Null, &marker);
+    let mut spec = Spec::new(argv, &program, inside, &std::collections::BTreeMap::new(), profile, Stdin::Null, &marker);
+    spec.namespaces = namespaces;
     let mut child = spawn(host_command, spec)?;
     let stdout = child.stdout.take();
     let reader = std::thread::spawn(move || {

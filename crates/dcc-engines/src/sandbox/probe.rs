@@ -2,12 +2,18 @@
 //!
 //! Authority: ephemeral. "Refused" means that the kernel said no (permission), not that it failed some other way.
 
+use std::fs::Permissions;
 use std::io::{ErrorKind, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
-use std::os::unix::net::UnixStream;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::{UnixDatagram, UnixStream};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, XattrFlags};
+use rustix::io::Errno;
+use rustix::process::Pid;
 use serde::{Deserialize, Serialize};
 
 use super::spec::path_of;
@@ -31,7 +37,12 @@ pub struct Findings {
     pub read_outside_refused: bool,
     pub tcp_refused: bool,
     pub udp_refused: bool,
+    /// A connection, and a datagram.
     pub unix_refused: bool,
+    /// Mode, times, owner and attributes.
+    pub metadata_refused: bool,
+    pub set_id_refused: bool,
+    pub scheduling_refused: bool,
     pub signal_refused: bool,
     pub inspect_refused: bool,
 }
@@ -47,7 +58,33 @@ pub fn inner(text: &str) -> ExitCode {
 }
 
 fn refused<T>(result: std::io::Result<T>) -> bool {
-    result.is_err_and(|error| error.kind() == ErrorKind::PermissionDenied)
+    result.is_err_and(|error| matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem))
+}
+
+/// A pair of datagram sockets can send anywhere; one that cannot be had sends nothing.
+fn datagram_refused(path: &Path) -> bool {
+    match UnixDatagram::pair() {
+        Ok((socket, _)) => refused(socket.send_to(b"probe", path)),
+        Err(error) => refused::<()>(Err(error)),
+    }
+}
+
+fn metadata_refused(path: &Path) -> bool {
+    let (user, group) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
+    let now = Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_NOW };
+    let times = rustix::fs::utimensat(CWD, path, &Timestamps { last_access: now, last_modification: now }, AtFlags::empty());
+    let attribute = rustix::fs::setxattr(path, "user.probe", b"1", XattrFlags::empty());
+    refused(std::fs::set_permissions(path, Permissions::from_mode(0o600)))
+        && refused(std::os::unix::fs::chown(path, Some(user), Some(group)))
+        && refused(times.map_err(std::io::Error::from))
+        && refused(attribute.map_err(std::io::Error::from))
+}
+
+/// The same values again: nothing is changed where it is not refused.
+fn scheduling_refused(process: Pid) -> bool {
+    let priority = rustix::process::getpriority_process(Some(process)).and_then(|now| rustix::process::setpriority_process(Some(process), now));
+    let processors = rustix::thread::sched_getaffinity(Some(process)).and_then(|now| rustix::thread::sched_setaffinity(Some(process), &now));
+    priority == Err(Errno::PERM) && processors == Err(Errno::PERM)
 }
 
 impl Attempt {
@@ -62,8 +99,11 @@ impl Attempt {
             read_outside_refused: refused(std::fs::read_dir(outside.join("readable"))),
             tcp_refused: refused(TcpStream::connect_timeout(&address, Duration::from_secs(2))),
             udp_refused: refused(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))),
-            unix_refused: refused(UnixStream::connect(outside.join("s"))),
-            signal_refused: process.is_some_and(|pid| rustix::process::test_kill_process(pid) == Err(rustix::io::Errno::PERM)),
+            unix_refused: refused(UnixStream::connect(outside.join("s"))) && datagram_refused(&outside.join("d")),
+            metadata_refused: metadata_refused(&outside.join("file")),
+            set_id_refused: refused(std::fs::set_permissions(inside.join("made"), Permissions::from_mode(0o4700))),
+            scheduling_refused: process.is_some_and(scheduling_refused),
+            signal_refused: process.is_some_and(|pid| rustix::process::test_kill_process(pid) == Err(Errno::PERM)),
             inspect_refused: refused(std::fs::read(format!("/proc/{}/environ", self.process))),
         }
     }

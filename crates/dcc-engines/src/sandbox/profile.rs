@@ -20,7 +20,7 @@ use super::install;
 use super::spec::{escaped, escaped_list, path_of};
 
 /// The project's state directory, at the root of the main worktree.
-const STATE_DIR: &str = ".handshake";
+pub const STATE_DIR: &str = ".handshake";
 
 /// Read and execute.
 const SYSTEM: &[&str] = &[
@@ -117,7 +117,8 @@ impl Network {
     }
 }
 
-/// The allow list. Directories mean everything below them.
+/// The allow list. Directories mean everything below them. Paths are real ones: the host opens each without following
+/// any link, so that nobody who can write there turns a granted path into another place.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Profile {
     /// Read, write, execute.
@@ -129,9 +130,10 @@ pub struct Profile {
     /// Read.
     #[serde(with = "escaped_list")]
     pub readable: Vec<PathBuf>,
-    /// Names of entries only.
+    /// Directories whose entries can be read and executed one by one: names of all, neither the project's state nor what a
+    /// link leads to. The host looks at the entries, since what it grants must be what it looked at.
     #[serde(with = "escaped_list")]
-    pub listable: Vec<PathBuf>,
+    pub exposed: Vec<PathBuf>,
     /// Device files: read, write, ioctl.
     #[serde(with = "escaped_list")]
     pub devices: Vec<PathBuf>,
@@ -233,7 +235,7 @@ impl Profile {
         place.require_agents_own()?;
         let mut profile = Self::system(tmp, home);
         profile.writable.push(place.worktree.clone());
-        profile.writable.push(home.to_path_buf());
+        profile.writable.push(real(home));
         if plan.driver == Driver::Pty {
             // Always the opener's own terminal, whoever opens it.
             profile.devices.push("/dev/tty".into());
@@ -248,7 +250,7 @@ impl Profile {
     /// For an agent's own login: its home and nothing of any repository.
     pub fn for_login(plan: &LoginPlan, tmp: &Path, home: &Path) -> Outcome<Self> {
         let mut profile = Self::system(tmp, home);
-        profile.writable.push(home.to_path_buf());
+        profile.writable.push(real(home));
         // Always the opener's own terminal, whoever opens it.
         profile.devices.push("/dev/tty".into());
         if !plan.connect_ports.is_empty() {
@@ -256,7 +258,7 @@ impl Profile {
         }
         let secret = install::operator_secrets();
         let guarded: Vec<PathBuf> = secret.iter().cloned().chain(install::operator_home()).collect();
-        profile.add_program(&path_of(&plan.executable), &guarded);
+        profile.open_program(&path_of(&plan.executable), &guarded, &secret)?;
         profile.add_read_paths(&plan.read_paths, &guarded, &secret)?;
         Ok(profile)
     }
@@ -270,12 +272,17 @@ impl Profile {
 
     /// What every profile has: the system to read, a private directory to write, no network.
     pub fn system(tmp: &Path, home: &Path) -> Self {
-        let list = |paths: &[&str]| paths.iter().map(PathBuf::from).filter(|path| path.exists()).collect();
+        let list = |paths: &[&str]| {
+            let mut real: Vec<PathBuf> = paths.iter().filter_map(|path| std::fs::canonicalize(path).ok()).collect();
+            real.sort();
+            real.dedup();
+            real
+        };
         Self {
-            writable: vec![tmp.to_path_buf()],
+            writable: vec![real(tmp)],
             executable: list(SYSTEM),
             readable: list(SYSTEM_FACTS),
-            listable: Vec::new(),
+            exposed: Vec::new(),
             devices: list(DEVICES),
             network: Network::None,
             listen: None,
@@ -286,8 +293,23 @@ impl Profile {
     }
 
     /// Grants a program's file and the directory tree it was installed in, unless that tree holds a guarded directory.
-    pub fn add_program(&mut self, program: &Path, guarded: &[PathBuf]) {
+    fn open_program(&mut self, program: &Path, guarded: &[PathBuf], secret: &[PathBuf]) -> Outcome<()> {
+        if self.holds(program) {
+            return Ok(());
+        }
+        let file = real(program);
+        if let Some(secret) = secret.iter().find(|secret| file.starts_with(secret)) {
+            return Err(Failure::new(Code::SboxPolicyDenied, format!("the program {} lies in {}, which stays closed", file.display(), secret.display())));
+        }
         self.executable.extend(install::tree(program, guarded));
+        Ok(())
+    }
+
+    /// True for a program in a place that is open anyhow. It opens nothing beyond: whoever writes there chooses where a
+    /// link at its name leads.
+    fn holds(&self, program: &Path) -> bool {
+        let open = |place: &Path| self.writable.iter().chain(&self.exposed).any(|root| place.starts_with(root));
+        program.ancestors().skip(1).any(|above| open(&real(above)))
     }
 
     /// The worktree, writable when that is wanted and possible.
@@ -299,27 +321,13 @@ impl Profile {
         if writes {
             self.notes.push("the main worktree is read-only to recipes: run it in a worktree of its own to let it write".into());
         }
-        self.expose_read_only(&place.worktree)
-    }
-
-    /// The main worktree read-only, entry by entry, so that the project's state stays out of it.
-    fn expose_read_only(&mut self, worktree: &Path) -> Outcome<()> {
-        self.listable.push(worktree.to_path_buf());
-        let entries = std::fs::read_dir(worktree).map_err(|error| Failure::engine(format!("cannot list {}: {error}", worktree.display())))?;
-        for entry in entries {
-            let entry = entry.map_err(|error| Failure::engine(format!("cannot list {}: {error}", worktree.display())))?;
-            // A symbolic link at the top would grant its target, wherever that is.
-            let is_link = entry.file_type().is_ok_and(|kind| kind.is_symlink());
-            if entry.file_name() != STATE_DIR && !is_link {
-                self.executable.push(entry.path());
-            }
-        }
+        self.exposed.push(place.worktree.clone());
         Ok(())
     }
 
     fn finish(&mut self, place: &Place, executable: &Path, read_paths: &[String]) -> Outcome<()> {
         let guarded = place.guarded();
-        self.add_program(executable, &guarded);
+        self.open_program(executable, &guarded, &place.secret())?;
         self.readable.push(place.common_dir.clone());
         if !place.git_dir.starts_with(&place.common_dir) && !place.git_dir.starts_with(&place.worktree) {
             return Err(Failure::new(Code::VcsRepoInvalid, "the worktree's git directory is not part of its repository"));
@@ -345,6 +353,11 @@ impl Profile {
         }
         Ok(())
     }
+}
+
+/// A path that is missing stays as it is, and the host refuses it.
+fn real(path: &Path) -> PathBuf {
+    std::fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf())
 }
 
 fn require_real(text: &str) -> Outcome<PathBuf> {

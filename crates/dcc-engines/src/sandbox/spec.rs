@@ -64,6 +64,8 @@ pub struct Spec {
     pub marker: String,
     pub processes_max: u32,
     pub free_bytes_min: u64,
+    /// Namespaces of its own, and no run without them. False only where the self-test saw that there can be none.
+    pub namespaces: bool,
     /// What this kernel cannot put on is left off, because a person waived it.
     #[serde(default)]
     pub waived: bool,
@@ -83,6 +85,7 @@ impl Spec {
             marker: marker.to_owned(),
             processes_max: PROCESSES_MAX,
             free_bytes_min: FREE_BYTES_MIN,
+            namespaces: true,
             waived: false,
         }
     }

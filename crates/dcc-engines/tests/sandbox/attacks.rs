@@ -4,16 +4,18 @@ use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
 
 use dcc_core::ports::sandbox::Sandbox as _;
-use dcc_engines::sandbox::{Spec, spawn};
+use dcc_engines::sandbox::Spec;
 
-use crate::world::{World, git, host_command, unique_id};
+use crate::world::{World, git, unique_id};
 
 #[test]
 fn the_self_test_sees_files_and_network_enforced() {
     let world = World::new();
     let posture = world.sandbox.posture();
     assert!(posture.filesystem && posture.network, "{posture:?}");
-    assert_eq!(posture.layers, ["landlock+seccomp"]);
+    assert_eq!(posture.layers, [if posture.metadata { "namespaces+landlock+seccomp" } else { "landlock+seccomp" }]);
+    assert_eq!(posture.metadata, !posture.notes.iter().any(|note| note.contains("mode and times")), "{posture:?}");
+    assert!(!posture.notes.iter().any(|note| note.contains("set-user-id") || note.contains("priority")), "{posture:?}");
     assert!(!posture.processes && !posture.disk);
     assert!(posture.notes.iter().any(|note| note.contains("watchdog")));
     if posture.landlock_abi >= Some(6) {
@@ -139,7 +141,7 @@ fn an_agent_connects_to_granted_ports_only() {
     let _unix = UnixListener::bind(world.path("wt/s")).unwrap();
     let plan = world.agent(&script, vec![granted.0]);
     let spec = Spec::for_agent(&plan, &world.path("tmp"), &world.path("home"), &unique_id()).unwrap();
-    let mut child = spawn(&host_command(), spec).unwrap();
+    let mut child = world.sandbox.spawn(spec).unwrap();
     drop(child.stdin.take());
     let mut text = String::new();
     child.stdout.take().unwrap().read_to_string(&mut text).unwrap();

@@ -3,9 +3,9 @@
 use std::io::{BufRead as _, BufReader};
 use std::time::{Duration, Instant};
 
-use dcc_engines::sandbox::{EndReason, SandboxedChild, Spec, spawn, sweep_marker};
+use dcc_engines::sandbox::{EndReason, SandboxedChild, Spec, sweep_marker};
 
-use crate::world::{World, host_command, unique_id};
+use crate::world::{World, unique_id};
 
 /// An agent with two daemons that ends with its input; each of its processes writes a file for as long as it runs.
 fn start(world: &World) -> (SandboxedChild, String) {
@@ -14,7 +14,7 @@ fn start(world: &World) -> (SandboxedChild, String) {
     let marker = unique_id();
     let plan = world.agent(&script, Vec::new());
     let spec = Spec::for_agent(&plan, &world.path("tmp"), &world.path("home"), &marker).unwrap();
-    let mut child = spawn(&host_command(), spec).unwrap();
+    let mut child = world.sandbox.spawn(spec).unwrap();
     let mut line = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
     assert_eq!(line, "ready\n");
@@ -69,7 +69,7 @@ fn a_tree_that_makes_processes_all_the_time_stands_still_each_time() {
     let busy = "while :; do /bin/true; done";
     let plan = world.agent(&format!("({busy}) & ({busy}) & echo ready; {busy}"), Vec::new());
     let spec = Spec::for_agent(&plan, &world.path("tmp"), &world.path("home"), &marker).unwrap();
-    let mut child = spawn(&host_command(), spec).unwrap();
+    let mut child = world.sandbox.spawn(spec).unwrap();
     let mut line = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
     // Some of these find a process between vfork and exec, whose parent cannot take its stop.

@@ -5,16 +5,16 @@ use std::time::{Duration, Instant};
 
 use dcc_core::limits;
 use dcc_core::session::ProcessIdentity;
-use dcc_engines::sandbox::{EndReason, SandboxedChild, Spec, reap, spawn, sweep_marker};
+use dcc_engines::sandbox::{EndReason, SandboxedChild, Spec, reap, sweep_marker};
 
-use crate::world::{World, host, host_command, unique_id};
+use crate::world::{World, host, unique_id};
 
 /// An agent that says "ready" once its script came that far.
 fn start(world: &World, script: &str) -> (SandboxedChild, String) {
     let marker = unique_id();
     let plan = world.agent(&format!("{script}\necho ready; while :; do sleep 1000; done"), Vec::new());
     let spec = Spec::for_agent(&plan, &world.path("tmp"), &world.path("home"), &marker).unwrap();
-    let mut child = spawn(&host_command(), spec).unwrap();
+    let mut child = world.sandbox.spawn(spec).unwrap();
     let mut line = String::new();
     let mut stdout = BufReader::new(child.stdout.take().unwrap());
     stdout.read_line(&mut line).unwrap();
@@ -84,7 +84,7 @@ fn an_agent_talks_over_its_pipes_and_ends_with_its_input() {
     let marker = unique_id();
     let plan = world.agent("exec cat", Vec::new());
     let spec = Spec::for_agent(&plan, &world.path("tmp"), &world.path("home"), &marker).unwrap();
-    let mut child = spawn(&host_command(), spec).unwrap();
+    let mut child = world.sandbox.spawn(spec).unwrap();
     assert!(child.landlock_abi >= 3);
     let mut stdin = child.stdin.take().unwrap();
     stdin.write_all(b"hello\n").unwrap();

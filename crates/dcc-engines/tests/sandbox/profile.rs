@@ -2,9 +2,9 @@
 
 use dcc_core::failure::Code;
 use dcc_core::ports::sandbox::Sandbox as _;
-use dcc_engines::sandbox::{Profile, Spec, spawn};
+use dcc_engines::sandbox::{Profile, Spec};
 
-use crate::world::{World, git, host_command, unique_id, write};
+use crate::world::{World, git, unique_id, write};
 
 #[test]
 fn a_recipe_without_writes_cannot_write_its_worktree() {
@@ -109,11 +109,11 @@ fn what_cannot_start_says_which_layer() {
     let tmp = world.path("tmp");
     let mut spec = Spec::for_agent(&plan, &tmp, &world.path("home"), &unique_id()).unwrap();
     spec.executable = world.path("wt/a.txt");
-    let failure = spawn(&host_command(), spec).unwrap_err();
+    let failure = world.sandbox.spawn(spec).unwrap_err();
     assert_eq!(failure.code, Code::Engine, "{failure:?}");
     let mut spec = Spec::for_agent(&plan, &tmp, &world.path("home"), &unique_id()).unwrap();
     spec.profile.writable.push(world.path("gone"));
-    let failure = spawn(&host_command(), spec).unwrap_err();
+    let failure = world.sandbox.spawn(spec).unwrap_err();
     assert_eq!(failure.code, Code::SandboxUnavailable);
     assert!(failure.message.contains("landlock") && failure.message.contains("gone"), "{failure:?}");
 }

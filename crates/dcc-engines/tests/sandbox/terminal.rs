@@ -3,15 +3,15 @@
 use std::io::{Read as _, Write as _};
 
 use dcc_core::ports::Driver;
-use dcc_engines::sandbox::{SandboxedChild, Spec, spawn};
+use dcc_engines::sandbox::{SandboxedChild, Spec};
 
-use crate::world::{World, host_command, unique_id};
+use crate::world::{World, unique_id};
 
 fn start(world: &World, script: &str) -> SandboxedChild {
     let mut plan = world.agent(script, Vec::new());
     plan.driver = Driver::Pty;
     let spec = Spec::for_agent(&plan, &world.path("tmp"), &world.path("home"), &unique_id()).unwrap();
-    spawn(&host_command(), spec).unwrap()
+    world.sandbox.spawn(spec).unwrap()
 }
 
 fn rest(child: &mut SandboxedChild) -> String {

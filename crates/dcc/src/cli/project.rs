@@ -91,7 +91,7 @@ pub fn doctor(cli: &Cli) -> Outcome<u8> {
     let _ = crate::wire::dirs::private_dir(&run_dir);
     let posture = open::sandbox(run_dir)?.posture();
     let status = if posture.filesystem { "ok" } else { "fault" };
-    checks.push(("sandbox".into(), status.into(), format!("{}; network {}, processes {}, disk {}", posture.layers.join("+"), word(posture.network), word(posture.processes), word(posture.disk)), None));
+    checks.push(("sandbox".into(), status.into(), format!("{}; metadata {}, network {}, processes {}, disk {}", posture.layers.join("+"), word(posture.metadata), word(posture.network), word(posture.processes), word(posture.disk)), None));
     for note in &posture.notes {
         checks.push(("sandbox note".into(), "ok".into(), note.clone(), None));
     }

@@ -156,8 +156,8 @@ impl App {
         let ports = &self.cx().ports;
         let posture = ports.sandbox.posture();
         let notes = if posture.notes.is_empty() { String::new() } else { format!(": {}", posture.notes.join("; ")) };
-        // Files and network are what the kernel has to hold; the rest is watched, and the notes say so.
-        let holds = posture.filesystem && posture.network;
+        // Files, what is known of them, and network are what the kernel has to hold; the rest is watched, and the notes say so.
+        let holds = posture.filesystem && posture.metadata && posture.network;
         let mut rows = vec![row("Sandbox", if holds { "ok" } else if posture.filesystem { "needs" } else { "fault" }, &format!("{}{notes}", posture_word(&posture)))];
         if !holds {
             rows.push(fixed(row("Waiver", "absent", "agents are refused here unless you waive the sandbox for one worktree and a time"), "How to waive", None, Some("dcc sandbox waive --ws WS --for 30m --reason R")));
