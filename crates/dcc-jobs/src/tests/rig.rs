@@ -6,16 +6,18 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use dcc_core::event::{Correlation, Event, EventCode, NewEvent};
+use dcc_core::gate::Cleared;
 use dcc_core::job::{Bindings, Job, JobRequest, JobState};
 use dcc_core::op::Op;
-use dcc_core::ports::{Clock, EventFilter, VersionEngine as _, fresh};
+use dcc_core::plans::{CommandPlan, RecipePlan};
+use dcc_core::ports::sandbox::RunReport;
+use dcc_core::ports::{Clock, EventFilter, RunningCommand, Sandbox, VersionEngine as _, fresh};
 use dcc_core::principal::{Actor, Role, Surface};
-use dcc_core::session::{Session, SessionState, StateReason};
+use dcc_core::session::{Posture, Session, SessionState, StateReason};
 use dcc_core::workspace::{Workspace, WorkspaceKind, WorkspaceStatus};
-use dcc_core::{InstanceId, ProjectId, SessionId, Timestamp, WorkspaceId, WpId};
+use dcc_core::{Code, Failure, InstanceId, JobId, Outcome, ProjectId, SessionId, Sha256Hex, Timestamp, WorkspaceId, WpId};
 use dcc_engines::files::WorktreeFs;
 use dcc_engines::git::{GitCli, GitOptions};
-use dcc_engines::sandbox::LandlockSandbox;
 use dcc_engines::search::RipgrepSearch;
 use serde_json::{Value, json};
 
@@ -36,6 +38,27 @@ impl Clock for RealClock {
     }
     fn random(&self) -> [u8; 32] {
         [7; 32]
+    }
+}
+
+/// A machine that can confine; puppets are no processes, and nothing is run here.
+struct Confined;
+
+impl Sandbox for Confined {
+    fn posture(&self) -> Posture {
+        Posture { filesystem: true, network: true, ..Posture::default() }
+    }
+    fn resolve(&self, program: &str) -> Outcome<(String, Sha256Hex)> {
+        Err(Failure::new(Code::NotFound, format!("no program {program} in this test")))
+    }
+    fn run(&self, _cleared: Cleared<RecipePlan>) -> Outcome<RunReport> {
+        Err(Failure::engine("nothing is run in this test"))
+    }
+    fn start(&self, _cleared: Cleared<CommandPlan>) -> Outcome<Box<dyn RunningCommand>> {
+        Err(Failure::engine("nothing is run in this test"))
+    }
+    fn end_run(&self, _job_id: JobId) -> u32 {
+        0
     }
 }
 
@@ -147,7 +170,7 @@ impl Rig {
             locus: Arc::new(locus),
             store: Arc::new(store),
             version: Arc::clone(&place.git) as _,
-            sandbox: Arc::new(LandlockSandbox::new(vec!["/bin/false".into()], place.dir.path().join("private"))),
+            sandbox: Arc::new(Confined),
             search: Arc::new(RipgrepSearch::new(Arc::new(|_| Ok(Vec::new())))),
             files: Arc::new(WorktreeFs),
             sessions: Arc::clone(&puppets) as _,
