@@ -15,6 +15,7 @@ pub mod gate;
 pub mod ids;
 pub mod job;
 pub mod limits;
+pub mod lines;
 pub mod locus;
 pub mod op;
 pub mod outside;

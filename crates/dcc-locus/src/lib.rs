@@ -9,7 +9,6 @@
 mod board;
 mod fsroot;
 mod index;
-mod lines;
 mod record_file;
 mod store;
 

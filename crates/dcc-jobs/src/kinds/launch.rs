@@ -22,12 +22,51 @@ use dcc_core::session::{Lane, Run, Session, SessionState, Source, StateReason, p
 use dcc_core::workspace::{Workspace, WorkspaceHealth, WorkspaceKind, WorkspaceStatus};
 use dcc_core::{Code, Failure, Outcome, limits};
 
-use super::{Done, Effect, params};
+use super::{Done, Effect, JobKind, Planned, Recovered, params};
 use crate::context::Context;
 use crate::delivery::{self, Occasion, Outgoing};
 use crate::host::{self, Host, Move, move_if, note};
 use crate::ledger;
 use crate::runner::correlation;
+
+/// A kind that makes a session and starts its agent: it says with what plan, and nothing else differs.
+pub(super) trait NewSession: Send + Sync {
+    fn plan(&self, cx: &Context, job: &Job) -> Outcome<Planned<SessionStartPlan>>;
+}
+
+impl<S: NewSession> JobKind for S {
+    type Plan = SessionStartPlan;
+
+    fn plan(&self, cx: &Context, job: &Job) -> Outcome<Planned<SessionStartPlan>> {
+        NewSession::plan(self, cx, job)
+    }
+    fn runs_long(&self) -> bool {
+        true
+    }
+    fn run(&self, _cx: &Context, job: &Job, body: &SessionStartPlan) -> Outcome<Option<Run>> {
+        run_of(job, body)
+    }
+    fn waits(&self, cx: &Context, job: &Job, body: &SessionStartPlan) -> Outcome<Vec<NewEvent>> {
+        birth(cx, job, body)
+    }
+    fn gave_up(&self, cx: &Context, job: &Job, failure: &Failure) -> Outcome<()> {
+        gave_up(cx, job, failure)
+    }
+    fn apply(&self, cx: &Context, job: &Job, cleared: Cleared<SessionStartPlan>) -> Outcome<Done> {
+        launch(cx, job, cleared)
+    }
+    fn recover(&self, _cx: &Context, job: &Job, _body: &SessionStartPlan) -> Outcome<Recovered> {
+        Ok(recovered(job))
+    }
+}
+
+/// A start that was under way when its process ended: the agent died with it.
+pub(super) fn recovered(job: &Job) -> Recovered {
+    if job.effect.is_none() {
+        return Recovered::Absent;
+    }
+    Recovered::Unknown("the agent was being started; its process has been ended".to_owned())
+}
 
 /// What a person says of a session to be.
 #[derive(Deserialize, Default)]

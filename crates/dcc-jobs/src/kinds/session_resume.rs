@@ -112,7 +112,7 @@ impl JobKind for Resume {
         if body.is_in_place() || job.effect.is_none() {
             return Ok(Recovered::Absent);
         }
-        Ok(super::session_start::launch_recovered(job))
+        Ok(launch::recovered(job))
     }
 }
 

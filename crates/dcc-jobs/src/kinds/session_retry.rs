@@ -4,16 +4,15 @@ use serde::Deserialize;
 use serde_json::json;
 
 use dcc_core::event::{EventCode, NewEvent};
-use dcc_core::gate::Cleared;
 use dcc_core::ids::SessionId;
 use dcc_core::job::Job;
 use dcc_core::plans::{Origin, SessionStartPlan};
 use dcc_core::ports::{AgentSpec, EventFilter, fresh};
-use dcc_core::session::{Run, Session, Steering, WaitingMessage};
+use dcc_core::session::{Session, Steering, WaitingMessage};
 use dcc_core::{Code, Failure, Outcome, limits};
 
-use super::launch::{self, Wishes};
-use super::{Done, JobKind, Planned, Recovered, params};
+use super::launch::{self, NewSession, Wishes};
+use super::{Planned, params};
 use crate::context::Context;
 use crate::host::session_correlation;
 use crate::{delivery, ledger};
@@ -27,9 +26,7 @@ struct Params {
     prompt: Option<String>,
 }
 
-impl JobKind for Retry {
-    type Plan = SessionStartPlan;
-
+impl NewSession for Retry {
     fn plan(&self, cx: &Context, job: &Job) -> Outcome<Planned<SessionStartPlan>> {
         let p: Params = params::parse(cx, job)?;
         let before = params::session(cx, job)?;
@@ -61,25 +58,6 @@ impl JobKind for Retry {
         };
         let body = crate::waivers::confined(cx, body)?;
         Ok(Planned { body, engine: "acp-v1", inputs: Vec::new(), bindings, claim: None })
-    }
-
-    fn runs_long(&self) -> bool {
-        true
-    }
-    fn run(&self, _cx: &Context, job: &Job, body: &SessionStartPlan) -> Outcome<Option<Run>> {
-        launch::run_of(job, body)
-    }
-    fn waits(&self, cx: &Context, job: &Job, body: &SessionStartPlan) -> Outcome<Vec<NewEvent>> {
-        launch::birth(cx, job, body)
-    }
-    fn gave_up(&self, cx: &Context, job: &Job, failure: &Failure) -> Outcome<()> {
-        launch::gave_up(cx, job, failure)
-    }
-    fn apply(&self, cx: &Context, job: &Job, cleared: Cleared<SessionStartPlan>) -> Outcome<Done> {
-        launch::launch(cx, job, cleared)
-    }
-    fn recover(&self, _cx: &Context, job: &Job, _body: &SessionStartPlan) -> Outcome<Recovered> {
-        Ok(super::session_start::launch_recovered(job))
     }
 }
 

@@ -1,24 +1,20 @@
 //! session.spawn: a child of a session, in the same worktree and never wider than its parent.
 
-use dcc_core::event::NewEvent;
-use dcc_core::gate::Cleared;
 use dcc_core::ids::SessionId;
 use dcc_core::job::Job;
 use dcc_core::plans::{Origin, SessionStartPlan};
 use dcc_core::ports::fresh;
 use dcc_core::principal::Role;
-use dcc_core::session::{Lane, Run, Session};
+use dcc_core::session::{Lane, Session};
 use dcc_core::{Code, Failure, Outcome, limits};
 
-use super::launch::{self, Wishes};
-use super::{Done, JobKind, Planned, Recovered, params};
+use super::launch::{self, NewSession, Wishes};
+use super::{Planned, params};
 use crate::context::Context;
 
 pub(super) struct Spawn;
 
-impl JobKind for Spawn {
-    type Plan = SessionStartPlan;
-
+impl NewSession for Spawn {
     fn plan(&self, cx: &Context, job: &Job) -> Outcome<Planned<SessionStartPlan>> {
         let wishes: Wishes = params::parse(cx, job)?;
         let parent = params::session(cx, job)?;
@@ -46,25 +42,6 @@ impl JobKind for Spawn {
         };
         let body = crate::waivers::confined(cx, body)?;
         Ok(Planned { body, engine: "acp-v1", inputs: Vec::new(), bindings, claim: None })
-    }
-
-    fn runs_long(&self) -> bool {
-        true
-    }
-    fn run(&self, _cx: &Context, job: &Job, body: &SessionStartPlan) -> Outcome<Option<Run>> {
-        launch::run_of(job, body)
-    }
-    fn waits(&self, cx: &Context, job: &Job, body: &SessionStartPlan) -> Outcome<Vec<NewEvent>> {
-        launch::birth(cx, job, body)
-    }
-    fn gave_up(&self, cx: &Context, job: &Job, failure: &Failure) -> Outcome<()> {
-        launch::gave_up(cx, job, failure)
-    }
-    fn apply(&self, cx: &Context, job: &Job, cleared: Cleared<SessionStartPlan>) -> Outcome<Done> {
-        launch::launch(cx, job, cleared)
-    }
-    fn recover(&self, _cx: &Context, job: &Job, _body: &SessionStartPlan) -> Outcome<Recovered> {
-        Ok(super::session_start::launch_recovered(job))
     }
 }
 

@@ -1,24 +1,20 @@
 //! session.start: an agent process in a worktree, sandboxed, then its first turn when a prompt was given.
 
-use dcc_core::event::NewEvent;
-use dcc_core::gate::Cleared;
 use dcc_core::ids::SessionId;
 use dcc_core::job::Job;
 use dcc_core::plans::SessionStartPlan;
 use dcc_core::ports::fresh;
 use dcc_core::principal::Role;
-use dcc_core::session::{Lane, Run};
+use dcc_core::session::Lane;
 use dcc_core::{Failure, Outcome};
 
-use super::launch::{self, Wishes};
-use super::{Done, JobKind, Planned, Recovered, params};
+use super::launch::{self, NewSession, Wishes};
+use super::{Planned, params};
 use crate::context::Context;
 
 pub(super) struct StartSession;
 
-impl JobKind for StartSession {
-    type Plan = SessionStartPlan;
-
+impl NewSession for StartSession {
     fn plan(&self, cx: &Context, job: &Job) -> Outcome<Planned<SessionStartPlan>> {
         let wishes: Wishes = params::parse(cx, job)?;
         let workspace = launch::usable(cx, params::workspace_id(job)?)?;
@@ -41,31 +37,4 @@ impl JobKind for StartSession {
         let body = crate::waivers::confined(cx, body)?;
         Ok(Planned { body, engine: "acp-v1", inputs: Vec::new(), bindings, claim: None })
     }
-
-    fn runs_long(&self) -> bool {
-        true
-    }
-    fn run(&self, _cx: &Context, job: &Job, body: &SessionStartPlan) -> Outcome<Option<Run>> {
-        launch::run_of(job, body)
-    }
-    fn waits(&self, cx: &Context, job: &Job, body: &SessionStartPlan) -> Outcome<Vec<NewEvent>> {
-        launch::birth(cx, job, body)
-    }
-    fn gave_up(&self, cx: &Context, job: &Job, failure: &Failure) -> Outcome<()> {
-        launch::gave_up(cx, job, failure)
-    }
-    fn apply(&self, cx: &Context, job: &Job, cleared: Cleared<SessionStartPlan>) -> Outcome<Done> {
-        launch::launch(cx, job, cleared)
-    }
-    fn recover(&self, _cx: &Context, job: &Job, _body: &SessionStartPlan) -> Outcome<Recovered> {
-        Ok(launch_recovered(job))
-    }
-}
-
-/// A start that was under way when its process ended: the agent died with it.
-pub(super) fn launch_recovered(job: &Job) -> Recovered {
-    if job.effect.is_none() {
-        return Recovered::Absent;
-    }
-    Recovered::Unknown("the agent was being started; its process has been ended".to_owned())
 }

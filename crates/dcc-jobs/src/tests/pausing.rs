@@ -103,7 +103,7 @@ fn without_a_boundary_the_processes_stand_still_and_then_the_turn_is_cut() {
     assert_eq!(rig.state(id), RESTS);
     rig.until("the cut", || (!rig.puppets.has_turn(id)).then_some(()));
     rig.until("the words", || rig.steers(id).contains(&"turn_cut".to_owned()).then_some(()));
-    assert!(!rig.puppets.is_frozen(id));
+    rig.until("the thaw, which comes behind the cancelling", || (!rig.puppets.is_frozen(id)).then_some(()));
     assert_eq!(&rig.steers(id)[3..], ["pausing", "frozen", "thawed", "turn_cut"]);
     assert_eq!(rig.state(id), RESTS);
     rig.until("the end of the turn's job", || rig.session(id).cut_turn.filter(|t| rig.job(*t).state == JobState::Cancelled));

@@ -4,15 +4,26 @@
 //! shown. On failure nothing is replaced, and the accepted record goes on being used.
 
 use dcc_core::gate::Cleared;
+use dcc_core::lines;
 use dcc_core::locus::RecordKey;
 use dcc_core::plans::LocusPlan;
 use dcc_core::ports::Drifted;
+use dcc_core::ports::version::Hunk;
 use dcc_core::{Code, Failure, Outcome, Sha256Hex};
 
 use super::{LocusStore, RECORD_BYTES_MAX, note_file, require_found};
 use crate::fsroot::Found;
 use crate::index::{Accepted, Index, index_key};
-use crate::{lines, record_file};
+use crate::record_file;
+
+/// Lines of a text that are compared; a record beyond it is shown up to here.
+const LINES_MAX: usize = 20_000;
+
+/// Bytes that are not UTF-8 are shown as replacement characters.
+fn hunks(old: &[u8], new: &[u8]) -> Vec<Hunk> {
+    let (old, new) = (String::from_utf8_lossy(old), String::from_utf8_lossy(new));
+    lines::hunks(&old.lines().take(LINES_MAX).collect::<Vec<_>>(), &new.lines().take(LINES_MAX).collect::<Vec<_>>())
+}
 
 impl LocusStore {
     pub(super) fn both_sides(&self, key: &RecordKey) -> Outcome<Option<Drifted>> {
@@ -34,7 +45,7 @@ impl LocusStore {
             Found::Missing | Found::Refused(_) => None,
         };
         let ours = self.accepted_bytes(accepted)?;
-        let hunks = lines::hunks(&ours, bytes.as_deref().unwrap_or_default());
+        let hunks = hunks(&ours, bytes.as_deref().unwrap_or_default());
         Ok(Some(Drifted { accepted: accepted.record.clone(), accepted_sha256: accepted.sha256, sentence, bytes, edited, hunks }))
     }
 

@@ -3,14 +3,13 @@
 //! Authority: derived from the artifact and the file; nothing of it comes from the requester's own words. Invariant: bounded
 //! on both sides before anything is compared. Failure: a sentence in place of the lines.
 
-use imara_diff::{Algorithm, Diff, InternedInput};
+use dcc_core::lines::hunks;
 
-use crate::view::{DiffLine, FileDiff, FileRow, HunkView};
+use super::changes::hunk_view;
+use crate::view::{FileDiff, FileRow};
 
 /// Bytes of either side that are compared; a larger file is named with its size.
 pub(super) const BYTES_MAX: usize = 512 * 1024;
-/// Lines around a change.
-const AROUND: u32 = 3;
 
 /// The diff of one file; `old` is none where nothing stands yet. At most `max` lines.
 pub(super) fn write_diff(row: FileRow, old: Option<&[u8]>, new: &[u8], max: usize) -> FileDiff {
@@ -25,13 +24,11 @@ pub(super) fn write_diff(row: FileRow, old: Option<&[u8]>, new: &[u8], max: usiz
         return diff;
     };
     let (old, new): (Vec<&str>, Vec<&str>) = (old.lines().collect(), new.lines().collect());
-    let mut input = InternedInput::default();
-    input.update_before(old.iter().copied());
-    input.update_after(new.iter().copied());
-    let changes: Vec<imara_diff::Hunk> = Diff::compute(Algorithm::Histogram, &input).hunks().collect();
-    diff.file.additions = Some(changes.iter().map(|c| i64::from(c.after.end - c.after.start)).sum());
-    diff.file.deletions = Some(changes.iter().map(|c| i64::from(c.before.end - c.before.start)).sum());
-    diff.hunks = near(changes).iter().map(|group| hunk(group, &old, &new)).collect();
+    let hunks = hunks(&old, &new);
+    let count = |sign| hunks.iter().flat_map(|hunk| &hunk.lines).filter(|line| line.sign == sign).count();
+    diff.file.additions = Some(count('+') as i64);
+    diff.file.deletions = Some(count('-') as i64);
+    diff.hunks = hunks.iter().map(|hunk| hunk_view(hunk, hunk.lines.len())).collect();
     super::card_parts::shorten(&mut diff, max);
     diff
 }
@@ -39,50 +36,6 @@ pub(super) fn write_diff(row: FileRow, old: Option<&[u8]>, new: &[u8], max: usiz
 /// UTF-8 without a zero byte.
 fn text(bytes: &[u8]) -> Option<&str> {
     std::str::from_utf8(bytes).ok().filter(|text| !text.contains('\0'))
-}
-
-/// Changes whose surroundings touch stand in one hunk.
-fn near(changes: Vec<imara_diff::Hunk>) -> Vec<Vec<imara_diff::Hunk>> {
-    let mut groups: Vec<Vec<imara_diff::Hunk>> = Vec::new();
-    for change in changes {
-        match groups.last_mut() {
-            Some(group) if group.last().is_some_and(|last| change.before.start - last.before.end <= 2 * AROUND) => group.push(change),
-            _ => groups.push(vec![change]),
-        }
-    }
-    groups
-}
-
-fn hunk(group: &[imara_diff::Hunk], old: &[&str], new: &[&str]) -> HunkView {
-    let (first, last) = (&group[0], &group[group.len() - 1]);
-    let lead = first.before.start.min(AROUND);
-    let end = (last.before.end + AROUND).min(old.len() as u32);
-    let (from_old, from_new) = (first.before.start - lead, first.after.start - lead);
-    let (mut at_old, mut at_new) = (from_old, from_new);
-    let mut lines = Vec::new();
-    for change in group {
-        same(&mut lines, old, &mut at_old, &mut at_new, change.before.start);
-        lines.extend(change.before.clone().map(|at| line("del", Some(at), None, old[at as usize])));
-        lines.extend(change.after.clone().map(|at| line("add", None, Some(at), new[at as usize])));
-        (at_old, at_new) = (change.before.end, change.after.end);
-    }
-    same(&mut lines, old, &mut at_old, &mut at_new, end);
-    let (count_old, count_new) = (at_old - from_old, at_new - from_new);
-    HunkView { header: format!("@@ -{},{count_old} +{},{count_new} @@", from_old + 1, from_new + 1), note: None, lines }
-}
-
-/// Unchanged lines up to `end` of the old side.
-fn same(lines: &mut Vec<DiffLine>, old: &[&str], at_old: &mut u32, at_new: &mut u32, end: u32) {
-    while *at_old < end {
-        lines.push(line("context", Some(*at_old), Some(*at_new), old[*at_old as usize]));
-        *at_old += 1;
-        *at_new += 1;
-    }
-}
-
-fn line(kind: &str, old: Option<u32>, new: Option<u32>, text: &str) -> DiffLine {
-    let number = |at: Option<u32>| at.map(|at| i64::from(at) + 1);
-    DiffLine { kind: kind.to_owned(), old_number: number(old), new_number: number(new), text: text.to_owned(), marks: Vec::new() }
 }
 
 #[cfg(test)]

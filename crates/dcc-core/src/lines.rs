@@ -1,18 +1,14 @@
 //! The lines in which two texts differ, in hunks with three lines around them. Pure.
 
-use dcc_core::ports::version::{DiffLine, Hunk};
 use imara_diff::{Algorithm, Diff, InternedInput};
+
+use crate::ports::version::{DiffLine, Hunk};
 
 /// Lines shown around a change.
 const AROUND: u32 = 3;
-/// Lines of a text that are compared; a record beyond it is shown up to here.
-const LINES_MAX: usize = 20_000;
 
-/// From the lines of `old` to those of `new`; bytes that are not UTF-8 are shown as replacement characters.
-pub(crate) fn hunks(old: &[u8], new: &[u8]) -> Vec<Hunk> {
-    let (old, new) = (String::from_utf8_lossy(old), String::from_utf8_lossy(new));
-    let old: Vec<&str> = old.lines().take(LINES_MAX).collect();
-    let new: Vec<&str> = new.lines().take(LINES_MAX).collect();
+/// From the lines of `old` to those of `new`.
+pub fn hunks(old: &[&str], new: &[&str]) -> Vec<Hunk> {
     let mut input = InternedInput::default();
     input.update_before(old.iter().copied());
     input.update_after(new.iter().copied());
@@ -24,7 +20,7 @@ pub(crate) fn hunks(old: &[u8], new: &[u8]) -> Vec<Hunk> {
             _ => groups.push(vec![change]),
         }
     }
-    groups.iter().map(|group| hunk(group, &old, &new)).collect()
+    groups.iter().map(|group| hunk(group, old, new)).collect()
 }
 
 /// Changes that stand near each other, with the lines around and between them.
@@ -67,7 +63,7 @@ mod tests {
         new.insert(6, "between".into());
         new.remove(25);
         new.push("end".into());
-        let found = hunks(old.join("\n").as_bytes(), new.join("\n").as_bytes());
+        let found = hunks(&old.iter().map(String::as_str).collect::<Vec<_>>(), &new.iter().map(String::as_str).collect::<Vec<_>>());
         assert_eq!(found.len(), 2, "{found:#?}");
         for hunk in &found {
             let before: Vec<&str> = hunk.lines.iter().filter(|l| l.sign != '+').map(|l| l.text.as_str()).collect();
@@ -80,8 +76,8 @@ mod tests {
                 assert!(line.new_line.is_none_or(|n| new[n as usize - 1] == line.text));
             }
         }
-        assert!(hunks(b"a\nb\n", b"a\nb\n").is_empty());
-        assert_eq!(hunks(b"", b"a\n")[0].lines.len(), 1);
-        assert_eq!(hunks(b"a\n", b"")[0].lines[0].sign, '-');
+        assert!(hunks(&["a", "b"], &["a", "b"]).is_empty());
+        assert_eq!(hunks(&[], &["a"])[0].lines.len(), 1);
+        assert_eq!(hunks(&["a"], &[])[0].lines[0].sign, '-');
     }
 }
