@@ -23,7 +23,7 @@ use dcc_core::{ApprovalId, Failure, InstanceId, JobId, Outcome, ProjectId, Sessi
 use crate::view::Shell;
 
 pub use live::{EventLine, Hub, StreamItem, Subscription};
-pub use page::{Page, PageQuery, event_filter, job_filter};
+pub use page::{Page, PageQuery, event_codes, event_filter, job_filter};
 pub use query::{Paging, Query, SearchKind, SessionFilter, artifact_path};
 
 /// What every surface can do. Implemented by the application in process and by the remote door over HTTP.

@@ -39,6 +39,17 @@ pub enum Scope {
     Workspace,
 }
 
+impl Scope {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Once => "once",
+            Self::Job => "job",
+            Self::Session => "session",
+            Self::Workspace => "workspace",
+        }
+    }
+}
+
 /// The scopes a tier may be given (GOVERNANCE 2, the table). An unknown request is once only, and so is anything that
 /// has no workspace to bind to.
 pub fn offered_scopes(tier: Tier, intent: &IntentClass, has_workspace: bool, by_agent: bool) -> Vec<Scope> {
@@ -218,7 +229,8 @@ pub fn check_decision(approval: &Approval, request: &DecisionRequest, now: Times
         return Ok(());
     }
     if !approval.offered.contains(&request.scope) {
-        return Err(Failure::invalid(format!("this request offers {:?} only", approval.offered)));
+        let offered: Vec<&str> = approval.offered.iter().map(|scope| scope.as_str()).collect();
+        return Err(Failure::invalid(format!("this request can be approved for {} only, not for {}", offered.join(", "), request.scope.as_str())).hint("the narrower scope is the default: dcc approvals approve A"));
     }
     let browser = request.decider.surface == Surface::Browser;
     if approval.tier == Tier::R3 || browser {

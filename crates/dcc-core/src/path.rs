@@ -55,6 +55,12 @@ impl RepoPath {
         use std::os::unix::ffi::OsStrExt as _;
         std::path::PathBuf::from(std::ffi::OsStr::from_bytes(&self.0))
     }
+    /// Names that usually hold credentials: agents do not read them through us, and a commit of one is remarked.
+    pub fn usually_holds_secrets(&self) -> bool {
+        let name = String::from_utf8_lossy(self.file_name()).to_ascii_lowercase();
+        let (fronts, ends) = ([".env.", "id_rsa", "id_ed25519"], [".pem", ".key"]);
+        name == ".env" || name == ".netrc" || fronts.iter().any(|front| name.starts_with(front)) || ends.iter().any(|end| name.ends_with(end))
+    }
     /// The last component.
     pub fn file_name(&self) -> &[u8] {
         self.0.rsplit(|b| *b == b'/').next().unwrap_or(&self.0)

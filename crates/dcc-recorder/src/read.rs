@@ -128,6 +128,13 @@ fn query(filter: &EventFilter) -> (String, Vec<SqlValue>) {
     require("e.tool_call_id = ?", filter.tool_call_id.as_ref().map(|v| SqlValue::Text(redact::redact_text(v).0)));
     require("e.capability_id = ?", text(filter.capability_id.as_ref()));
     require("e.actor_kind = ?", text(filter.actor_kind.map(kind_text).as_ref()));
+    require("e.actor_id = ?", text(filter.actor_id.as_ref()));
+    require("json_extract(e.principal, '$.principal') = ?", text(filter.principal.as_ref()));
+    require("e.trace_id = ?", text(filter.trace_id.as_ref()));
+    require("e.span_id = ?", text(filter.span_id.as_ref()));
+    require("e.parent_span_id = ?", text(filter.parent_span_id.as_ref()));
+    require("e.project_id = ?", text(filter.project_id.as_ref()));
+    require("e.policy_digest = ?", text(filter.policy_digest.as_ref()));
     require("e.outcome = ?", text(filter.outcome.map(EventOutcome::as_str).as_ref()));
     require("e.ts >= ?", filter.since.map(|v| SqlValue::Integer(v.as_ms())));
     require("e.ts <= ?", filter.until.map(|v| SqlValue::Integer(v.as_ms())));

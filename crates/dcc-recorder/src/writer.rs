@@ -374,7 +374,9 @@ impl Pen {
         if head.seq > 0 && now.as_ms() < head.ts.saturating_sub(CLOCK_STEP_MS) {
             // The next event compares with this one, so an episode is noted once.
             let note = clock_note(Timestamp(head.ts), now).map_err(Refusal::Asked)?;
+            let last = Timestamp(head.ts);
             self.write_event(connection, head, &note, now)?;
+            eprintln!("dcc: the clock went back: it is {now}, the last event is of {last}; what was limited in time before counts as run out");
         }
         let mut written = Vec::with_capacity(events.len());
         for event in events {

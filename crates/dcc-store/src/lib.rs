@@ -22,7 +22,7 @@ mod store;
 mod tests;
 pub mod workspace_json;
 
-pub use open::Opened;
+pub use open::{Opened, refusal_of};
 pub use schema::SCHEMA_VERSION;
 pub use store::SqliteStore;
 pub use workspace_json::nested_repository;

@@ -9,7 +9,7 @@ use std::io;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use dcc_core::ProjectId;
+use dcc_core::{Failure, ProjectId};
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
 
 use crate::fault::{self, Fault};
@@ -31,6 +31,27 @@ pub enum Opened {
     ReadOnly,
     /// Reading only, and the file is missing, behind or of no use: an empty one in memory, to be fed from canon.
     InMemory,
+}
+
+impl Opened {
+    /// Why nothing may be written, as the failure to give; none when the file can be worked with.
+    pub fn refusal(&self) -> Option<Failure> {
+        match self {
+            Self::ReadOnlyNewer { version } => Some(newer(*version)),
+            _ => None,
+        }
+    }
+}
+
+pub(crate) fn newer(version: u32) -> Failure {
+    Failure::engine(format!("devcc.db has schema {version}, this program knows {SCHEMA_VERSION}: it is only read"))
+        .hint("use the newer program, or move devcc.db away: it is derived and built anew")
+}
+
+/// Looks without opening for work: the refusal of a file that a newer program wrote. One that is missing or damaged is none.
+pub fn refusal_of(path: &Path) -> Option<Failure> {
+    size(path).filter(|bytes| *bytes > 0)?;
+    newer_version(path).ok().flatten().map(newer)
 }
 
 /// An open writer connection and how it came to be.

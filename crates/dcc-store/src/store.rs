@@ -24,7 +24,7 @@ use dcc_core::{ApprovalId, Failure, GrantId, JobId, Oid, Outcome, ProjectId, Ses
 use rusqlite::Connection;
 
 use crate::fault::Fault;
-use crate::open::{self, Identity, Opened};
+use crate::open::{self, Identity, Opened, newer};
 use crate::project::{self, Context};
 use crate::{dump, migrate, query, schema, workspace_json};
 
@@ -263,11 +263,6 @@ impl SqliteStore {
             Err(second) => second.into(),
         }
     }
-}
-
-fn newer(version: u32) -> Failure {
-    Failure::engine(format!("devcc.db has schema {version}, this program knows {}: it is only read", schema::SCHEMA_VERSION))
-        .hint("use the newer program, or move devcc.db away: it is derived and built anew")
 }
 
 /// A panic inside a transaction rolls it back, so the value behind a poisoned lock is whole.

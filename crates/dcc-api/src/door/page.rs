@@ -108,11 +108,15 @@ pub fn event_filter(filter: &TimelineFilter, cursor: Option<&str>) -> Outcome<Ev
     })
 }
 
-/// A code, a code's name, or the front of several codes: `FR-EVT-APPR`.
-fn event_codes(text: &str) -> Outcome<Vec<EventCode>> {
-    let codes: Vec<EventCode> = EventCode::ALL.iter().copied().filter(|code| code.as_str().starts_with(text) || code.name() == text).collect();
-    if codes.is_empty() {
-        return Err(Failure::invalid(format!("{text:?} is no event code and no front of one")).hint("such as FR-EVT-APPR for all approval events"));
+/// Codes, names of codes, or fronts of several codes (`FR-EVT-APPR`), with commas between: on every surface the same.
+pub fn event_codes(text: &str) -> Outcome<Vec<EventCode>> {
+    let mut codes: Vec<EventCode> = Vec::new();
+    for word in text.split(',').map(str::trim) {
+        let named: Vec<EventCode> = EventCode::ALL.iter().copied().filter(|code| code.as_str().starts_with(word) || code.name() == word).collect();
+        if named.is_empty() || word.is_empty() {
+            return Err(Failure::invalid(format!("{word:?} is no event code and no front of one")).hint("such as FR-EVT-APPR for all approval events"));
+        }
+        codes.extend(named);
     }
     Ok(codes)
 }

@@ -228,6 +228,13 @@ fn events(a: &mut Address, filter: &EventFilter) {
     a.opt("tool_call_id", filter.tool_call_id.as_ref());
     a.joined("code", filter.codes.iter().map(|code| code.as_str()));
     a.word("actor_kind", filter.actor_kind.as_ref());
+    a.opt("actor_id", filter.actor_id.as_ref());
+    a.opt("principal", filter.principal.as_ref());
+    a.opt("trace_id", filter.trace_id.as_ref());
+    a.opt("span_id", filter.span_id.as_ref());
+    a.opt("parent_span_id", filter.parent_span_id.as_ref());
+    a.opt("project_id", filter.project_id.as_ref());
+    a.opt("policy_digest", filter.policy_digest.as_ref());
     a.opt("outcome", filter.outcome.map(dcc_core::event::EventOutcome::as_str));
     a.opt("capability_id", filter.capability_id.as_ref());
     a.opt("text", filter.text.as_ref());

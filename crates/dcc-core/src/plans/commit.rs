@@ -50,6 +50,10 @@ pub struct CommitPlan {
     pub author_email: String,
     /// Findings of the secret scan, one sentence each.
     pub secret_findings: Vec<String>,
+    /// What else to look at twice, one sentence each: modes that change, names that are one on other file systems, files
+    /// that usually hold secrets.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
     /// Trailers that name the work; the job's own is added when it runs.
     pub wp_id: Option<WpId>,
     pub mt_id: Option<MtId>,
@@ -92,7 +96,7 @@ impl PlanBody for CommitPlan {
                     .collect(),
             },
         ];
-        for finding in &self.secret_findings {
+        for finding in self.secret_findings.iter().chain(&self.warnings) {
             exactly.push(PreviewItem::Warning { text: finding.clone() });
         }
         for path in &self.out_of_scope {

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::{Event, EventCode, EventOutcome, NewEvent};
 use crate::failure::Outcome;
-use crate::ids::{ApprovalId, EventId, JobId, MtId, SessionId, Sha256Hex, WorkspaceId, WpId};
+use crate::ids::{ApprovalId, EventId, JobId, MtId, ProjectId, SessionId, Sha256Hex, WorkspaceId, WpId};
 use crate::principal::ActorKind;
 use crate::time::Timestamp;
 
@@ -59,6 +59,14 @@ pub struct EventFilter {
     /// Any of these; empty means all.
     pub codes: Vec<EventCode>,
     pub actor_kind: Option<ActorKind>,
+    pub actor_id: Option<String>,
+    /// operator, agent or system.
+    pub principal: Option<String>,
+    pub trace_id: Option<String>,
+    pub span_id: Option<String>,
+    pub parent_span_id: Option<String>,
+    pub project_id: Option<ProjectId>,
+    pub policy_digest: Option<Sha256Hex>,
     pub outcome: Option<EventOutcome>,
     pub capability_id: Option<String>,
     /// Substring of the payload's JSON text or the event's name, without regard to ASCII case.

@@ -30,7 +30,13 @@ impl GitCli {
             .args(["--verify", "-q", "--end-of-options"])
             .arg(format!("{revision}^{{commit}}"))
             .run()?;
-        if run.is_success() { Oid::parse(&run.line()).map_err(|_| unknown()) } else { Err(unknown()) }
+        if run.is_success() {
+            return Oid::parse(&run.line()).map_err(|_| unknown());
+        }
+        if revision == "HEAD" {
+            return Err(Failure::new(Code::VcsRepoInvalid, "the repository has no commit yet").hint("make the first commit, then ask again"));
+        }
+        Err(unknown())
     }
 
     pub(super) fn ref_oid_in(&self, repo: &Repo, name: &str) -> Outcome<Option<Oid>> {

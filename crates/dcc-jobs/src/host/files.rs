@@ -18,7 +18,7 @@ impl Host {
     pub(super) fn read(&self, session: &Session, path: &str, line: Option<u32>, limit: Option<u32>) -> Outcome<String> {
         let workspace = workspace_of(self.cx(), session)?;
         let path = inside(&workspace, path).ok_or_else(|| Failure::new(Code::Scope, format!("{path} is outside the session's worktree")))?;
-        if looks_secret(&path) {
+        if path.usually_holds_secrets() {
             return Err(Failure::new(Code::Scope, format!("{} looks like a secret and is not read for agents", path.display())));
         }
         let bytes = self
@@ -74,10 +74,4 @@ pub(super) fn inside(workspace: &Workspace, text: &str) -> Option<RepoPath> {
     }
     let relative = clean.strip_prefix(&root).ok()?;
     RepoPath::new(relative.as_os_str().as_encoded_bytes()).ok()
-}
-
-/// Names that usually hold credentials; an agent has no business reading them through us.
-pub(super) fn looks_secret(path: &RepoPath) -> bool {
-    let name = String::from_utf8_lossy(path.file_name()).to_ascii_lowercase();
-    name == ".env" || name.starts_with(".env.") || name.ends_with(".pem") || name.ends_with(".key") || name.starts_with("id_rsa") || name.starts_with("id_ed25519") || name == ".netrc"
 }

@@ -21,7 +21,7 @@ use dcc_core::session::{Session, SessionState};
 use dcc_core::workspace::Workspace;
 use dcc_core::{Code, Failure, JobId, Outcome, limits};
 
-use super::files::{inside, looks_secret};
+use super::files::{inside};
 use super::reports::inline_or_ref;
 use super::states::{running_turn, session_correlation, wait_decided, workspace_of};
 use super::Host;
@@ -71,7 +71,7 @@ impl Host {
 
     /// True for a path that is not shown to agents.
     pub fn is_hidden(path: &dcc_core::RepoPath) -> bool {
-        looks_secret(path)
+        path.usually_holds_secrets()
     }
 
     /// The path that the text names, when it lies in the workspace.

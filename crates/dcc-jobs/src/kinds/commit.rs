@@ -6,10 +6,11 @@ use serde_json::{Map, Value, json};
 use dcc_core::event::{EventCode, NewEvent};
 use dcc_core::gate::Cleared;
 use dcc_core::ids::Oid;
-use dcc_core::job::Job;
+use dcc_core::job::{Bindings, Job};
 use dcc_core::plans::CommitPlan;
 use dcc_core::ports::version::{CommitIntent, CommitStamp, PreparedCommit};
 use dcc_core::principal::Principal;
+use dcc_core::workspace::Workspace;
 use dcc_core::{Code, Failure, Outcome, RepoPath, limits};
 
 use super::{Done, Effect, JobKind, Lock, Planned, Recovered, params};
@@ -52,15 +53,7 @@ impl JobKind for Commit {
             Some(wp_id) => cx.ports.locus.packet(wp_id)?.map(|e| e.record.in_scope_paths).unwrap_or_default(),
             None => Vec::new(),
         };
-        let session_id = match job.actor.principal {
-            Principal::Agent { session_id } => Some(session_id),
-            // A person commits what the workspace's last session left: the trailer names that session.
-            Principal::Operator | Principal::System => job.bindings.session_id.or(last_session(cx, &workspace)?),
-        };
-        let mut bindings = job.bindings.clone();
-        bindings.wp_id.clone_from(&workspace.wp_id);
-        bindings.mt_id = bindings.mt_id.or_else(|| workspace.mt_id.clone());
-        bindings.session_id = session_id;
+        let bindings = bindings(cx, job, &workspace)?;
         let intent = CommitIntent {
             workspace_id: workspace.workspace_id,
             paths: p.paths,
@@ -70,7 +63,7 @@ impl JobKind for Commit {
             author_email,
             wp_id: bindings.wp_id.clone(),
             mt_id: bindings.mt_id.clone(),
-            session_id,
+            session_id: bindings.session_id,
             in_scope_paths: globs,
             quarantine: cx.config.quarantine_path(job.job_id),
         };
@@ -154,8 +147,22 @@ fn expected(map: &Map<String, Value>) -> Outcome<Vec<(RepoPath, Option<Oid>)>> {
         .collect()
 }
 
-fn last_session(cx: &Context, workspace: &dcc_core::workspace::Workspace) -> Outcome<Option<dcc_core::SessionId>> {
-    Ok(cx.ports.store.sessions(limits::PAGE_MAX)?.into_iter().find(|s| s.workspace_id == Some(workspace.workspace_id)).map(|s| s.session_id))
+/// What the commit is joined to. A person commits what the workspace's last session left: the trailers name that session,
+/// and the micro-task it worked on when neither the request nor the workspace names one.
+fn bindings(cx: &Context, job: &Job, workspace: &Workspace) -> Outcome<Bindings> {
+    let session = match (job.actor.principal, job.bindings.session_id) {
+        (Principal::Agent { session_id }, _) | (Principal::Operator | Principal::System, Some(session_id)) => {
+            Some(ledger::session(cx.ports.recorder.as_ref(), session_id)?)
+        }
+        _ => cx.ports.store.sessions(limits::PAGE_MAX)?.into_iter().find(|s| s.workspace_id == Some(workspace.workspace_id)),
+    };
+    // A micro-task's number says nothing under another packet.
+    let worked_on = session.as_ref().filter(|s| s.wp_id == workspace.wp_id).and_then(|s| s.mt_id.clone());
+    let mut bindings = job.bindings.clone();
+    bindings.wp_id.clone_from(&workspace.wp_id);
+    bindings.mt_id = bindings.mt_id.or_else(|| workspace.mt_id.clone()).or(worked_on);
+    bindings.session_id = session.map(|s| s.session_id);
+    Ok(bindings)
 }
 
 fn discard(quarantine: &std::path::Path) {

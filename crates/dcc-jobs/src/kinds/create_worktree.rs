@@ -8,6 +8,7 @@ use dcc_core::gate::Cleared;
 use dcc_core::ids::WorkspaceId;
 use dcc_core::job::Job;
 use dcc_core::locus::record::WpStatus;
+use dcc_core::plan::Precondition;
 use dcc_core::plans::WorktreePlan;
 use dcc_core::ports::fresh;
 use dcc_core::principal::Role;
@@ -16,6 +17,7 @@ use dcc_core::{Code, Failure, Outcome};
 
 use super::{Done, Effect, JobKind, Lock, Planned, Recovered, params};
 use crate::context::Context;
+use crate::preconditions;
 use crate::runner::correlation;
 
 pub(super) struct CreateWorktree;
@@ -39,6 +41,8 @@ impl JobKind for CreateWorktree {
             let hint = if packet.status == WpStatus::Stub { "make it ready first: dcc wp ready WP" } else { "reopen it first: dcc wp reopen WP" };
             return Err(Failure::new(Code::IllegalTransition, format!("{wp_id} is {}; a worktree is made for open packets", packet.status.as_str())).hint(hint));
         }
+        // People are not asked about what would fail anyway.
+        preconditions::check_all(cx, &[Precondition::PacketUnbound { wp_id: packet.wp_id.clone() }])?;
         let slug = slug(&packet.title);
         let branch = p.branch.unwrap_or_else(|| format!("dcc/{}-{slug}", packet.wp_id));
         if !cx.ports.version.is_branch_name(&branch) {

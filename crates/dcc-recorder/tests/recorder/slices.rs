@@ -3,7 +3,7 @@
 use dcc_core::event::{Correlation, EventCode, EventOutcome, NewEvent};
 use dcc_core::ports::{EventFilter, Order, Recorder};
 use dcc_core::principal::{Actor, ActorKind, Surface};
-use dcc_core::{Timestamp, canonical};
+use dcc_core::{Sha256Hex, Timestamp, canonical};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
@@ -32,6 +32,8 @@ fn every_filter_finds_its_event_and_no_other() {
         .about(&about)
         .outcome(EventOutcome::Deny);
     wanted.capability_id = Some("dev.x".to_owned());
+    let digest = Sha256Hex::of(b"policy");
+    wanted.policy_digest = Some(digest);
     write(&recorder, vec![wanted]);
     bench.clock.advance(5_000);
     write(&recorder, vec![numbered(3)]);
@@ -48,6 +50,10 @@ fn every_filter_finds_its_event_and_no_other() {
         EventFilter { tool_call_id: about.tool_call_id.clone(), ..none() },
         EventFilter { codes: vec![EventCode::GateDecided, EventCode::Committed], ..none() },
         EventFilter { actor_kind: Some(ActorKind::Human), ..none() },
+        EventFilter { actor_id: Some(Actor::operator(Surface::Terminal).id()), ..none() },
+        EventFilter { principal: Some("operator".to_owned()), ..none() },
+        EventFilter { policy_digest: Some(digest), ..none() },
+        EventFilter { project_id: Some(recorder.by_seq(2).unwrap().unwrap().project_id), after_seq: Some(1), before_seq: Some(3), ..none() },
         EventFilter { outcome: Some(EventOutcome::Deny), ..none() },
         EventFilter { capability_id: Some("dev.x".to_owned()), ..none() },
         EventFilter { text: Some("nEEdle %_".to_owned()), ..none() },
@@ -59,6 +65,11 @@ fn every_filter_finds_its_event_and_no_other() {
     for filter in filters {
         let seqs: Vec<u64> = recorder.read(&filter).unwrap().iter().map(|e| e.seq).collect();
         assert_eq!(seqs, [2], "{filter:?}");
+    }
+    // Columns that nothing fills yet find nothing, instead of everything.
+    let traced = |filter: EventFilter| recorder.read(&filter).unwrap();
+    for filter in [EventFilter { trace_id: Some("x".into()), ..none() }, EventFilter { span_id: Some("x".into()), ..none() }, EventFilter { parent_span_id: Some("x".into()), ..none() }] {
+        assert_eq!(traced(filter), vec![]);
     }
     let other = EventFilter { wp_id: Some("WP-8".parse().unwrap()), ..none() };
     assert_eq!(recorder.read(&other).unwrap(), vec![]);

@@ -25,7 +25,7 @@ const OF_NOW: [&str; 5] = ["available_commands_update", "current_mode_update", "
 pub fn pump(live: &Arc<Live>, stdout: impl Read, line_bytes_max: usize) {
     live.reader_begins();
     let mut reader = LineReader::new(stdout, line_bytes_max);
-    let mut pump = Pump { live, updates: Updates::default(), out: Vec::new() };
+    let mut pump = Pump { live, updates: Updates::default(), out: Vec::new(), has_spoken: false };
     while let Some(line) = reader.next_line() {
         match line {
             Line::Text(bytes) => pump.line(bytes),
@@ -46,6 +46,8 @@ struct Pump<'a> {
     live: &'a Arc<Live>,
     updates: Updates,
     out: Vec<AgentReport>,
+    /// A message of the protocol has come.
+    has_spoken: bool,
 }
 
 #[derive(Deserialize)]
@@ -70,7 +72,20 @@ impl Pump<'_> {
     }
 
     fn noise(&mut self, sample: &str) {
-        self.updates.noise(&self.live.scrub(sample), &mut self.out);
+        let sample = self.live.scrub(sample);
+        self.live.heard(Some(&sample));
+        self.updates.noise(&sample, &mut self.out);
+    }
+
+    /// A line that is no message. Some agents greet in words before they speak the protocol, which costs nothing; one
+    /// whose first word is broken JSON will not get better, and nobody waits for its time to run out.
+    fn no_message(&mut self, line: &str) {
+        self.noise(&line.chars().take(200).collect::<String>());
+        if !self.has_spoken && line.starts_with('{')
+            && let Some(said) = self.live.noise()
+        {
+            self.live.want_end(Some(&format!("it said something that is not JSON: {said}")));
+        }
     }
 
     fn line(&mut self, bytes: &[u8]) {
@@ -85,8 +100,10 @@ impl Pump<'_> {
         }
         // A list would be read as an envelope by position.
         let Some(envelope) = text.starts_with('{').then(|| serde_json::from_str::<Envelope>(text).ok()).flatten() else {
-            return self.noise(&text.chars().take(200).collect::<String>());
+            return self.no_message(text);
         };
+        self.has_spoken = true;
+        self.live.heard(None);
         let params = envelope.params.map_or("{}", |params| params.get());
         match (envelope.method.as_deref(), envelope.id) {
             (Some(method), Some(id)) => self.request(method, id.get(), params),

@@ -29,6 +29,9 @@ const MODE_TRIES: usize = 2;
 const QUIET: Duration = Duration::from_millis(150);
 const QUIET_MAX: Duration = Duration::from_secs(2);
 
+/// What helps when the program speaks something else.
+const NOT_ACP: &str = "the command must speak the Agent Client Protocol on standard output, one JSON object on each line (some programs need a flag for it); a program for a terminal is started with dcc session start --ws WS -- COMMAND";
+
 /// Where a start stopped, before it is told with standard error.
 pub struct Stopped {
     step: &'static str,
@@ -294,6 +297,11 @@ impl Stopped {
     pub fn told(mut self, live: &Live) -> Failure {
         if self.is_gone() {
             self.failure.message = format!("the agent {} failed at {}: {}", live.agent, self.step, live.end_cause());
+        } else if let Some(line) = live.noise() {
+            self.failure.message.push_str(&format!("; it said something that is not JSON: {line}"));
+        }
+        if live.noise().is_some() && self.failure.hint.is_none() {
+            self.failure.hint = Some(NOT_ACP.to_owned());
         }
         let head = live.stderr_head(STDERR_HEAD_LINES);
         if !head.trim().is_empty() {

@@ -8,6 +8,7 @@ use dcc_core::ports::sessions::{AgentReport, SessionBackend};
 use dcc_sessions::{AcpOptions, AgentTraits};
 use serde_json::{Value, json};
 
+use crate::fake::Fake;
 use crate::support::{ALLOW, Rig, cleared, options};
 
 fn refused(script: &Value) -> Failure {
@@ -106,4 +107,21 @@ fn an_unplayable_script_and_a_missing_program_are_told() {
     plan.executable = "/nowhere/agent".into();
     let failure = rig.backend.start(rig.session_id, cleared(Op::SessionStart, plan), dcc_core::ports::StartExtras::default(), rig.host.clone()).unwrap_err();
     assert_eq!(failure.code, Code::NotFoundAgent);
+}
+
+/// What an agent says that is no message is named with its first line, and at once where it cannot get better.
+#[test]
+fn an_agent_that_speaks_something_else_is_named_by_its_first_line() {
+    let begun = std::time::Instant::now();
+    let fake = Fake::new(|_| vec!["{not json, token ghp_0123456789abcdefghijklmnopqrstuvwxyz".to_owned(), "more".to_owned()]);
+    let failure = fake.start().unwrap_err();
+    assert_eq!(failure.code, Code::AgentFailed, "{failure}");
+    assert!(failure.message.contains("not JSON: {not json") && !failure.message.contains("ghp_0123"), "{failure}");
+    assert!(failure.hint.unwrap().contains("Agent Client Protocol"));
+    assert!(begun.elapsed() < options().start_timeout, "nobody waits for its time to run out");
+    let limits = AcpOptions { start_timeout: Duration::from_secs(2), ..options() };
+    let chatty = Fake::with(|_| vec!["Welcome to my agent".to_owned()], AgentTraits::default(), limits, "", ALLOW);
+    let failure = chatty.start().unwrap_err();
+    assert_eq!(failure.code, Code::SboxTimeout);
+    assert!(failure.message.contains("not JSON: Welcome to my agent") && failure.hint.is_some(), "{failure}");
 }

@@ -114,7 +114,7 @@ fn lists() -> Vec<(&'static str, Value)> {
         ("WpStatus", words(WpStatus::ALL.iter().map(|status| status.as_str()))),
         ("ApprovalStatus", words(["pending", "approved", "denied", "expired", "stale", "cancelled", "superseded", "consumed"])),
         ("Scope", words(["once", "job", "session", "workspace"])),
-        ("EventCodes", several(EventCode::ALL.iter().map(|code| code.as_str()))),
+        ("EventCodes", several(EventCode::ALL.iter().map(|code| code.as_str()).chain(["or a name or a front of codes, such as FR-EVT-APPR"]))),
         ("ActorKind", words(["human", "agent", "system"])),
         ("EventOutcome", words(["ok", "allow", "ask", "deny", "failed", "unknown"])),
         ("Order", words(["ascending", "descending"])),

@@ -96,7 +96,7 @@ pub enum Command {
         session: String,
     },
     #[command(external_subcommand)]
-    Unbuilt(Vec<String>),
+    Unknown(Vec<String>),
 }
 
 #[derive(ClapArgs, Debug)]

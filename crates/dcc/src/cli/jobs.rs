@@ -1,6 +1,6 @@
 //! dcc job, dcc run.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use dcc_api::door::Query;
 use dcc_core::ids::JobId;
@@ -11,7 +11,7 @@ use dcc_core::{Failure, Outcome, Sha256Hex};
 
 use super::Cli;
 use super::args::{JobCommand, RunArgs};
-use super::output::{job_exit, short, table, visible};
+use super::output::{job_exit, one_line, short, table, visible};
 use super::work::{items, text, wp_id};
 use super::workspaces;
 
@@ -38,7 +38,7 @@ pub fn run(cli: &Cli, command: JobCommand) -> Outcome<u8> {
         JobCommand::Show { job } => {
             let job_id: JobId = cli.resolve(link.as_ref(), "job", &job)?;
             let value = link.query(&Query::Job { job_id })?;
-            cli.out.show(&value, |job| visible(&serde_json::to_string_pretty(job).unwrap_or_default()));
+            cli.out.show(&value, sheet);
             Ok(0)
         }
         JobCommand::Wait { job } => {
@@ -55,6 +55,23 @@ pub fn run(cli: &Cli, command: JobCommand) -> Outcome<u8> {
             Ok(0)
         }
     }
+}
+
+/// A job in lines: what it is first, then whatever else is known of it.
+fn sheet(job: &Value) -> String {
+    const FIRST: [&str; 4] = ["job_id", "op", "state", "failure"];
+    let line = |key: &str, value: &Value| {
+        let said = match value {
+            Value::String(text) => one_line(text),
+            Value::Object(failure) if key == "failure" => one_line(&format!("{} {}", text(value, "code"), failure.get("message").and_then(Value::as_str).unwrap_or_default())),
+            other => one_line(&other.to_string()),
+        };
+        format!("{:<16} {said}", key.trim_end_matches("_id"))
+    };
+    let is_told = |value: &Value| !value.is_null() && value.as_array().is_none_or(|list| !list.is_empty()) && value.as_object().is_none_or(|map| !map.is_empty());
+    let rest = job.as_object().into_iter().flatten().filter(|(key, value)| !FIRST.contains(&key.as_str()) && is_told(value));
+    let first = FIRST.iter().filter(|key| is_told(&job[**key])).map(|key| line(key, &job[*key]));
+    first.chain(rest.map(|(key, value)| line(key, value))).collect::<Vec<_>>().join("\n")
 }
 
 /// A recipe by its name, or a command word for word after `--`; both print what the run printed.

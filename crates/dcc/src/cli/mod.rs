@@ -15,6 +15,7 @@ mod sandbox;
 mod session_args;
 mod sessions;
 mod terminal;
+mod unbuilt;
 mod up;
 mod vcs;
 mod work;
@@ -38,6 +39,7 @@ use dcc_core::{Code, Failure, Outcome};
 use crate::link::{self, Link};
 use crate::wire::clock::SystemClock;
 use crate::wire::dirs::Dirs;
+use crate::wire::integrity;
 use crate::wire::project::{self as found, Found};
 use args::{Args, Command};
 pub use output::{Output, visible};
@@ -52,6 +54,11 @@ pub struct Cli {
 
 /// Runs the command line and answers the exit code of PRODUCT (CLI).
 pub fn run() -> ExitCode {
+    let given: Vec<OsString> = std::env::args_os().skip(1).collect();
+    if let Some((failure, json)) = unbuilt::asked_for(&given) {
+        Output::new(json).failure(&failure, None);
+        return ExitCode::from(failure.code.exit_code());
+    }
     let args = match Args::try_parse() {
         Ok(args) => args,
         Err(error) => {
@@ -104,7 +111,7 @@ fn dispatch(cli: &Cli, command: Command) -> Outcome<u8> {
         Command::Timeline(args) => recorder::timeline(cli, &args),
         Command::Recorder(command) => recorder::run(cli, command),
         Command::Mcp { session } => mcp::run(&session),
-        Command::Unbuilt(words) => Err(unbuilt(&words)),
+        Command::Unknown(words) => Err(Failure::invalid(format!("{:?} is no command", words.first().map_or("", String::as_str))).hint("dcc --help")),
     }
 }
 
@@ -118,16 +125,6 @@ fn misuse(text: &str) -> Failure {
     let words = text.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
     let names = words.filter_map(|line| line.strip_prefix("  ")?.split(' ').next().filter(|name| !name.is_empty())).collect::<Vec<_>>().join(", ");
     Failure::invalid(format!("a command is missing: {names}")).hint(usage)
-}
-
-fn unbuilt(words: &[String]) -> Failure {
-    let name = words.first().map_or("", String::as_str);
-    let planned = ["backup", "restore", "project", "anchor", "policy", "import"];
-    if planned.contains(&name) {
-        Failure::new(Code::NotBuilt, format!("dcc {name} is not built yet")).hint("docs/roadmap.md says what is planned; nothing was changed")
-    } else {
-        Failure::invalid(format!("{name:?} is no command")).hint("dcc --help")
-    }
 }
 
 /// The scripted agent's process.
@@ -151,7 +148,7 @@ impl Cli {
 
     pub fn link(&self) -> Outcome<Box<dyn Link>> {
         let found = self.find()?;
-        found.require_project_id()?;
+        integrity::warn(&found.dirs, found.require_project_id()?);
         link::connect(found, self.attended())
     }
 

@@ -98,6 +98,10 @@ fn ended_well(job: &Value) -> String {
             other => facts.push(format!("{key} {other}")),
         }
     }
+    // What proves a micro-task is named by its job.
+    if matches!(text("op"), "version.commit" | "sandbox.run_recipe" | "sandbox.run_command") {
+        facts.push(format!("job {}", short(text("job_id"))));
+    }
     let issues = if text("state") == "completed_with_issues" { " with issues" } else { "" };
     visible(&format!("{} done{issues}: {}", text("op"), facts.join(", ")))
 }

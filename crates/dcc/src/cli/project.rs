@@ -8,15 +8,16 @@ use dcc_api::door::{Door as _, Paging, Query, SessionFilter};
 use dcc_core::approval::ApprovalStatus;
 use dcc_core::job::Bindings;
 use dcc_core::op::Op;
-use dcc_core::ports::{LoginState, Recorder as _, Sandbox as _};
-use dcc_core::{Code, Outcome, limits};
+use dcc_core::event::EventCode;
+use dcc_core::ports::{EventFilter, LoginState, Order, Recorder as _, Sandbox as _};
+use dcc_core::{Code, Outcome, Timestamp, limits};
 
 use super::Cli;
 use super::output::{table, visible};
 use super::work::{items, text};
 use crate::wire::config::OperatorConfig;
 use crate::wire::open::{self, OpenOptions};
-use crate::wire::{doctor, lock};
+use crate::wire::{doctor, integrity, lock};
 
 /// How long a step waits for the project lock.
 const WAIT: Duration = Duration::from_millis(limits::PROJECT_LOCK_WAIT_MS);
@@ -41,7 +42,9 @@ pub fn init(cli: &Cli) -> Outcome<u8> {
 
 pub fn status(cli: &Cli) -> Outcome<u8> {
     let found = cli.find()?;
-    found.require_project_id()?;
+    let project_id = found.require_project_id()?;
+    integrity::warn(&found.dirs, project_id);
+    let broken = integrity::known(&found.dirs, project_id);
     let root = found.main.worktree_path.clone();
     let link = crate::link::connect(found, cli.attended())?;
     let approvals = link.query(&Query::Approvals { status: Some(ApprovalStatus::Pending), paging: dcc_api::door::Paging::default() })?;
@@ -56,14 +59,15 @@ pub fn status(cli: &Cli) -> Outcome<u8> {
         *slot = json!(slot.as_u64().unwrap_or(0) + 1);
     }
     let value = json!({
-        "root_path": root, "served": link.is_served(), "read_only": link.read_only()?, "approvals_pending": items(&approvals).count(), "sessions_open": open.len(), "sessions_to_recover": to_recover, "packets": lanes,
+        "root_path": root, "served": link.is_served(), "read_only": link.read_only()?, "integrity": broken, "approvals_pending": items(&approvals).count(), "sessions_open": open.len(), "sessions_to_recover": to_recover, "packets": lanes,
     });
     cli.out.show(&value, |v| {
         let lanes: Vec<String> = v["packets"].as_object().into_iter().flatten().map(|(k, n)| format!("{n} {k}")).collect();
         format!(
-            "{}{}\n  server {}\n  {} approvals wait for you\n  {} sessions open, {} rest without an agent (dcc session list --recovery)\n  packets: {}",
+            "{}{}{}\n  server {}\n  {} approvals wait for you\n  {} sessions open, {} rest without an agent (dcc session list --recovery)\n  packets: {}",
             text(v, "root_path"),
             v["read_only"].as_str().map(|why| format!("\n  read only: {}", visible(why))).unwrap_or_default(),
+            v["integrity"].as_str().map(|found| format!("\n  BROKEN: {}", visible(found))).unwrap_or_default(),
             if v["served"] == true { "running" } else { "not running (dcc up)" },
             v["approvals_pending"],
             v["sessions_open"],
@@ -135,6 +139,7 @@ fn canon_checks(found: &crate::wire::project::Found) -> Outcome<Vec<doctor::Chec
     let recorder = dcc_recorder::SqliteRecorder::open_read_only(found.state_dir.join("recorder.db"))?.with_outside(place);
     let problems = recorder.integrity_check()?;
     let report = recorder.verify(None)?;
+    integrity::note(&found.dirs, found.require_project_id()?, &report, found.clock.now());
     let held = if lock::is_held(&found.state_dir) { "a server or command owns the project" } else { "nobody owns the project now" };
     let chain = match (report.ok, report.first_bad_seq) {
         (true, _) => ("ok", format!("{} events, the chain holds, {}", report.events, report.held_against())),
@@ -144,6 +149,7 @@ fn canon_checks(found: &crate::wire::project::Found) -> Outcome<Vec<doctor::Chec
     let waived = dcc_jobs::waivers::in_force(&recorder, found.clock.now())?.into_iter().map(|w| ("sandbox waiver".into(), "needs".into(), format!("UNENFORCED: agents in workspace {} run unconfined until {}: {}", w.workspace_id.short(), w.expires_at, w.reason), Some("dcc sandbox revoke".into())));
     let mut checks: Vec<doctor::Check> = waived.collect();
     checks.extend([
+        clock_check(&recorder, found.clock.now())?,
         ("recorder file".into(), if problems.is_empty() { "ok" } else { "fault" }.into(), if problems.is_empty() { "intact".into() } else { problems.join("; ") }, None),
         ("recorder chain".into(), chain.0.into(), chain.1, None),
         ("project lock".into(), "ok".into(), held.into(), None),
@@ -151,10 +157,26 @@ fn canon_checks(found: &crate::wire::project::Found) -> Outcome<Vec<doctor::Chec
     Ok(checks)
 }
 
+/// Whether the clock goes forward, as the log saw it.
+fn clock_check(recorder: &dcc_recorder::SqliteRecorder, now: Timestamp) -> Outcome<doctor::Check> {
+    let filter = EventFilter { codes: vec![EventCode::ClockWentBack], order: Order::Descending, limit: 1, ..EventFilter::default() };
+    let newest = recorder.by_seq(recorder.head()?.seq)?;
+    let said = recorder.read(&filter)?.first().map(|e| format!("it went back by {} s at event {}: what was limited in time before that counts as run out", e.payload["back_ms"].as_i64().unwrap_or(0) / 1_000, e.seq));
+    let is_behind = newest.is_some_and(|event| now.as_ms() + 1_000 < event.ts.as_ms());
+    Ok(match (said, is_behind) {
+        (_, true) => ("clock".into(), "needs".into(), format!("it is behind the last event; now {now}"), Some("set the clock".into())),
+        (Some(said), false) => ("clock".into(), "ok".into(), said, None),
+        (None, false) => ("clock".into(), "ok".into(), "it never went back while events were written".into(), None),
+    })
+}
+
 pub fn rebuild(cli: &Cli, dry_run: bool) -> Outcome<u8> {
     if dry_run {
         let found = cli.find()?;
         found.require_project_id()?;
+        if let Some(refusal) = dcc_store::refusal_of(&found.state_dir.join("devcc.db")) {
+            return Err(refusal);
+        }
         let head = dcc_recorder::SqliteRecorder::open_read_only(found.state_dir.join("recorder.db"))?.head()?;
         let value = json!({ "events": head.seq, "would": ["drop every row of devcc.db", "apply every event", "read every packet", "write workspace.json anew"], "canon": "untouched" });
         cli.out.show(&value, |v| format!("would drop every row of devcc.db and apply {} events and all packets; canon stays untouched", v["events"]));

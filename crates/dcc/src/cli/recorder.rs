@@ -1,5 +1,7 @@
 //! dcc timeline, dcc recorder.
 
+use std::io::Write;
+
 use serde_json::Value;
 
 use dcc_api::door::{Query, event_filter};
@@ -75,10 +77,32 @@ pub fn run(cli: &Cli, command: RecorderCommand) -> Outcome<u8> {
             Ok(0)
         }
         RecorderCommand::Export => {
-            let recorder = open(cli)?;
-            recorder.export_jsonl(&EventFilter::default(), &mut std::io::stdout().lock())?;
-            Ok(0)
+            let mut out = Pipe { out: std::io::stdout().lock(), is_closed: false };
+            match open(cli)?.export_jsonl(&EventFilter::default(), &mut out) {
+                // Whoever read it has seen enough (dcc recorder export | head).
+                Err(_) if out.is_closed => Ok(0),
+                other => other.map(|_| 0),
+            }
         }
+    }
+}
+
+/// Standard output that remembers when nobody reads any more.
+struct Pipe<W> {
+    out: W,
+    is_closed: bool,
+}
+
+impl<W: Write> Write for Pipe<W> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let written = self.out.write(bytes);
+        self.is_closed |= written.as_ref().is_err_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe);
+        written
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        let flushed = self.out.flush();
+        self.is_closed |= flushed.as_ref().is_err_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe);
+        flushed
     }
 }
 
@@ -93,6 +117,7 @@ fn verify(cli: &Cli) -> Outcome<u8> {
     let found = cli.find()?;
     let place = crate::wire::checkpoint::StateHead::read(&found.dirs, found.require_project_id()?);
     let report = open(cli)?.with_outside(place).verify(None)?;
+    crate::wire::integrity::note(&found.dirs, found.require_project_id()?, &report, found.clock.now());
     let value = serde_json::to_value(&report).map_err(|e| Failure::engine(e.to_string()))?;
     cli.out.show(&value, |_| match (report.ok, report.first_bad_seq) {
         (true, _) => format!("the chain holds: {} events, head {} {}, {}", report.events, report.head.seq, report.head.hash.short(), report.held_against()),

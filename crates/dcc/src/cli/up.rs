@@ -13,7 +13,7 @@ use dcc_web::server::{AgentListener, Ready, ServeOptions, serve};
 use super::Cli;
 use super::args::UpArgs;
 use crate::link::Remote;
-use crate::wire::lock;
+use crate::wire::{integrity, lock};
 use crate::wire::open::{self, OpenOptions, Project};
 use crate::wire::project::Found;
 
@@ -40,6 +40,7 @@ pub fn run(cli: &Cli, args: &UpArgs) -> Outcome<u8> {
         return Ok(0);
     }
     let project = open::open_or_read(&found, &OpenOptions { what: "up", wait: Duration::ZERO, serving: true })?;
+    integrity::warn(&found.dirs, found.require_project_id()?);
     say_recovery(&here, &project);
     let no_open = args.no_open || here.out.is_json();
     serve_project(&found, &project, args.port, |ready| {
@@ -64,7 +65,8 @@ fn say_recovery(cli: &Cli, project: &Project) {
     for (key, sentence) in &r.drift {
         cli.out.note(&format!("drift: {key}: {sentence}"));
     }
-    if project.store_opened != "ok" {
+    // A corrupt file was named when it was moved aside.
+    if project.store_opened == "made from canon" {
         cli.out.note(&format!("devcc.db: {}", project.store_opened));
     }
 }
@@ -78,10 +80,10 @@ pub fn serve_project(found: &Found, project: &Project, port: u16, ready: impl Fn
     let options = ServeOptions { door: std::sync::Arc::clone(&project.app) as _, port, credential, socket_path, ready: tell };
     let verifier = std::sync::Arc::clone(&project.app);
     // The chain is walked once in the background, so that the status line can say how far it was verified.
-    std::thread::spawn(move || {
-        if let Err(failure) = verifier.verify() {
-            eprintln!("dcc: {failure}");
-        }
+    let (dirs, project_id, clock) = (found.dirs.clone(), found.require_project_id()?, std::sync::Arc::clone(&found.clock));
+    std::thread::spawn(move || match verifier.verify() {
+        Ok(report) => integrity::note(&dirs, project_id, &report, clock.now()),
+        Err(failure) => eprintln!("dcc: {failure}"),
     });
     let watching = crate::wire::watch::start(found, &project.app);
     let served = runtime.block_on(async {

@@ -30,6 +30,12 @@ pub fn run(cli: &Cli, command: VcsCommand) -> Outcome<u8> {
                 if lines.len() == 1 {
                     lines.push("  clean".to_owned());
                 }
+                if let Some(operation) = value["operation"].as_str() {
+                    lines.push(format!("a {operation} is in progress: finish it or abort it with git before you commit"));
+                }
+                if let Some(path) = value["index_lock"][0].as_str() {
+                    lines.push(format!("the index is locked: {}, {} s old; another git command is at work, or one was killed", one_line(path), value["index_lock"][1]));
+                }
                 visible(&lines.join("\n"))
             });
             Ok(0)

@@ -72,7 +72,13 @@ fn locked(file: &mut File, state_dir: &Path) -> Failure {
     let mut holder = String::new();
     let _ = file.rewind().and_then(|()| file.read_to_string(&mut holder));
     let holder = holder.trim();
+    // A sign-in link lasts a minute; whoever starts a second server often only wants a fresh one.
+    let hint = match (holder.split_once(' '), state_dir.ancestors().nth(2)) {
+        (Some((_, "up")), _) => "a fresh sign-in link: dcc up --detach; dcc up --stop ends the server".to_owned(),
+        (Some((_, "demo")), Some(dir)) => format!("a fresh sign-in link: dcc demo --dir {}; Ctrl C in its terminal ends the demo", dir.display()),
+        _ => "wait for it, or stop the server with dcc up --stop".to_owned(),
+    };
     let holder = if holder.is_empty() { "another process".to_owned() } else { format!("process {holder}") };
     Failure::new(Code::Locked, format!("{} is held by {holder}", path_of(state_dir).display()))
-        .hint("wait for it, or stop the server with dcc up --stop")
+        .hint(hint)
 }

@@ -7,8 +7,14 @@ pub mod dirs;
 pub mod doctor;
 #[cfg(debug_assertions)]
 pub mod failpoint;
+pub mod integrity;
 pub mod lock;
 pub mod open;
 pub mod project;
 pub mod read_only;
 pub mod watch;
+
+/// One line for the person on standard error, whatever the command prints.
+pub fn say(text: &str) {
+    eprintln!("dcc: {}", crate::cli::visible(text));
+}

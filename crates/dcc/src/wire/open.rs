@@ -85,8 +85,12 @@ pub fn open(found: &Found, options: &OpenOptions) -> Outcome<Project> {
         return Err(Failure::recorder(recorder.refusal().to_owned()));
     }
     let artifacts: Arc<dyn ArtifactStore> = Arc::new(FileArtifacts::open(found.state_dir.join("artifacts"))?);
-    let locus = Arc::new(LocusStore::open(&found.state_dir.join("gov"), Arc::clone(&recorder) as _, Arc::clone(&artifacts))?);
     let (store, opened) = SqliteStore::open(&found.state_dir.join("devcc.db"), project_id, Arc::clone(&found.clock))?;
+    if let Some(refusal) = opened.refusal() {
+        // Before anything is written: what a newer program left is only read, also where this one could write beside it.
+        return Err(refusal);
+    }
+    let locus = Arc::new(LocusStore::open(&found.state_dir.join("gov"), Arc::clone(&recorder) as _, Arc::clone(&artifacts))?);
     let records = Records { project_id, instance_id, recorder, artifacts, locus, store: Arc::new(store) };
     let (runner, app) = assemble(found, &records, None)?;
     first_events(&runner, found, known.is_none())?;
@@ -243,10 +247,11 @@ fn settle_store(runner: &Runner, opened: &Opened) -> Outcome<String> {
             let event = NewEvent::new(EventCode::RebuildFinished, Actor::SYSTEM, json!({ "why": "devcc.db was corrupt", "moved_to": moved_to.to_string_lossy() }));
             runner.cx.journal.append(vec![event])?;
             runner.cx.journal.rebuild()?;
-            format!("devcc.db was corrupt; it was moved to {} and made anew from canon", moved_to.display())
+            let said = format!("devcc.db was corrupt; it was moved to {} and made anew from canon", moved_to.display());
+            super::say(&said);
+            said
         }
-        Opened::ReadOnly | Opened::InMemory => return Err(Failure::engine("a project that is worked on was opened for reading")),
-        Opened::ReadOnlyNewer { version } => format!("devcc.db has schema {version}, newer than this program; it is read only"),
+        Opened::ReadOnly | Opened::InMemory | Opened::ReadOnlyNewer { .. } => return Err(Failure::engine("a project that is worked on was opened for reading")),
     })
 }
 

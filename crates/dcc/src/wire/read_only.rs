@@ -91,6 +91,6 @@ pub fn open(found: &Found, why: &str, options: &OpenOptions) -> Outcome<Project>
 pub fn say_once(project: &Project) {
     static SAID: Once = Once::new();
     if let Some(why) = &project.read_only {
-        SAID.call_once(|| eprintln!("dcc: read only: {}", crate::cli::visible(why)));
+        SAID.call_once(|| super::say(&format!("read only: {why}")));
     }
 }

@@ -27,6 +27,7 @@ fn an_unborn_branch_can_be_a_project_but_gives_no_worktree() {
     let ran = world.json(&["ws", "create", "--wp", &wp]);
     assert_ne!(ran.code, 0);
     assert_eq!(ran.code_text(), "VCS_REPO_INVALID", "{ran:?}");
+    assert!(ran.stdout.contains("the repository has no commit yet"), "{ran:?}");
 }
 
 #[test]
@@ -45,6 +46,16 @@ fn misuse_is_exit_two_and_unknown_things_are_exit_six() {
     }
     let ran = world.json(&["anchor", "list"]);
     assert_eq!((ran.code, ran.code_text().as_str()), (1, "HSK-501-NOT-BUILT"));
+    // Planned verbs say so by their name, wherever --json stands.
+    for words in [&["vcs", "stash", "--ws", "x"][..], &["ws", "prune"], &["board", "import", "f"], &["wp", "import", "f"], &["backup", "d"], &["policy", "show"]] {
+        let mut behind = words.to_vec();
+        behind.push("--json");
+        for ran in [world.json(words), world.dcc(&behind)] {
+            assert_eq!((ran.code, ran.code_text().as_str()), (1, "HSK-501-NOT-BUILT"), "{words:?}: {ran:?}");
+            assert!(ran.stdout.contains(&format!("dcc {}", words[0])), "{ran:?}");
+        }
+        assert!(world.dcc(words).stderr.contains("HSK-501-NOT-BUILT"), "{words:?}");
+    }
     let wp = world.ok(&["wp", "create", "--title", "T"])["wp_id"].as_str().unwrap().to_owned();
     let ran = world.json(&["wp", "start", &wp]);
     assert_eq!((ran.code, ran.code_text().as_str()), (5, "HSK-409-ILLEGAL-TRANSITION"), "{ran:?}");

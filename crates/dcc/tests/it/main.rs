@@ -31,6 +31,7 @@ mod reads;
 mod recovery;
 mod refusals;
 mod repairs;
+mod said;
 mod slice;
 mod steering;
 mod terminal;

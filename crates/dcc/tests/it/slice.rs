@@ -101,6 +101,11 @@ fn the_same_key_has_one_effect_and_the_same_plan_waits_once() {
     let second = world.json(&["ws", "create", "--wp", &wp]);
     assert_eq!(second.code, 4);
     assert_eq!(second.json()["approval_id"], first["approval_id"], "the pending one is named");
+    world.ok(&["approvals", "approve", first["approval_id"].as_str().unwrap()]);
+    // A packet that has its worktree: nobody is asked about what would fail.
+    let third = world.json(&["ws", "create", "--wp", &wp]);
+    assert_eq!((third.code, third.code_text().as_str()), (5, "HSK-409-WORKTREE-CONFLICT"), "{third:?}");
+    assert!(crate::pending(&world).is_none());
 }
 
 /// Every event of the packet as (operation of its job, code, outcome), in order.
@@ -135,4 +140,24 @@ fn a_lone_command_and_a_server_leave_the_same_events() {
     let (left, right) = (short_slice(&alone), short_slice(&served));
     assert!(left.len() > 100, "{}", left.len());
     assert_eq!(left, right);
+}
+
+/// A person commits what a session left: the commit belongs to the micro-task that the session worked on.
+#[test]
+fn a_commit_is_joined_to_the_micro_task_of_its_session() {
+    let world = World::new(DCC);
+    world.ok(&["up", "--detach"]);
+    let wp = started_packet(&world);
+    world.ok(&["mt", "start", &wp, "MT-001"]);
+    let (ws, path) = approved_worktree(&world, &wp);
+    let started = world.ok(&["session", "start", "--ws", &ws, "--human", "--mt", "MT-001"]);
+    std::fs::write(path.join("src/a.txt"), "changed\n").unwrap();
+    let parked = world.json(&["vcs", "commit", "--ws", &ws, "-m", "Change", "src/a.txt"]).json();
+    let done = world.ok(&["approvals", "approve", parked["approval_id"].as_str().unwrap()]);
+    let job = world.ok(&["job", "show", done["job_id"].as_str().unwrap()]);
+    assert_eq!((&job["mt_id"], &job["session_id"]), (&Value::from("MT-001"), &started["session_id"]), "{job}");
+    let message = world.git_in(&path, &["log", "-1", "--format=%B"]);
+    assert!(message.contains("DCC-MT: MT-001"), "{message}");
+    let slice = codes_of(&world.ok(&["timeline", "--mt", "MT-001"]));
+    assert!(slice.iter().any(|code| code == "FR-EVT-VCS-001"), "{slice:?}");
 }

@@ -7,6 +7,7 @@
 //! user's index is never the source of a commit and loses nothing by one; no user hook runs.
 
 mod message;
+mod names;
 mod plan;
 mod prepare;
 mod publish;

@@ -11,7 +11,7 @@ use dcc_core::ports::version::CommitIntent;
 use dcc_core::workspace::WorktreeBinding;
 
 use super::select::{self, Becomes, Selection, Staged};
-use super::{Entry, Quarantine, message, secrets, snapshot};
+use super::{Entry, Quarantine, message, names, secrets, snapshot};
 use crate::files::Root;
 use crate::git::builder::{Access, Repo};
 use crate::git::{GitCli, attrs, diff, patch, raw};
@@ -37,7 +37,9 @@ impl GitCli {
         let staged = self.staged(&repo, &parent_oid, None, &paths)?;
         let parent = self.parent_entries(&repo, &parent_oid, &paths)?;
         let root = Root::open(binding)?;
-        let selection = select::look(&root, &paths, &parent, &staged)?;
+        // Only a surface that showed a path says what stood there.
+        let seen = intent.expected.iter().map(|(path, _)| path).collect();
+        let selection = select::look(&root, &paths, &parent, &staged, &seen)?;
         self.refuse_filtered(&repo, &select::contents(&selection))?;
         let new_paths: Vec<&RepoPath> = selection.iter().filter(|(p, b)| **b != Becomes::Deleted && !parent.contains_key(*p)).map(|(p, _)| p).collect();
         self.refuse_ignored(&repo, &new_paths)?;
@@ -50,7 +52,8 @@ impl GitCli {
         if built.tree == built.parent_tree {
             return Err(Failure::new(Code::VcsNothingToCommit, "the selected paths equal the parent commit").hint("nothing has to be committed"));
         }
-        let (paths, secret_findings) = self.describe(&repo, &quarantine, &built, &selection, &message)?;
+        let (paths, secret_findings, mut warnings) = self.describe(&repo, &quarantine, &built, &selection, &message)?;
+        warnings.extend(names::warnings(&paths, &self.tree_paths(&repo, &quarantine)?));
         // The objects hold the bytes now.
         let _ = std::fs::remove_dir_all(&quarantine.tree);
         Ok(CommitPlan {
@@ -66,6 +69,7 @@ impl GitCli {
             author_name: intent.author_name.trim().to_owned(),
             author_email: intent.author_email.trim().to_owned(),
             secret_findings,
+            warnings,
             wp_id: intent.wp_id.clone(),
             mt_id: intent.mt_id.clone(),
             session_id: intent.session_id,
@@ -94,6 +98,12 @@ impl GitCli {
         Ok(Built { tree, parent_tree: Oid::parse(&parent_tree)?, entries: self.private_entries(&copied, quarantine, selection)? })
     }
 
+    /// Every path of the tree that is to be committed.
+    fn tree_paths(&self, repo: &Repo, quarantine: &Quarantine) -> Outcome<Vec<RepoPath>> {
+        let out = quarantine.command(self, repo, "ls-files").arg("-z").output()?;
+        Ok(out.split(|b| *b == 0).filter(|p| !p.is_empty()).filter_map(|p| RepoPath::new(p).ok()).collect())
+    }
+
     fn private_entries(&self, repo: &Repo, quarantine: &Quarantine, selection: &Selection) -> Outcome<HashMap<RepoPath, Entry>> {
         let out = quarantine.command(self, repo, "ls-files").args(["--stage", "-z"]).output()?;
         let mut found = HashMap::new();
@@ -112,7 +122,7 @@ impl GitCli {
     }
 
     /// The tree's changes, proven equal to the selection, with counts, rename pairs and the secret scan.
-    fn describe(&self, repo: &Repo, quarantine: &Quarantine, built: &Built, selection: &Selection, message: &str) -> Outcome<(Vec<CommitPath>, Vec<String>)> {
+    fn describe(&self, repo: &Repo, quarantine: &Quarantine, built: &Built, selection: &Selection, message: &str) -> Outcome<(Vec<CommitPath>, Vec<String>, Vec<String>)> {
         let compare = |form: &[&str]| {
             quarantine
                 .command(self, repo, "diff-tree")
@@ -137,6 +147,7 @@ impl GitCli {
         }
         let mut paths = Vec::with_capacity(parsed.records.len());
         let mut extra = None;
+        let mut modes = Vec::new();
         for record in &parsed.records {
             let path = RepoPath::new(record.path)?;
             if !selection.contains_key(&path) {
@@ -144,12 +155,13 @@ impl GitCli {
                 continue;
             }
             let counts = parsed.counts.get(record.path).copied().unwrap_or((None, None));
+            modes.extend(names::mode_change(&path, record.old_mode, record.new_mode));
             let from = partners.get(record.path).and_then(|from| RepoPath::new(*from).ok());
             paths.push(commit_path(path, record, counts, from));
         }
         check_sets(selection, &paths, extra, &built.entries)?;
         paths.sort_by(|a, b| a.path.cmp(&b.path));
-        Ok((paths, findings.into_sentences()))
+        Ok((paths, findings.into_sentences(), modes))
     }
 }
 

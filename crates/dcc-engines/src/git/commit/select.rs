@@ -137,7 +137,7 @@ impl GitCli {
 }
 
 /// Looks at each selected path.
-pub(super) fn look(root: &Root, paths: &BTreeSet<RepoPath>, parent: &HashMap<RepoPath, Entry>, staged: &Staged) -> Outcome<Selection> {
+pub(super) fn look(root: &Root, paths: &BTreeSet<RepoPath>, parent: &HashMap<RepoPath, Entry>, staged: &Staged, seen: &HashSet<&RepoPath>) -> Outcome<Selection> {
     let mut nested = Nested { root, seen: HashMap::new() };
     let mut selection = Selection::new();
     for path in paths {
@@ -152,7 +152,7 @@ pub(super) fn look(root: &Root, paths: &BTreeSet<RepoPath>, parent: &HashMap<Rep
                 return Err(diverged(path));
             }
             Node::Absent => {
-                return Err(Failure::new(Code::StalePreview, format!("{} is neither in the worktree nor in the parent commit", path.display())).hint("it was removed since; look again and select anew"));
+                return Err(absent(path, seen.contains(path)));
             }
             Node::ThroughLink => return Err(denied(path, "leads through a symbolic link")),
             Node::Special => return Err(denied(path, "is not a file that git can store")),
@@ -181,6 +181,15 @@ fn directory(path: &RepoPath, in_parent: Option<&Entry>, staged: &Staged, nested
         Some(_) => Ok(Becomes::Deleted),
         None => Err(denied(path, "is a directory; select the files in it")),
     }
+}
+
+/// A path that was seen is gone since; one that was only written down is a mistake.
+fn absent(path: &RepoPath, was_seen: bool) -> Failure {
+    let message = format!("{} is neither in the worktree nor in the parent commit", path.display());
+    if was_seen {
+        return Failure::new(Code::StalePreview, message).hint("it was removed since; look again and select anew");
+    }
+    Failure::new(Code::VcsPathDenied, message).hint("a path is relative to the worktree's root: dcc vcs status --ws WS lists what differs")
 }
 
 pub(super) fn diverged(path: &RepoPath) -> Failure {

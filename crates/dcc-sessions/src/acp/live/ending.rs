@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use dcc_core::failure::{Code, Failure, Outcome};
 use dcc_core::limits::FREEZE_MS_MAX;
 use dcc_core::ports::sessions::AgentReport;
+use dcc_core::redact::redact_text;
 
 use super::{Live, State};
 use crate::acp::wire::{message, shown};
@@ -21,6 +22,8 @@ const STDERR_KEPT_BYTES: usize = 64 * 1024;
 const DRAIN: Duration = Duration::from_secs(2);
 /// How long the last reports may take before `Exited` goes out without them.
 const LAST_REPORTS: Duration = Duration::from_secs(30);
+/// Of a line that is no message.
+const NOISE_CHARS: usize = 200;
 /// Lines of standard error shown to a person.
 pub const STDERR_HEAD_LINES: usize = 20;
 
@@ -134,12 +137,31 @@ impl Live {
     /// How the agent ended, for a sentence.
     pub fn end_cause(&self) -> String {
         let state = self.lock();
-        match (&state.fault, state.exit) {
-            (Some(fault), _) => fault.clone(),
+        let ended = match (&state.fault, state.exit) {
+            (Some(fault), _) => return fault.clone(),
             (None, Some(AgentExit { exit_code: Some(code) })) => format!("its process ended with exit code {code}"),
             (None, Some(AgentExit { exit_code: None })) => "its process was ended by a signal".to_owned(),
             (None, None) => "it closed its output".to_owned(),
+        };
+        match &state.noise {
+            Some(line) => format!("{ended}, after it said something that is not JSON: {line}"),
+            None => ended,
         }
+    }
+
+    /// Keeps the first line that is no message; a message takes it back.
+    pub fn heard(&self, noise: Option<&str>) {
+        let mut state = self.lock();
+        match noise {
+            Some(line) if state.noise.is_none() => state.noise = Some(shown(&redact_text(line).0, NOISE_CHARS)),
+            Some(_) => {}
+            None => state.noise = None,
+        }
+    }
+
+    /// What it said that is no message, and nothing after it.
+    pub fn noise(&self) -> Option<String> {
+        self.lock().noise.clone()
     }
 
     /// Runs on its own thread until nothing of the agent is left; `forget` takes the session off the list.

@@ -79,6 +79,8 @@ struct State {
     stopping: bool,
     end_wanted: bool,
     fault: Option<String>,
+    /// What it said first that is no message, since its last message.
+    noise: Option<String>,
     reader: Option<ThreadId>,
     exit: Option<AgentExit>,
     reader_done: bool,

@@ -2,7 +2,7 @@
 
 use axum::extract::State;
 
-use dcc_api::door::Query;
+use dcc_api::door::{Query, event_codes};
 use dcc_core::ports::{EventFilter, Order};
 use dcc_core::{EventId, Failure, Outcome};
 
@@ -23,13 +23,21 @@ fn filter(params: &Params) -> Outcome<EventFilter> {
         wp_id: params.parsed("wp_id")?,
         mt_id: params.parsed("mt_id")?,
         session_id: params.parsed("session_id")?,
-        workspace_id: params.parsed("workspace_id")?,
+        // The recorder's column is called so.
+        workspace_id: params.parsed("workspace_id")?.or(params.parsed("wsid")?),
         job_id: params.parsed("job_id")?,
         workflow_run_id: params.parsed("workflow_run_id")?,
         approval_id: params.parsed("approval_id")?,
         tool_call_id: params.owned("tool_call_id"),
-        codes: params.words("code")?,
+        codes: params.text("code").map(event_codes).transpose()?.unwrap_or_default(),
         actor_kind: params.word("actor_kind")?,
+        actor_id: params.owned("actor_id"),
+        principal: params.owned("principal"),
+        trace_id: params.owned("trace_id"),
+        span_id: params.owned("span_id"),
+        parent_span_id: params.owned("parent_span_id"),
+        project_id: params.parsed("project_id")?,
+        policy_digest: params.parsed("policy_digest")?,
         outcome: params.word("outcome")?,
         capability_id: params.owned("capability_id"),
         text: params.owned("text"),

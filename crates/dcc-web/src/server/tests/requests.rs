@@ -1,6 +1,6 @@
 //! What the API hands on, and how failures come back.
 
-use dcc_api::door::{Paging, SearchKind, SessionFilter, artifact_path};
+use dcc_api::door::{Paging, SearchKind, SessionFilter, artifact_path, event_codes};
 use dcc_core::approval::Scope;
 use dcc_core::event::EventOutcome;
 use dcc_core::limits::HTTP_BODY_BYTES_MAX;
@@ -81,6 +81,13 @@ fn every_query() -> Vec<Query> {
                 tool_call_id: Some("call 1".into()),
                 codes: vec![EventCode::JobAccepted, EventCode::SessionSteered],
                 actor_kind: Some(ActorKind::Agent),
+                actor_id: Some("operator".into()),
+                principal: Some("operator".into()),
+                trace_id: Some("t1".into()),
+                span_id: Some("s1".into()),
+                parent_span_id: Some("s0".into()),
+                project_id: Some(ID.parse().unwrap()),
+                policy_digest: Some(Sha256Hex::of(b"policy")),
                 outcome: Some(EventOutcome::Deny),
                 capability_id: Some("net.http:example.com".into()),
                 text: Some("a+b".into()),
@@ -114,6 +121,21 @@ async fn the_address_of_a_query_asks_that_very_query() {
     assert_eq!(site.fake.take(), [Call::Artifact(bearer, sha)]);
     assert_eq!(reply.header("content-type"), "application/octet-stream");
     assert!(reply.header("content-disposition").starts_with("attachment;"));
+}
+
+/// The recorder's name for a workspace, and the front of several codes, mean on HTTP what they mean elsewhere.
+#[tokio::test]
+async fn events_are_asked_by_the_recorders_own_words() {
+    let site = Site::new();
+    let bearer = Actor::operator(Surface::Bearer);
+    let asked = format!("/api/v1/events?wsid={ID}&code=FR-EVT-APPR,committed");
+    assert_eq!(site.send(get(&asked).bearer()).await.status, 200);
+    let mut codes = event_codes("FR-EVT-APPR").unwrap();
+    codes.push(EventCode::Committed);
+    assert!(codes.len() > 5, "{codes:?}");
+    let filter = EventFilter { workspace_id: Some(ID.parse().unwrap()), codes, ..EventFilter::default() };
+    assert_eq!(site.fake.take(), [Call::Query(bearer, Query::Events { filter })]);
+    assert_eq!(site.send(get("/api/v1/events?code=FR-EVT-NONE").bearer()).await.status, 400);
 }
 
 #[tokio::test]

@@ -30,6 +30,11 @@ pub fn run(cli: &Cli, args: &DemoArgs) -> Outcome<u8> {
         seed::repository(&dir, &repo, &dirs)?;
     }
     let place = found::find(&repo, dirs, std::sync::Arc::clone(&cli.clock))?;
+    if let Some(remote) = Remote::connect(&place, false)?.filter(|_| !args.headless) {
+        let url = remote.login_url()?;
+        cli.out.show(&serde_json::json!({ "url": url, "status": "running" }), |_| format!("the demo is open already; sign in (once, within 60 s): {url}"));
+        return Ok(0);
+    }
     let project = open::open(&place, &OpenOptions { what: "demo", wait: Duration::ZERO, serving: true })?;
     cli.out.note(&format!("the demo's project: {}", repo.display()));
     let credential = place.dirs.require_credential(cli.clock.as_ref())?;
