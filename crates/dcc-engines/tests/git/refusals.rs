@@ -80,7 +80,8 @@ fn paths_that_are_no_files_of_this_repository() {
     for bad in ["out/home/.gitconfig", "nested", "nested/inside", ".handshake/state", "secret.env", "plain", "pipe"] {
         assert_eq!(code(lab.plan(&[bad])), "VCS_PATH_DENIED", "{bad}");
     }
-    assert_eq!(code(lab.plan(&["not-there"])), "HSK-409-STALE-PREVIEW");
+    // A path that nobody showed is a mistake and not something that went away.
+    assert_eq!(code(lab.plan(&["not-there"])), "VCS_PATH_DENIED");
     // What the person forced in himself is his.
     lab.git(&["add", "-f", "secret.env"]);
     lab.plan(&["secret.env"]).unwrap();
