@@ -1,4 +1,4 @@
-//! session.attach: a person at a session's terminal, one job from the first key to the last (decision 11).
+//! session.attach: a person at a session's terminal, one job from the first key to the last (decision 13).
 //!
 //! Invariants: an agent never attaches; the keys are counted and kept nowhere; what the terminal showed meanwhile is the
 //! record of them, as an artifact, redacted. Failure: a command that ends ends the attachment, which is then complete.
