@@ -21,7 +21,7 @@ pub struct Asset {
 const STYLES: [&str; 3] = [include_str!("../assets/tokens.css"), include_str!("../assets/ui.css"), include_str!("../assets/app.css")];
 
 /// Modules in the order of their dependence.
-const MODULES: [(&str, &str); 12] = [
+const MODULES: [(&str, &str); 13] = [
     ("core.js", include_str!("../assets/js/core.js")),
     ("places.js", include_str!("../assets/js/places.js")),
     ("morph.js", include_str!("../assets/js/morph.js")),
@@ -30,6 +30,7 @@ const MODULES: [(&str, &str); 12] = [
     ("approvals.js", include_str!("../assets/js/approvals.js")),
     ("review.js", include_str!("../assets/js/review.js")),
     ("board.js", include_str!("../assets/js/board.js")),
+    ("terminal.js", include_str!("../assets/js/terminal.js")),
     ("palette.js", include_str!("../assets/js/palette.js")),
     ("peek.js", include_str!("../assets/js/peek.js")),
     ("keys.js", include_str!("../assets/js/keys.js")),

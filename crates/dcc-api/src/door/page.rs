@@ -16,7 +16,7 @@ use dcc_core::{ApprovalId, EventId, JobId, Outcome, RepoPath, SessionId, Workspa
 use super::SearchKind;
 use crate::view::{
     ApprovalCard, BoardView, CallsFilter, EventView, FileDiff, HealthView, InboxView, JobView, JobsFilter, JobsView, PacketView, ReviewView, SearchView, SessionView,
-    SessionsFilter, SessionsView, TimelineFilter, TimelineView, WorkspacesView,
+    SessionsFilter, SessionsView, TerminalView, TimelineFilter, TimelineView, WorkspacesView,
 };
 
 /// Which screen, with what stands in its address.
@@ -34,6 +34,8 @@ pub enum PageQuery {
     Sessions { group: String, filter: SessionsFilter, cursor: Option<String> },
     /// `tab` is the part at the side; `calls` filters its ledger.
     Session { session_id: SessionId, tab: String, calls: CallsFilter },
+    /// The screen of its terminal.
+    Terminal { session_id: SessionId },
     /// `tab` open, decided or grants.
     Inbox { tab: String, selected: Option<ApprovalId> },
     Approval { approval_id: ApprovalId },
@@ -56,6 +58,7 @@ pub enum Page {
     ReviewFile(Box<FileDiff>),
     Sessions(Box<SessionsView>),
     Session(Box<SessionView>),
+    Terminal(Box<TerminalView>),
     Inbox(Box<InboxView>),
     Approval(Box<ApprovalCard>),
     Jobs(Box<JobsView>),

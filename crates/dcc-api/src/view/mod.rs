@@ -17,6 +17,7 @@ mod search;
 mod session;
 mod sessions;
 mod shell;
+mod terminal;
 mod timeline;
 mod workspaces;
 
@@ -31,5 +32,6 @@ pub use search::*;
 pub use session::*;
 pub use sessions::*;
 pub use shell::*;
+pub use terminal::*;
 pub use timeline::*;
 pub use workspaces::*;

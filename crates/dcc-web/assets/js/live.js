@@ -45,6 +45,7 @@ function take(message) {
     return;
   }
   if (message.kind === "gap") { scheduleRefresh(); return; }
+  if (message.kind === "screen") { emit("dcc:screen", message); return; }
   if (message.kind === "touch") { if (message.workspace_id && showsWorkspace(message.workspace_id)) scheduleRefresh(); return; }
   if (message.seq <= seenSeq) return;
   seenSeq = message.seq;
@@ -69,6 +70,7 @@ function openStream() {
   source.addEventListener("event", read("event"));
   source.addEventListener("gap", read("gap"));
   source.addEventListener("touch", read("touch"));
+  source.addEventListener("screen", read("screen"));
   source.addEventListener("open", () => pass({ kind: "state", up: true }));
   source.addEventListener("error", () => {
     pass({ kind: "state", up: false });

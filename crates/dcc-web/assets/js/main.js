@@ -7,6 +7,7 @@ import { startActions } from "./actions.js";
 import { startApprovals } from "./approvals.js";
 import { startReview } from "./review.js";
 import { startBoard } from "./board.js";
+import { startTerminal } from "./terminal.js";
 import { startKeys } from "./keys.js";
 
 function drawAll({ navigated }) {
@@ -24,6 +25,7 @@ if (document.getElementById("app")) {
   startWalking();
   startBoard();
   startActions();
+  startTerminal();
   startKeys();
   startReview();
   startApprovals();

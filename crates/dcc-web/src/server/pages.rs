@@ -29,6 +29,8 @@ enum Part {
     Live,
     /// The short form beside a list.
     Peek,
+    /// What a terminal shows, alone.
+    Screen,
 }
 
 impl Part {
@@ -36,6 +38,7 @@ impl Part {
         match headers.get(FRAGMENT_HEADER) {
             None => Self::Whole,
             Some(value) if value == "peek" => Self::Peek,
+            Some(value) if value == "screen" => Self::Screen,
             Some(_) => Self::Live,
         }
     }
@@ -70,6 +73,7 @@ impl Visit {
         let (caller, part) = (self.caller, self.part);
         draw(&self.app, caller, part != Part::Whole, move |door, shell, actor, now_ms| match query.and_then(|query| door.page(actor, query)) {
             Ok(page) if part == Part::Peek => (StatusCode::OK, peek(door, actor, &page, now_ms)),
+            Ok(Page::Terminal(view)) if part == Part::Screen => (StatusCode::OK, ui::terminal_screen(&view)),
             Ok(page) => (StatusCode::OK, render(shell, &page, now_ms)),
             Err(failure) => {
                 let view = problem_view(failure);
@@ -124,6 +128,7 @@ fn render(shell: &Shell, page: &Page, now_ms: i64) -> Markup {
         Page::ReviewFile(diff) => ui::file_fragment(diff),
         Page::Sessions(view) => ui::sessions(shell, view, now_ms),
         Page::Session(view) => ui::session(shell, view, now_ms),
+        Page::Terminal(view) => ui::terminal(shell, view, now_ms),
         Page::Inbox(view) => ui::inbox(shell, view, now_ms),
         Page::Approval(card) => ui::approval_page(shell, card, now_ms),
         Page::Jobs(view) => ui::jobs(shell, view, now_ms),
@@ -204,6 +209,10 @@ pub async fn session(visit: Visit) -> Response {
             Ok(PageQuery::Session { session_id: id(session)?, tab: or(params, "tab", ""), calls })
         })
         .await
+}
+
+pub async fn terminal(visit: Visit) -> Response {
+    visit.show(|_, session| Ok(PageQuery::Terminal { session_id: id(session)? })).await
 }
 
 pub async fn inbox(visit: Visit) -> Response {

@@ -178,6 +178,7 @@ pub static ROUTES: &[Route] = &[
     Route::page("/ws/{id}/file", "The lines of one file", || get(pages::review_file)),
     Route::page("/sessions", "Sessions", || get(pages::sessions)),
     Route::page("/session/{id}", "One session", || get(pages::session)),
+    Route::page("/session/{id}/terminal", "The screen of its terminal", || get(pages::terminal)),
     Route::page("/inbox", "Approval inbox", || get(pages::inbox)),
     Route::page("/approval/{id}", "One approval", || get(pages::approval)),
     Route::page("/jobs", "Jobs", || get(pages::jobs)),

@@ -27,6 +27,7 @@ mod session_side;
 pub mod sessions;
 mod sessions_costs;
 pub mod shell;
+pub mod terminal;
 pub mod timeline;
 pub mod workspaces;
 
@@ -47,5 +48,6 @@ pub use review::{file_fragment, review};
 pub use search::search;
 pub use session::session;
 pub use sessions::sessions;
+pub use terminal::{terminal, terminal_screen};
 pub use timeline::{event_page, timeline};
 pub use workspaces::workspaces;

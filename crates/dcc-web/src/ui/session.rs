@@ -67,6 +67,7 @@ fn head(view: &SessionView) -> Markup {
         div.head data-copy=(row.session_id) {
             h1.cut { (t(&row.agent)) } span.m.mut title=(t(&row.session_id)) { (t(short(&row.session_id))) }
             (session_state(row))
+            @if row.driver == "pty" { (super::terminal::tabs(&row.session_id, false)) }
             @if !ended {
                 div.row.push.tools id="lead" {
                     @if row.state == "PAUSED" { (act("session.resume", "Resume", Some("p"))) } @else { (act("session.pause", "Pause", Some("p"))) }

@@ -142,7 +142,7 @@ fn question(shown: &Presentation) -> Outcome<Answer> {
 
 /// The approval as text, in the fixed order of the card. Every field stands on a line of its own; longer text is
 /// indented, so that nothing in it can pass for one of our lines.
-fn card(approval: &dcc_core::approval::Approval) -> String {
+pub fn card(approval: &dcc_core::approval::Approval) -> String {
     let p = &approval.preview;
     let mut lines = vec![format!("{}  [{}] {}", one_line(&p.title), approval.tier.as_str(), word(&approval.status))];
     for item in &p.exactly {

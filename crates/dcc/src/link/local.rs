@@ -8,7 +8,7 @@ use dcc_api::App;
 use dcc_api::door::{Decided, DecisionInput, Door as _, FlatJob, Presentation, Query, TerminalInput};
 use dcc_core::job::{JobRequest, JobState};
 use dcc_core::principal::{Actor, Surface};
-use dcc_core::{ApprovalId, JobId, Outcome, SessionId, Sha256Hex, limits};
+use dcc_core::{ApprovalId, Code, Failure, JobId, Outcome, SessionId, Sha256Hex, limits};
 
 use super::{Link, is_settled, state_of};
 use crate::wire::open::{self, OpenOptions};
@@ -69,6 +69,9 @@ impl Link for Local {
     }
     fn at_terminal(&self, session: SessionId, input: &TerminalInput) -> Outcome<()> {
         self.step(|app| app.at_terminal(self.actor, session, input.clone()))
+    }
+    fn events(&self, _after: u64, _each: &mut dyn FnMut(&Value) -> Outcome<bool>) -> Outcome<()> {
+        Err(Failure::new(Code::IllegalTransition, "no server runs, so nothing happens that could be followed").hint("dcc up starts one"))
     }
     fn query(&self, query: &Query) -> Outcome<Value> {
         self.look(|app| app.query(self.actor, query.clone()))

@@ -26,6 +26,8 @@ pub trait Link {
     fn decide(&self, approval: ApprovalId, decision: &DecisionInput) -> Outcome<Decided>;
     /// Keys for the terminal that an attachment holds.
     fn at_terminal(&self, session: SessionId, input: &TerminalInput) -> Outcome<()>;
+    /// Each event's line from this sequence on, as it is recorded, until `each` answers false.
+    fn events(&self, after: u64, each: &mut dyn FnMut(&Value) -> Outcome<bool>) -> Outcome<()>;
     fn query(&self, query: &Query) -> Outcome<Value>;
     fn artifact(&self, sha256: Sha256Hex) -> Outcome<Vec<u8>>;
     /// Blocks until the job is terminal or stalled; with `decided` also through a wait for a person.

@@ -72,6 +72,12 @@ impl Link for Remote {
     fn at_terminal(&self, session: SessionId, input: &TerminalInput) -> Outcome<()> {
         self.post::<Value>(&format!("/api/v1/sessions/{session}/terminal"), input).map(drop)
     }
+    fn events(&self, after: u64, each: &mut dyn FnMut(&Value) -> Outcome<bool>) -> Outcome<()> {
+        self.client.follow(&format!("/api/v1/events/stream?after={after}"), "", |data, _| {
+            let line: Value = serde_json::from_str(data).unwrap_or_default();
+            Ok(if each(&line)? { Follow::Skip } else { Follow::Stop })
+        })
+    }
     fn query(&self, query: &Query) -> Outcome<Value> {
         self.get(&query.to_path())
     }

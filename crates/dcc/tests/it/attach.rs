@@ -11,7 +11,7 @@ use dcc_testkit::World;
 use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
 use rustix::termios::{Termios, Winsize, tcgetattr, tcsetwinsize};
 
-use crate::{DCC, approved_worktree, session_state, started_packet, until};
+use crate::{DCC, approved_worktree, asking_session, session_state, started_packet, until};
 
 /// A person's terminal with a command in it.
 pub struct Desk {
@@ -117,7 +117,7 @@ fn running(script: &str) -> (World, String) {
     (world, session)
 }
 
-fn started(world: &World, script: &str) -> String {
+pub fn started(world: &World, script: &str) -> String {
     let wp = started_packet(world);
     let (ws, _) = approved_worktree(world, &wp);
     started_in(world, &ws, script)
@@ -128,7 +128,7 @@ pub fn started_in(world: &World, ws: &str, script: &str) -> String {
     started["session_id"].as_str().unwrap().to_owned()
 }
 
-fn attachments(world: &World) -> Vec<serde_json::Value> {
+pub fn attachments(world: &World) -> Vec<serde_json::Value> {
     world.ok(&["job", "list", "--op", "session.attach"])["items"].as_array().unwrap().clone()
 }
 
@@ -155,6 +155,8 @@ fn every_key_goes_to_the_program_and_one_leaves_it() {
     desk.press(&[0x1d]);
     assert!(desk.ends().success());
     desk.sees("left; the command goes on");
+    let text = desk.text();
+    assert!(text.rfind("left; the command") > text.rfind("31 99"), "what is said stands below what was shown: {text}");
     assert_eq!(world.ok(&["session", "show", &session])["live"], true);
     let job = until("the record of the attachment", || attachments(&world).into_iter().find(|job| job["state"] == "completed"));
     assert_eq!(attachments(&world).len(), 1, "one job, whatever was typed");
@@ -279,4 +281,26 @@ fn without_a_terminal_of_ones_own_it_is_read_line_by_line() {
     assert!(text.starts_with("red line\n") && !text.contains('\u{1b}'), "{text:?}");
     let gone = Desk::attach(&world, 24, 80, &session);
     gone.sees("has no terminal open");
+}
+
+#[test]
+fn a_session_that_speaks_a_protocol_is_followed_decided_and_steered() {
+    let world = World::new(DCC);
+    world.ok(&["init"]);
+    let (session, path) = asking_session(&world);
+    let mut desk = Desk::attach(&world, 60, 150, &session);
+    desk.sees("Approve? y = once");
+    desk.press(b"do it\n");
+    desk.sees("not sent: answer the request first");
+    desk.press(b"s\n");
+    until("the file that was asked for", || path.join("src/greeting.txt").exists().then_some(()));
+    desk.sees("BLOCKED, input_wait");
+    desk.press(b"and once more\n");
+    desk.sees("you: and once more");
+    desk.press(&[3]);
+    desk.sees("Ctrl C: p = pause the session");
+    desk.press(b"\n");
+    assert_eq!(world.ok(&["session", "show", &session])["live"], true, "the key asked and ended nothing");
+    desk.press(&[4]);
+    assert!(desk.ends().success());
 }

@@ -9,6 +9,7 @@ mod lists;
 mod read_only_files;
 mod screens;
 mod steering;
+mod terminal;
 
 use std::future::Future;
 use std::io::{BufRead, BufReader, Read, Write};

@@ -66,6 +66,11 @@ fn a_person_claims_a_worktree_without_a_process() {
     std::fs::write(path.join("src/a.txt"), "by hand\n").unwrap();
     let parked = world.json(&["vcs", "commit", "--ws", &ws, "-m", "By hand", "src/a.txt"]).json();
     world.ok(&["approvals", "approve", parked["approval_id"].as_str().unwrap()]);
+    let governed = |at: usize| world.ok(&["vcs", "log", "--ws", &ws])["items"][at]["governed"].clone();
+    assert_eq!(governed(0), true);
+    world.git_in(&path, &["commit", "--allow-empty", "-qm", "past DCC"]);
+    assert_eq!((governed(0), governed(1)), (false.into(), true.into()), "what he commits without DCC shows as that");
+    assert_eq!(world.json(&["session", "attach", &session]).code, 5, "there is no process to attach to");
     world.ok(&["session", "close", &session, "--waive", "done by hand"]);
     assert_eq!(session_state(&world, &session).0, "COMPLETED");
 }

@@ -28,6 +28,7 @@ mod session;
 mod session_tabs;
 mod sessions;
 mod shell;
+mod terminal;
 mod timeline;
 mod turns;
 mod workspaces;
@@ -59,6 +60,7 @@ impl Screens for App {
             PageQuery::ReviewFile { workspace_id, source, path } => Page::ReviewFile(Box::new(self.review_file(workspace_id, &source, &path)?)),
             PageQuery::Sessions { group, filter, cursor } => Page::Sessions(Box::new(self.sessions_view(group, filter, cursor.as_deref())?)),
             PageQuery::Session { session_id, tab, calls } => Page::Session(Box::new(self.session_view(session_id, tab, calls)?)),
+            PageQuery::Terminal { session_id } => Page::Terminal(Box::new(self.terminal_view(session_id)?)),
             PageQuery::Inbox { tab, selected } => Page::Inbox(Box::new(self.inbox_view(tab, selected)?)),
             PageQuery::Approval { approval_id } => Page::Approval(Box::new(self.approval_card(approval_id)?)),
             PageQuery::Jobs { filter, cursor } => Page::Jobs(Box::new(self.jobs_view(filter, cursor.as_deref())?)),

@@ -55,6 +55,7 @@ GET /ws/{id} Page
 GET /ws/{id}/file Page
 GET /sessions Page
 GET /session/{id} Page
+GET /session/{id}/terminal Page
 GET /inbox Page
 GET /approval/{id} Page
 GET /jobs Page

@@ -163,6 +163,7 @@ impl Screens for Fake {
             PageQuery::Review { .. } => Page::Review(Box::default()),
             PageQuery::ReviewFile { .. } => Page::ReviewFile(Box::default()),
             PageQuery::Sessions { .. } => Page::Sessions(Box::default()),
+            PageQuery::Terminal { .. } => Page::Terminal(Box::default()),
             PageQuery::Session { .. } => Page::Session(Box::default()),
             PageQuery::Inbox { .. } => Page::Inbox(Box::default()),
             PageQuery::Approval { .. } => Page::Approval(Box::default()),

@@ -1,11 +1,13 @@
-//! dcc session attach: a person at a session's terminal, key by key; without a terminal on this side line by line.
+//! dcc session attach: a person at a session's terminal, key by key; without a terminal on this side line by line. A session
+//! that speaks a protocol is followed by its feed.
 
+mod feed;
 mod lines;
 mod screen;
 
 use dcc_api::door::Query;
 use dcc_core::ids::SessionId;
-use dcc_core::{Failure, Outcome};
+use dcc_core::{Code, Failure, Outcome};
 
 use super::Cli;
 use super::session_args::AttachArgs;
@@ -17,6 +19,12 @@ pub fn run(cli: &Cli, args: &AttachArgs) -> Outcome<u8> {
         let value = link.query(&Query::Terminal { session_id, from: 0, size: None })?;
         cli.out.show(&value, |_| String::new());
         return Ok(0);
+    }
+    let session = link.query(&Query::Session { session_id })?;
+    match session["capabilities"]["driver"].as_str() {
+        Some("pty") => {}
+        Some("human") => return Err(Failure::new(Code::IllegalTransition, "a person works in this session; there is no process to attach to").hint("dcc session show S names its worktree; dcc session close S ends it")),
+        _ => return feed::follow(cli, link.as_ref(), session_id),
     }
     if args.lines || !cli.attended() {
         return lines::follow(cli, link.as_ref(), session_id);

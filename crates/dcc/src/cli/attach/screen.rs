@@ -114,10 +114,10 @@ impl Attached<'_> {
                 Ok(Next::Person(Told::Resized)) => {
                     let size = raw::size();
                     self.painter.resize(size);
-                    draw(&self.painter.frame(&self.emulator))?;
+                    self.paint()?;
                     self.tell(&TerminalInput { size: Some(size), ..self.nothing() })?;
                 }
-                Ok(Next::Person(Told::Closed | Told::End)) | Err(RecvTimeoutError::Disconnected) => return Ok(Over::Left),
+                Ok(Next::Person(Told::Closed | Told::Interrupt | Told::End)) | Err(RecvTimeoutError::Disconnected) => return Ok(Over::Left),
                 Ok(Next::State(state)) => self.take_up(&state)?,
                 Ok(Next::Output(output)) => {
                     if self.shown(output)? {
@@ -147,11 +147,16 @@ impl Attached<'_> {
         }
     }
 
+    fn paint(&mut self) -> Outcome<()> {
+        raw::on_second_screen(self.emulator.is_full_screen());
+        draw(&self.painter.frame(&self.emulator))
+    }
+
     fn take_up(&mut self, state: &Value) -> Outcome<()> {
         self.emulator = Emulator::new(size_in(state)?);
         self.emulator.feed(&bytes_in(state));
         self.painter.take_up(&self.emulator);
-        draw(&self.painter.frame(&self.emulator))
+        self.paint()
     }
 
     /// Draws what came; true when the command is over.
@@ -162,7 +167,7 @@ impl Attached<'_> {
         };
         // What the program asked the terminal is answered by the server, once for all who look on.
         self.emulator.feed(&bytes_in(&chunk));
-        draw(&self.painter.frame(&self.emulator))?;
+        self.paint()?;
         Ok(chunk["ended"] == true)
     }
 }

@@ -3,6 +3,7 @@
 //! Authority: none. Failure: a standard input that is no terminal is HSK-400-INVALID-INPUT.
 
 use std::io::{IsTerminal as _, Read as _, Write as _};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Mutex, PoisonError};
 
@@ -11,8 +12,12 @@ use dcc_core::{Failure, Outcome, limits};
 use rustix::stdio::{stdin, stdout};
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
 
-/// What ends every program's drawing: modes, colours, the second screen, a hidden cursor.
-const LEAVE: &str = "\u{1b}[?1049l\u{1b}[r\u{1b}[0m\u{1b}[?25h";
+/// What ends every program's drawing beside its modes. Nothing here moves the cursor.
+const LEAVE: &str = "\u{1b}[0m\u{1b}[?25h";
+const LEAVE_SECOND: &str = "\u{1b}[?1049l";
+
+/// True while the second screen is shown; only then it is left, because leaving it moves the cursor.
+static ON_SECOND: AtomicBool = AtomicBool::new(false);
 
 /// The settings to go back to while somebody has raw mode; the panic hook finds them here.
 static BEFORE: Mutex<Option<Termios>> = Mutex::new(None);
@@ -48,12 +53,18 @@ impl Drop for RawMode {
     }
 }
 
+/// Says which of its two screens the terminal shows.
+pub fn on_second_screen(is: bool) {
+    ON_SECOND.store(is, Ordering::Release);
+}
+
 /// Once; a second call finds nothing to do.
 fn restore() {
     let Some(before) = BEFORE.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
     let mut out = std::io::stdout();
+    let second = if ON_SECOND.swap(false, Ordering::AcqRel) { LEAVE_SECOND } else { "" };
     // A terminal that is gone takes nothing any more, and needs nothing.
-    let _ = out.write_all(dcc_sessions::pty::Modes::reset().as_bytes()).and_then(|()| out.write_all(LEAVE.as_bytes())).and_then(|()| out.flush());
+    let _ = out.write_all(format!("{second}{}{LEAVE}", dcc_sessions::pty::Modes::reset()).as_bytes()).and_then(|()| out.flush());
     let _ = tcsetattr(stdin(), OptionalActions::Flush, &before);
 }
 
@@ -69,6 +80,8 @@ pub enum Told {
     /// The terminal went away.
     Closed,
     Resized,
+    /// Ctrl C, where the terminal still makes a signal of it.
+    Interrupt,
     /// Somebody wants this command to end.
     End,
 }
@@ -113,7 +126,7 @@ async fn signalled<T: From<Told>>(to: &Sender<T>) {
             _ = resized.recv() => Told::Resized,
             _ = terminate.recv() => Told::End,
             _ = hangup.recv() => Told::End,
-            _ = interrupt.recv() => Told::End,
+            _ = interrupt.recv() => Told::Interrupt,
             _ = quit.recv() => Told::End,
         };
         if to.send(told.into()).is_err() {

@@ -8,7 +8,7 @@ use super::by_keyboard::Hands;
 use super::{Walk, ask_driver, browse};
 use crate::DCC;
 
-const AXE: &str = include_str!("../../vendor/axe-core/axe.min.js");
+pub(super) const AXE: &str = include_str!("../../vendor/axe-core/axe.min.js");
 /// WCAG 2.2 AA and the practices beside it; what is found is judged by its impact.
 const RUN_AXE: &str = "
     const done = arguments[arguments.length - 1];
@@ -214,7 +214,7 @@ async fn look(walk: &Walk, places: &[(String, String, Vec<Opened>)], faults: &mu
     walk.width(1440, 900);
 }
 
-async fn judge(walk: &Walk, name: &str, width: u32, faults: &mut Vec<String>) {
+pub(super) async fn judge(walk: &Walk, name: &str, width: u32, faults: &mut Vec<String>) {
     let size = walk.js("return [document.documentElement.scrollWidth, document.querySelectorAll('*').length]").await;
     if size[0].as_i64() > Some(i64::from(width)) {
         faults.push(format!("{name}: {} px wide", size[0]));
