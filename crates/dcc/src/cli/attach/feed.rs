@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use dcc_api::door::{DecisionInput, Presentation, Query, Verdict};
 use dcc_core::approval::Scope;
+use dcc_core::capability::Tier;
 use dcc_core::event::EventCode;
 use dcc_core::ids::SessionId;
 use dcc_core::job::{Bindings, JobRequest};
@@ -174,7 +175,11 @@ impl Feed<'_> {
         }
         if let Ok(shown) = self.link.present(id) {
             self.cli.out.say(&card(&shown.approval));
-            self.cli.out.say("Approve? y = once, j = job, s = session, w = workspace, n REASON = deny, Enter = leave it waiting");
+            let yes = match shown.approval.tier {
+                Tier::R3 => format!("y {} = once", one_line(&shown.approval.confirm_text())),
+                _ => "y = once, j = job, s = session, w = workspace".to_owned(),
+            };
+            self.cli.out.say(&format!("Approve? {yes}, n REASON = deny, Enter = leave it waiting"));
             self.asked = Asked::Decision(Box::new(shown));
         }
         Ok(())
@@ -221,7 +226,8 @@ impl Feed<'_> {
             }
         };
         let reason = (decision == Verdict::Deny).then(|| rest.trim().to_owned());
-        let input = DecisionInput { decision, scope, reason, nonce: Some(shown.nonce.clone()), preview_digest: Some(shown.preview_digest) };
+        let typed = (decision == Verdict::Approve && shown.approval.tier == Tier::R3).then(|| rest.trim().to_owned());
+        let input = DecisionInput { decision, scope, reason, nonce: Some(shown.nonce.clone()), preview_digest: Some(shown.preview_digest), typed };
         if let Err(failure) = self.link.decide(shown.approval_id, &input) {
             self.cli.out.failure(&failure, None);
         }
