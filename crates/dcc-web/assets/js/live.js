@@ -28,7 +28,7 @@ export const offlineReason = () => `Stale since ${new Date(offlineSince).toTimeS
 
 function scheduleRefresh() {
   if (document.hidden) { stale = true; return; }
-  if (!gather) gather = setTimeout(() => { gather = 0; refresh(); }, 30);
+  if (!gather) gather = setTimeout(() => { gather = 0; refresh(); }, 70);
 }
 
 /** Pages that show what git says of a worktree; others name workspaces too and have nothing to read again. */

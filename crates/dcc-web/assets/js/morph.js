@@ -97,7 +97,7 @@ export async function refresh() {
     if (!(error instanceof TypeError && /fetch/i.test(error.message))) console.error(error);
   } finally {
     refreshing = false;
-    if (refreshAgain) { refreshAgain = false; setTimeout(refresh, 30); }
+    if (refreshAgain) { refreshAgain = false; setTimeout(refresh, 50); }
   }
 }
 
