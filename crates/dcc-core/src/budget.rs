@@ -1,9 +1,11 @@
 //! Budgets: limits on tokens, cost and time of a session, a packet or the project, and what was spent (SESSIONS 3). Pure.
 //!
 //! Invariants: money is counted in millionths of a unit, never in floating point; a cost names its source, so that an
-//! estimate is never shown as a bill; amounts in different currencies are never added.
+//! estimate is never shown as a bill; amounts in different currencies are never added; a cost that cannot be compared with
+//! a limit counts as over it, never as inside it.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::failure::{Failure, Outcome};
@@ -15,6 +17,9 @@ pub struct Amount(pub u64);
 const MICROS: u64 = 1_000_000;
 
 impl Amount {
+    fn plus(self, other: Self) -> Self {
+        Self(self.0.saturating_add(other.0))
+    }
     /// Reads a plain decimal number with at most six places.
     pub fn parse(text: &str) -> Outcome<Self> {
         let bad = || Failure::invalid(format!("{text:?} is not an amount such as 4.10"));
@@ -27,11 +32,16 @@ impl Amount {
         let places: u64 = format!("{places:0<6}").parse().map_err(|_| bad())?;
         units.checked_mul(MICROS).and_then(|micros| micros.checked_add(places)).map(Self).ok_or_else(bad)
     }
-    /// From an agent's floating-point number; none when it is negative, not finite or beyond reason.
+    /// From an agent's floating-point number; none when it is negative or no number. What is beyond reason is the largest
+    /// amount there is, so that no limit is above it.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
     pub fn from_f64(amount: f64) -> Option<Self> {
         // Above 2^53 the number is no longer exact, and no session costs that.
-        (amount.is_finite() && (0.0..=9.0e9).contains(&amount)).then(|| Self((amount * MICROS as f64).round() as u64))
+        match amount {
+            _ if amount.is_nan() || amount < 0.0 => None,
+            _ if amount > 9.0e9 => Some(Self(u64::MAX)),
+            _ => Some(Self((amount * MICROS as f64).round() as u64)),
+        }
     }
 }
 
@@ -88,6 +98,9 @@ pub struct Totals {
     pub tokens_in: u64,
     pub tokens_out: u64,
     pub cost: Option<Cost>,
+    /// Costs in other currencies than that.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub elsewhere: BTreeMap<String, Amount>,
     /// Time in turns, milliseconds.
     pub wall_ms: u64,
 }
@@ -96,36 +109,57 @@ impl Totals {
     pub fn tokens(&self) -> u64 {
         self.tokens_in.saturating_add(self.tokens_out)
     }
-    /// Adds another session's use. A cost in another currency is left out and counted in the answer: true when it was.
-    #[must_use = "a cost that was left out has to be said"]
+    /// Adds another session's use; costs in other currencies stay apart. True when there are such.
     pub fn add(&mut self, other: &Self) -> bool {
         self.tokens_in = self.tokens_in.saturating_add(other.tokens_in);
         self.tokens_out = self.tokens_out.saturating_add(other.tokens_out);
         self.wall_ms = self.wall_ms.saturating_add(other.wall_ms);
-        match (&mut self.cost, &other.cost) {
-            (_, None) => false,
-            (slot @ None, Some(cost)) => {
-                *slot = Some(cost.clone());
-                false
-            }
-            (Some(mine), Some(theirs)) if mine.currency == theirs.currency => {
-                mine.amount = Amount(mine.amount.0.saturating_add(theirs.amount.0));
-                if theirs.source == CostSource::Estimated {
-                    // A sum with one estimate in it is an estimate.
-                    mine.source = CostSource::Estimated;
+        if let Some(theirs) = &other.cost {
+            match &mut self.cost {
+                None => self.cost = Some(theirs.clone()),
+                Some(mine) if mine.currency == theirs.currency => {
+                    mine.amount = mine.amount.plus(theirs.amount);
+                    if theirs.source == CostSource::Estimated {
+                        // A sum with one estimate in it is an estimate.
+                        mine.source = CostSource::Estimated;
+                    }
                 }
-                false
+                Some(_) => self.add_elsewhere(&theirs.currency, theirs.amount),
             }
-            (Some(_), Some(_)) => true,
         }
+        for (currency, amount) in &other.elsewhere {
+            match &mut self.cost {
+                Some(mine) if mine.currency == *currency => mine.amount = mine.amount.plus(*amount),
+                _ => self.add_elsewhere(currency, *amount),
+            }
+        }
+        // What was apart before this currency became the sum's own.
+        if let Some(mine) = &mut self.cost
+            && let Some(apart) = self.elsewhere.remove(&mine.currency)
+        {
+            mine.amount = mine.amount.plus(apart);
+        }
+        !self.elsewhere.is_empty()
     }
-    /// Takes a cumulative amount in: the larger one stands (SESSIONS 5, fact 8). Another currency replaces nothing.
+    fn add_elsewhere(&mut self, currency: &str, amount: Amount) {
+        let sum = self.elsewhere.entry(currency.to_owned()).or_default();
+        *sum = sum.plus(amount);
+    }
+    /// Takes a cumulative amount in: of each currency the largest stands (SESSIONS 5, fact 8).
     pub fn report_cost(&mut self, amount: Amount, currency: &str) {
         match &mut self.cost {
             Some(cost) if cost.source == CostSource::Reported && cost.currency == currency => cost.amount = cost.amount.max(amount),
-            Some(cost) if cost.source == CostSource::Reported => {}
+            Some(cost) if cost.source == CostSource::Reported => {
+                let known = self.elsewhere.entry(currency.to_owned()).or_default();
+                *known = (*known).max(amount);
+            }
             slot => *slot = Some(Cost { amount, currency: currency.to_owned(), source: CostSource::Reported }),
         }
+    }
+    /// Every cost with its currency.
+    pub fn costs(&self) -> impl Iterator<Item = (&str, Amount)> {
+        let main = self.cost.iter().map(|c| (c.currency.as_str(), c.amount));
+        main.chain(self.elsewhere.iter().map(|(currency, amount)| (currency.as_str(), *amount)))
     }
     /// Estimates the cost from the tokens, unless the agent told one.
     pub fn estimate_cost(&mut self, model: Option<&str>, prices: &PriceTable) {
@@ -187,7 +221,7 @@ impl Budget {
     }
     /// The measures at or over a threshold, hardest first.
     pub fn crossings(&self, totals: &Totals) -> Vec<Crossing> {
-        let cost = totals.cost.as_ref().filter(|c| c.currency == self.currency).map(|c| c.amount.0);
+        let cost = totals.costs().find(|(currency, _)| *currency == self.currency).map(|(_, amount)| amount.0);
         let measures = [
             (Measure::Tokens, Some(totals.tokens()), self.max_tokens),
             (Measure::Cost, cost, self.max_cost.map(|a| a.0)),
@@ -205,9 +239,14 @@ impl Budget {
                 } else {
                     return None;
                 };
-                Some(Crossing { measure, level, spent, limit })
+                Some(Crossing { measure, level, spent, limit, foreign: None })
             })
             .collect();
+        // Nobody can say that it is inside the limit.
+        if let Some(limit) = self.max_cost {
+            let foreign = totals.costs().filter(|(currency, amount)| *currency != self.currency && amount.0 > 0);
+            found.extend(foreign.map(|(currency, amount)| Crossing { measure: Measure::Cost, level: Level::Hard, spent: amount.0, limit: limit.0, foreign: Some(currency.to_owned()) }));
+        }
         found.sort_by_key(|c| c.level);
         found
     }
@@ -236,11 +275,17 @@ pub struct Crossing {
     pub level: Level,
     pub spent: u64,
     pub limit: u64,
+    /// The currency of what was spent, when it is not the limit's and so cannot be compared with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub foreign: Option<String>,
 }
 
 impl Crossing {
     /// "12,000 of 10,000 tokens".
     pub fn sentence(&self, currency: &str) -> String {
+        if let Some(foreign) = &self.foreign {
+            return format!("{} {foreign}, which cannot be compared with the limit of {} {currency}", Amount(self.spent), Amount(self.limit));
+        }
         match self.measure {
             Measure::Tokens => format!("{} of {} tokens", self.spent, self.limit),
             Measure::Cost => format!("{} of {} {currency}", Amount(self.spent), Amount(self.limit)),
@@ -324,7 +369,8 @@ mod tests {
             assert!(Amount::parse(bad).is_err(), "{bad:?}");
         }
         assert_eq!(Amount::from_f64(0.1), Some(Amount(100_000)));
-        for bad in [f64::NAN, f64::INFINITY, -0.5, 1.0e18] {
+        assert_eq!(Amount::from_f64(1.0e20), Some(Amount(u64::MAX)), "beyond reason is beyond every limit");
+        for bad in [f64::NAN, -0.5] {
             assert_eq!(Amount::from_f64(bad), None, "{bad}");
         }
     }
@@ -347,11 +393,26 @@ mod tests {
         totals.report_cost(Amount(3), "USD");
         totals.report_cost(Amount(900), "EUR");
         assert_eq!(totals.cost.as_ref().unwrap().amount, Amount(5), "cumulative: the largest of its currency stands");
+        assert_eq!(totals.elsewhere["EUR"], Amount(900), "kept apart");
         let euro = Totals { cost: Some(Cost { amount: Amount(7), currency: "EUR".into(), source: CostSource::Reported }), ..Totals::default() };
-        assert!(totals.add(&euro), "said, not summed");
-        assert_eq!(totals.cost.as_ref().unwrap().amount, Amount(5));
-        let budget = Budget { max_cost: Some(Amount(1)), currency: "EUR".into(), ..Budget::default() };
-        assert!(budget.crossings(&totals).is_empty(), "dollars do not count against a budget in euro");
+        totals.add(&euro);
+        assert_eq!((totals.cost.as_ref().unwrap().amount, totals.elsewhere["EUR"]), (Amount(5), Amount(907)), "named, not summed");
+        let mut sum = euro.clone();
+        sum.add(&totals);
+        assert_eq!((sum.cost.as_ref().unwrap().amount, sum.elsewhere["USD"]), (Amount(914), Amount(5)));
+    }
+
+    #[test]
+    fn a_cost_that_cannot_be_compared_is_never_inside_a_limit() {
+        let budget = Budget { max_cost: Some(Amount(1_000_000)), ..Budget::default() };
+        let mut totals = Totals::default();
+        totals.report_cost(Amount(0), "EUR");
+        assert!(budget.crossings(&totals).is_empty(), "nothing is nothing in every currency");
+        totals.report_cost(Amount(500_000_000), "EUR");
+        let found = budget.crossings(&totals);
+        assert_eq!((found[0].level, found[0].foreign.as_deref()), (Level::Hard, Some("EUR")));
+        assert_eq!(found[0].sentence("USD"), "500.00 EUR, which cannot be compared with the limit of 1.00 USD");
+        assert!(Budget { max_tokens: Some(5), ..Budget::default() }.crossings(&totals).is_empty(), "without a limit of cost there is nothing to compare");
     }
 
     #[test]

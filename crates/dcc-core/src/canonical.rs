@@ -25,6 +25,17 @@ pub fn digest(domain: &str, value: &impl Serialize) -> Outcome<Sha256Hex> {
     Ok(Sha256Hex::of(&bytes))
 }
 
+/// Where the first number with a fraction stands, as `limits.max_tokens`; none when there is none.
+pub fn first_fraction(value: &Value) -> Option<String> {
+    let below = |key: &str, value: &Value| first_fraction(value).map(|rest| if rest.is_empty() { key.to_owned() } else { format!("{key}.{rest}") });
+    match value {
+        Value::Number(n) => n.is_f64().then(String::new),
+        Value::Array(items) => items.iter().enumerate().find_map(|(i, item)| below(&i.to_string(), item)),
+        Value::Object(map) => map.iter().find_map(|(key, item)| below(key, item)),
+        _ => None,
+    }
+}
+
 fn write(value: &Value, out: &mut Vec<u8>) -> Outcome<()> {
     match value {
         Value::Null => out.extend_from_slice(b"null"),

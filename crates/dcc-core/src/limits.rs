@@ -121,8 +121,12 @@ pub const AGENT_CALLS_AT_ONCE_MAX: u32 = 8;
 /// and each call leaves two rows in the recorder.
 pub const AGENT_CALLS_BURST: u32 = 60;
 pub const AGENT_CALLS_PER_SECOND: u32 = 5;
-/// Connections of the agents' listener at once: a few for each running session.
-pub const AGENT_CONNECTIONS_MAX: usize = 64;
+/// Connections of the agents' listener that showed no token yet, and those of one session; when there are more, the oldest
+/// is closed. A session works on as many calls at once.
+pub const AGENT_CONNECTIONS_UNKNOWN_MAX: usize = 32;
+pub const AGENT_CONNECTIONS_OF_SESSION_MAX: usize = 12;
+/// All of them: more than the two together ask for with every session alive.
+pub const AGENT_CONNECTIONS_MAX: usize = 448;
 /// One answer of a tool; more is cut and said so. A model reads little more than this anyway.
 pub const AGENT_ANSWER_BYTES_MAX: usize = 256 * 1024;
 /// Agents that are started at once: a start costs seconds of a core and hundreds of megabytes (SESSIONS 3).

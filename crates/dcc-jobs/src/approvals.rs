@@ -161,7 +161,7 @@ impl Runner {
     }
 
     fn pending_with(&self, plan_digest: Sha256Hex) -> Outcome<Option<Approval>> {
-        let pending = self.cx.ports.store.approvals(Some(ApprovalStatus::Pending), limits::PAGE_MAX)?;
+        let pending = self.cx.ports.store.pending_approvals()?;
         let Some(found) = pending.into_iter().find(|a| a.plan_digest == plan_digest) else { return Ok(None) };
         // The list is derived; whether it still waits is canon's to say.
         let approval = ledger::approval(self.cx.ports.recorder.as_ref(), found.approval_id)?;
@@ -225,7 +225,7 @@ impl Runner {
         self.record_decision(&job, &approval, &request)?;
         if !request.approve {
             self.discard_quarantine(&job);
-            self.wake_waiters();
+            self.wake();
             return Ok(Decided {
                 approval: ledger::approval(recorder, approval_id)?,
                 job: ledger::job(recorder, job.job_id)?,
@@ -303,7 +303,7 @@ impl Runner {
     /// After a grant: whatever else it covers runs under it, and the result says so.
     fn release_covered(self: &Arc<Self>) -> Outcome<Vec<JobId>> {
         let mut released = Vec::new();
-        for pending in self.cx.ports.store.approvals(Some(ApprovalStatus::Pending), limits::PAGE_MAX)? {
+        for pending in self.cx.ports.store.pending_approvals()? {
             // The decision is on record: one that cannot be taken up leaves the others theirs.
             match self.release(pending.approval_id) {
                 Ok(job) => released.extend(job),
@@ -344,7 +344,7 @@ impl Runner {
         }
         let now = self.cx.now();
         let mut expired = 0;
-        for pending in self.cx.ports.store.approvals(Some(ApprovalStatus::Pending), limits::PAGE_MAX)? {
+        for pending in self.cx.ports.store.pending_approvals()? {
             if now < pending.expires_at {
                 continue;
             }

@@ -1,12 +1,12 @@
 //! Budgets at work: what each running turn uses, the warnings, and the stop (SESSIONS 3).
 //!
 //! Authority: limits and totals are canon (events); the meter of a running turn is ephemeral and is recorded when the turn
-//! ends. Invariants: each threshold of each budget warns once; a hard limit cancels the turn and pauses the session, and
-//! no turn or start is cleared while a limit is passed. On failure of the recorder the turn goes on to its end: what was
+//! ends, however it ends. Invariants: each threshold of each budget warns once; a hard limit cancels the turn and pauses the
+//! session, and no turn or start is cleared while a limit is passed; a session's limit covers what it spawned and what
+//! succeeded it; a limit that is set while turns run holds for them at once. On failure of the recorder the turn goes on to its end: what was
 //! used is counted again from the agent's next report.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -23,7 +23,10 @@ use dcc_core::{Code, Failure, Outcome};
 use crate::context::Context;
 use crate::host::{change_state, cut_turn, note};
 use crate::ledger;
+use crate::meters::{Meter, Meters};
 use crate::runner::Runner;
+
+const RAISE: &str = "raise the budget (dcc budget set), then resume the session";
 
 /// What the operator's configuration says of budgets and prices.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -35,48 +38,10 @@ pub struct BudgetConfig {
     pub prices: PriceTable,
 }
 
-/// A running turn's use so far.
-struct Meter {
-    turn: JobId,
-    before: Totals,
-    started: Instant,
-    now: Totals,
-    /// Why the turn is being ended.
-    stopped: Option<String>,
-}
-
-/// The meters of this process, and the counts that agents last gave.
-#[derive(Default)]
-pub(crate) struct Meters {
-    turns: Mutex<HashMap<SessionId, Meter>>,
-    counts: Mutex<HashMap<SessionId, TokenUsage>>,
-}
-
-impl Meters {
-    fn turns(&self) -> MutexGuard<'_, HashMap<SessionId, Meter>> {
-        self.turns.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Meter {
-    fn totals(&self) -> Totals {
-        let mut totals = self.now.clone();
-        totals.wall_ms = self.before.wall_ms.saturating_add(u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX));
-        totals
-    }
-}
-
 /// Budgets in force: what was set by hand, else the configuration's.
 pub fn budget_of(cx: &Context, scope: &BudgetScope) -> Outcome<Budget> {
-    let set = ledger::read_all(cx.ports.recorder.as_ref(), EventFilter { codes: vec![EventCode::BudgetSet], ..EventFilter::default() })?;
-    let found = set.iter().rev().find(|event| serde_json::from_value::<BudgetScope>(event.payload["budget_of"].clone()).is_ok_and(|s| s == *scope));
-    if let Some(budget) = found.and_then(|event| serde_json::from_value::<Option<Budget>>(event.payload["budget"].clone()).ok()).flatten() {
+    if let Some(budget) = given(cx, scope)? {
         return Ok(budget);
-    }
-    if let BudgetScope::Session { session_id } = scope
-        && let Some(own) = ledger::session(cx.ports.recorder.as_ref(), *session_id)?.budget
-    {
-        return Ok(own);
     }
     let configured = &cx.config.budgets;
     Ok(match scope {
@@ -86,91 +51,167 @@ pub fn budget_of(cx: &Context, scope: &BudgetScope) -> Outcome<Budget> {
     })
 }
 
-/// What has been used, with running turns as far as they told; true when costs in several currencies were not summed.
-pub fn totals_of(cx: &Context, scope: &BudgetScope) -> Outcome<(Totals, bool)> {
-    let mut totals = Totals::default();
-    let mut mixed = false;
+/// What a person set for just this, now or when the session began.
+fn given(cx: &Context, scope: &BudgetScope) -> Outcome<Option<Budget>> {
+    let set = ledger::read_all(cx.ports.recorder.as_ref(), EventFilter { codes: vec![EventCode::BudgetSet], ..EventFilter::default() })?;
+    let found = set.iter().rev().find(|event| serde_json::from_value::<BudgetScope>(event.payload["budget_of"].clone()).is_ok_and(|s| s == *scope));
+    if let Some(budget) = found.and_then(|event| serde_json::from_value::<Option<Budget>>(event.payload["budget"].clone()).ok()).flatten() {
+        return Ok(Some(budget));
+    }
+    match scope {
+        BudgetScope::Session { session_id } => Ok(ledger::session(cx.ports.recorder.as_ref(), *session_id)?.budget),
+        _ => Ok(None),
+    }
+}
+
+/// What has been used, with running turns as far as they told. Of a session: with what descends from it.
+pub fn totals_of(cx: &Context, scope: &BudgetScope) -> Outcome<Totals> {
+    Ok(measure(cx, scope, None)?.0)
+}
+
+/// What has been used, and how many turns go on using. `over` is a turn whose meter left the table and is not on record yet.
+fn measure(cx: &Context, scope: &BudgetScope, over: Option<(SessionId, &Totals)>) -> Outcome<(Totals, u64)> {
+    let (mut totals, mut running) = (Totals::default(), 0);
+    let mut line = Vec::new();
     for session in ledger::sessions(cx.ports.recorder.as_ref())? {
+        let id = session.session_id;
         let counts = match scope {
             BudgetScope::Project => true,
             BudgetScope::Packet { wp_id } => session.wp_id.as_ref() == Some(wp_id),
-            BudgetScope::Session { session_id } => session.session_id == *session_id,
+            // Parents and predecessors come first, because they were created first.
+            BudgetScope::Session { session_id } => id == *session_id || session.parent_session_id.is_some_and(|p| line.contains(&p)) || session.successor_of.is_some_and(|p| line.contains(&p)),
         };
-        if counts {
-            let running = cx.meters.turns().get(&session.session_id).map(Meter::totals);
-            mixed |= totals.add(&running.unwrap_or(session.totals));
+        if !counts {
+            continue;
         }
+        line.push(id);
+        let metered = cx.meters.with(id, |meter| meter.totals());
+        totals.add(match (over, &metered) {
+            (Some((turn, used)), _) if turn == id => used,
+            (_, Some(used)) => {
+                running += 1;
+                used
+            }
+            (_, None) => &session.totals,
+        });
     }
-    Ok((totals, mixed))
+    Ok((totals, running))
 }
 
-/// The budgets that bear on a session or packet, widest first.
-fn scopes(session: Option<SessionId>, wp_id: Option<&WpId>) -> Vec<BudgetScope> {
-    let packet = wp_id.map(|wp_id| BudgetScope::Packet { wp_id: wp_id.clone() });
-    let session = session.map(|session_id| BudgetScope::Session { session_id });
-    [Some(BudgetScope::Project), packet, session].into_iter().flatten().collect()
-}
-
-fn crossings(cx: &Context, session: Option<SessionId>, wp_id: Option<&WpId>) -> Outcome<Vec<(BudgetScope, Budget, Crossing)>> {
-    let mut found = Vec::new();
-    for scope in scopes(session, wp_id) {
-        let budget = budget_of(cx, &scope)?;
-        if !budget.is_unlimited() {
-            let (totals, _) = totals_of(cx, &scope)?;
-            found.extend(budget.crossings(&totals).into_iter().map(|crossing| (scope.clone(), budget.clone(), crossing)));
+/// The budgets that bear on a session or packet, widest first: of those it descends from, what was set for them.
+fn budgets(cx: &Context, session: Option<SessionId>, wp_id: Option<&WpId>) -> Outcome<Vec<(BudgetScope, Budget)>> {
+    let mut found = vec![(BudgetScope::Project, budget_of(cx, &BudgetScope::Project)?)];
+    if let Some(wp_id) = wp_id {
+        let scope = BudgetScope::Packet { wp_id: wp_id.clone() };
+        found.push((scope.clone(), budget_of(cx, &scope)?));
+    }
+    if let Some(id) = session {
+        for session_id in forebears(cx, id)? {
+            let scope = BudgetScope::Session { session_id };
+            found.extend(given(cx, &scope)?.map(|budget| (scope, budget)));
         }
+        let scope = BudgetScope::Session { session_id: id };
+        found.push((scope.clone(), budget_of(cx, &scope)?));
+    }
+    found.retain(|(_, budget)| !budget.is_unlimited());
+    Ok(found)
+}
+
+/// Whom the session descends from: parents and predecessors, and theirs.
+fn forebears(cx: &Context, id: SessionId) -> Outcome<Vec<SessionId>> {
+    let mut found = Vec::new();
+    let mut next = vec![id];
+    while let Some(id) = next.pop() {
+        let session = ledger::session(cx.ports.recorder.as_ref(), id)?;
+        let before: Vec<SessionId> = session.parent_session_id.into_iter().chain(session.successor_of).filter(|id| !found.contains(id)).collect();
+        next.extend(&before);
+        found.extend(before);
+    }
+    Ok(found)
+}
+
+fn crossings(cx: &Context, session: Option<SessionId>, wp_id: Option<&WpId>, over: Option<(SessionId, &Totals)>) -> Outcome<Vec<(BudgetScope, Budget, Crossing)>> {
+    let mut found = Vec::new();
+    for (scope, budget) in budgets(cx, session, wp_id)? {
+        let (totals, _) = measure(cx, &scope, over)?;
+        found.extend(budget.crossings(&totals).into_iter().map(|crossing| (scope.clone(), budget.clone(), crossing)));
     }
     Ok(found)
 }
 
 /// The hard limit that stands against a new turn or start, in words.
 pub(crate) fn exceeded(cx: &Context, session: Option<SessionId>, wp_id: Option<&WpId>) -> Outcome<Option<String>> {
-    Ok(crossings(cx, session, wp_id)?
+    Ok(crossings(cx, session, wp_id, None)?
         .into_iter()
         .find(|(_, _, crossing)| crossing.level == Level::Hard)
         .map(|(scope, budget, crossing)| format!("the budget of {} is used up: {}", scope.name(), crossing.sentence(&budget.currency))))
 }
 
-/// A turn begins: its meter runs, and so does its clock when time is limited.
+/// Refuses to go on with a session, or with what descends from it, while a limit is used up.
+pub(crate) fn require_room(cx: &Context, session: &Session) -> Outcome<()> {
+    match exceeded(cx, Some(session.session_id), session.wp_id.as_ref())? {
+        Some(why) => Err(Failure::new(Code::BudgetExceeded, why).hint(RAISE)),
+        None => Ok(()),
+    }
+}
+
+/// A turn begins: its meter and its clock run.
 pub(crate) fn begin_turn(cx: &Context, session: &Session, turn: JobId) -> Outcome<()> {
-    let runner = cx.runner.get().and_then(std::sync::Weak::upgrade).ok_or_else(|| Failure::engine("no runner"))?;
-    let meter = Meter { turn, before: session.totals.clone(), started: Instant::now(), now: session.totals.clone(), stopped: None };
-    cx.meters.turns().insert(session.session_id, meter);
-    let (session_id, wp_id) = (session.session_id, session.wp_id.clone());
-    let clock = std::thread::Builder::new().name("turn-clock".to_owned()).spawn(move || {
-        while let Ok(Some(left)) = next_deadline(&runner.cx, session_id, wp_id.as_ref()) {
-            match runner.wait(turn, Some(left)) {
-                Ok(job) if !job.state.is_terminal() => judge(&runner, session_id),
-                _ => return,
-            }
-        }
-        // Time that was over before anybody could wait for it, on a machine that was busy meanwhile.
-        if runner.cx.meters.turns().get(&session_id).is_some_and(|meter| meter.turn == turn) {
-            judge(&runner, session_id);
-        }
-    });
+    let id = session.session_id;
+    let runner = cx.runner.get().cloned().ok_or_else(|| Failure::engine("no runner"))?;
+    cx.meters.begin(id, Meter { turn, before: session.totals.clone(), started: Instant::now(), now: session.totals.clone(), stopped: None });
+    let meters = Arc::clone(&cx.meters);
+    let clock = std::thread::Builder::new().name("turn-clock".to_owned()).spawn(move || run_clock(&meters, &runner, id, turn));
     if let Err(e) = clock {
         eprintln!("dcc: no thread for the clock of a turn: {e}; its time is judged when the agent reports");
     }
     Ok(())
 }
 
+/// Judges the turn whenever a limit of time is reached, another turn begins or ends, or a budget is set, until it is over.
+fn run_clock(meters: &Meters, runner: &Weak<Runner>, id: SessionId, turn: JobId) {
+    loop {
+        let seen = meters.changes();
+        if !meters.with(id, |meter| meter.turn == turn).unwrap_or(false) {
+            return;
+        }
+        let left = {
+            let Some(runner) = runner.upgrade() else { return };
+            judge(&runner, id);
+            next_deadline(&runner.cx, id)
+        };
+        let left = left.unwrap_or_else(|failure| {
+            eprintln!("dcc: the time of session {} could not be judged: {failure}", id.short());
+            None
+        });
+        meters.wait_change(seen, left);
+    }
+}
+
+/// A budget was set: what runs is judged by it.
+pub(crate) fn changed(cx: &Context) {
+    cx.meters.ring();
+}
+
 /// A turn that did not begin after all.
 pub(crate) fn drop_turn(cx: &Context, session_id: SessionId) {
-    cx.meters.turns().remove(&session_id);
+    drop(cx.meters.take(session_id));
+    cx.meters.ring();
 }
 
 /// Time until the next threshold of time is reached; none without a limit of time or when all are behind.
-fn next_deadline(cx: &Context, session_id: SessionId, wp_id: Option<&WpId>) -> Outcome<Option<Duration>> {
+fn next_deadline(cx: &Context, session_id: SessionId) -> Outcome<Option<Duration>> {
+    let session = ledger::session(cx.ports.recorder.as_ref(), session_id)?;
     let mut next: Option<u64> = None;
-    for scope in scopes(Some(session_id), wp_id) {
-        let budget = budget_of(cx, &scope)?;
+    for (scope, budget) in budgets(cx, Some(session_id), session.wp_id.as_ref())? {
         let Some(limit) = budget.max_wall_ms else { continue };
-        let (totals, _) = totals_of(cx, &scope)?;
+        let (totals, running) = measure(cx, &scope, None)?;
         let soft = limit / 100 * u64::from(budget.soft_percent);
         for threshold in [soft, limit] {
             if totals.wall_ms < threshold {
-                next = Some(next.map_or(threshold - totals.wall_ms, |n| n.min(threshold - totals.wall_ms)));
+                // Every turn under the limit uses of it at the same time.
+                let left = (threshold - totals.wall_ms) / running.max(1);
+                next = Some(next.map_or(left, |n| n.min(left)));
             }
         }
     }
@@ -181,25 +222,27 @@ fn next_deadline(cx: &Context, session_id: SessionId, wp_id: Option<&WpId>) -> O
 /// Takes in what an agent says of its use, before the report itself is journalled.
 pub(crate) fn take(runner: &Arc<Runner>, session: &Session, report: &AgentReport) {
     let cx = &runner.cx;
-    {
-        let mut turns = cx.meters.turns();
-        let Some(meter) = turns.get_mut(&session.session_id) else { return };
+    let id = session.session_id;
+    let told = cx.meters.with(id, |meter| {
         match report {
             AgentReport::Usage { cost: Some(cost), .. } => {
-                let Some((amount, currency)) = read_cost(cost) else { return };
+                let Some((amount, currency)) = read_cost(cost) else { return false };
                 meter.now.report_cost(amount, &currency);
             }
             AgentReport::Tokens { tokens, .. } => {
-                let last = cx.meters.counts.lock().unwrap_or_else(PoisonError::into_inner).insert(session.session_id, *tokens);
+                let last = cx.meters.count(id, *tokens);
                 let (tokens_in, tokens_out) = grown(last, tokens, &meter.before);
                 meter.now.tokens_in = meter.before.tokens_in.saturating_add(tokens_in);
                 meter.now.tokens_out = meter.before.tokens_out.saturating_add(tokens_out);
                 meter.now.estimate_cost(session.model_id.as_deref(), &cx.config.budgets.prices);
             }
-            _ => return,
+            _ => return false,
         }
+        true
+    });
+    if told == Some(true) {
+        judge(runner, id);
     }
-    judge(runner, session.session_id);
 }
 
 /// What this turn used. Of counts over the whole conversation it is what they grew by, since the last answer or, in a
@@ -219,7 +262,7 @@ fn grown(last: Option<TokenUsage>, now: &TokenUsage, before: &Totals) -> (u64, u
 fn read_cost(text: &str) -> Option<(Amount, String)> {
     let (amount, currency) = text.split_once(' ')?;
     let amount = Amount::parse(amount).ok().or_else(|| Amount::from_f64(amount.parse().ok()?))?;
-    Some((amount, currency.to_owned()))
+    Some((amount, currency.trim().to_ascii_uppercase()))
 }
 
 /// Warns of what was crossed, once each, and has the turn stopped at a hard limit.
@@ -232,7 +275,7 @@ fn judge(runner: &Arc<Runner>, session_id: SessionId) {
 fn try_judge(runner: &Arc<Runner>, session_id: SessionId) -> Outcome<()> {
     let cx = &runner.cx;
     let session = ledger::session(cx.ports.recorder.as_ref(), session_id)?;
-    for (scope, budget, crossing) in crossings(cx, Some(session_id), session.wp_id.as_ref())? {
+    for (scope, budget, crossing) in crossings(cx, Some(session_id), session.wp_id.as_ref(), None)? {
         let sentence = format!("{} has used {}", scope.name(), crossing.sentence(&budget.currency));
         warn(cx, &session, &scope, &crossing, &sentence)?;
         if crossing.level == Level::Hard {
@@ -250,7 +293,8 @@ fn warn(cx: &Context, session: &Session, scope: &BudgetScope, crossing: &Crossin
         BudgetScope::Packet { wp_id } => wp_id.to_string(),
         BudgetScope::Session { session_id } => session_id.to_string(),
     };
-    let key = format!("budget:{of}:{:?}:{:?}:{}", crossing.measure, crossing.level, crossing.limit);
+    let foreign = crossing.foreign.as_ref().map(|currency| format!(":{currency}")).unwrap_or_default();
+    let key = format!("budget:{of}:{:?}:{:?}:{}{foreign}", crossing.measure, crossing.level, crossing.limit);
     let event = NewEvent::new(EventCode::SessionBudgetWarning, Actor::SYSTEM, payload).about(&crate::host::session_correlation(session)).once(key);
     match cx.journal.try_append(vec![event])? {
         Appended::Written(_) | Appended::Taken { .. } => Ok(()),
@@ -259,37 +303,40 @@ fn warn(cx: &Context, session: &Session, scope: &BudgetScope, crossing: &Crossin
 
 /// Has the turn cut, once.
 fn stop(runner: &Arc<Runner>, session_id: SessionId, why: String) -> Outcome<()> {
-    let turn = {
-        let mut turns = runner.cx.meters.turns();
-        let Some(meter) = turns.get_mut(&session_id) else { return Ok(()) };
-        if meter.stopped.is_some() {
-            return Ok(());
-        }
-        meter.stopped = Some(why);
-        meter.turn
-    };
-    cut_turn(runner, session_id, turn, settle)
+    let turn = runner.cx.meters.with(session_id, |meter| {
+        let first = meter.stopped.is_none();
+        meter.stopped.get_or_insert(why);
+        first.then_some(meter.turn)
+    });
+    turn.flatten().map_or(Ok(()), |turn| cut_turn(runner, session_id, turn, settle))
 }
 
 /// Why a cancelled turn was ended, when it was its budget.
 pub(crate) fn stopped_for(cx: &Context, session_id: SessionId) -> Option<Failure> {
-    let turns = cx.meters.turns();
-    let why = turns.get(&session_id)?.stopped.clone()?;
-    Some(Failure::new(Code::BudgetExceeded, why).hint("raise the budget (dcc budget set), then resume the session"))
+    let why = cx.meters.with(session_id, |meter| meter.stopped.clone())??;
+    Some(Failure::new(Code::BudgetExceeded, why).hint(RAISE))
 }
 
 /// The turn is over: its totals are recorded, and the session is paused when a budget says so.
 pub(crate) fn settle(runner: &Runner, session_id: SessionId) -> Outcome<()> {
     let cx = &runner.cx;
-    let Some(meter) = cx.meters.turns().remove(&session_id) else { return Ok(()) };
+    let Some(meter) = cx.meters.take(session_id) else { return Ok(()) };
+    let settled = record(cx, session_id, &meter);
+    // One turn less uses of what it shared, and what it used is on record now.
+    cx.meters.ring();
+    settled
+}
+
+fn record(cx: &Context, session_id: SessionId, meter: &Meter) -> Outcome<()> {
     let now = ledger::session(cx.ports.recorder.as_ref(), session_id)?;
-    let totals = json!({ "totals": meter.totals() });
+    let used = meter.totals();
+    let totals = json!({ "totals": used });
     if now.state.is_terminal() {
-        return Ok(());
+        return note(cx, &now, totals);
     }
-    let found = crossings_with(cx, &now, &meter)?;
-    let hard = meter.stopped.is_some() || found.iter().any(|(_, crossing)| crossing.level == Level::Hard);
-    let soft = found.iter().any(|(budget, crossing)| crossing.level == Level::Soft && budget.on_soft == OnSoft::Pause);
+    let found = crossings(cx, Some(session_id), now.wp_id.as_ref(), Some((session_id, &used)))?;
+    let hard = meter.stopped.is_some() || found.iter().any(|(_, _, crossing)| crossing.level == Level::Hard);
+    let soft = found.iter().any(|(_, budget, crossing)| crossing.level == Level::Soft && budget.on_soft == OnSoft::Pause);
     let (to, reason) = match (hard, soft) {
         (true, _) => (SessionState::Paused, StateReason::BudgetHard),
         (false, true) => (SessionState::Paused, StateReason::BudgetSoft),
@@ -300,31 +347,6 @@ pub(crate) fn settle(runner: &Runner, session_id: SessionId) -> Outcome<()> {
         return note(cx, &now, totals);
     }
     change_state(cx, session_id, to, reason, totals)
-}
-
-fn crossings_with(cx: &Context, session: &Session, meter: &Meter) -> Outcome<Vec<(Budget, Crossing)>> {
-    let mut found = Vec::new();
-    for scope in scopes(Some(session.session_id), session.wp_id.as_ref()) {
-        let budget = budget_of(cx, &scope)?;
-        if budget.is_unlimited() {
-            continue;
-        }
-        // The meter has left the table: its session counts with what was recorded before, so the turn's part is added.
-        let (mut totals, _) = totals_of(cx, &scope)?;
-        let (now, before) = (meter.totals(), &session.totals);
-        totals.tokens_in += now.tokens_in.saturating_sub(before.tokens_in);
-        totals.tokens_out += now.tokens_out.saturating_sub(before.tokens_out);
-        totals.wall_ms += now.wall_ms.saturating_sub(before.wall_ms);
-        if let Some(cost) = &now.cost {
-            let earlier = before.cost.as_ref().filter(|c| c.currency == cost.currency).map_or(0, |c| c.amount.0);
-            let mut grown = cost.clone();
-            grown.amount = Amount(cost.amount.0.saturating_sub(earlier));
-            // Another currency than the sum's is not comparable with its limit either.
-            let _mixed = totals.add(&Totals { cost: Some(grown), ..Totals::default() });
-        }
-        found.extend(budget.crossings(&totals).into_iter().map(|crossing| (budget.clone(), crossing)));
-    }
-    Ok(found)
 }
 
 #[cfg(test)]
@@ -348,6 +370,8 @@ mod tests {
     fn costs_are_read_as_agents_write_them() {
         assert_eq!(read_cost("0.25 USD"), Some((Amount(250_000), "USD".into())));
         assert_eq!(read_cost("0.123456789 EUR"), Some((Amount(123_457), "EUR".into())));
+        assert_eq!(read_cost("1.5 usd"), Some((Amount(1_500_000), "USD".into())));
+        assert_eq!(read_cost("100000000000000000000 USD"), Some((Amount(u64::MAX), "USD".into())), "no limit is above it");
         assert_eq!(read_cost("NaN USD"), None);
         assert_eq!(read_cost("free"), None);
     }

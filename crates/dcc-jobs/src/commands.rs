@@ -5,6 +5,7 @@
 //! command that begins after its session's agent was gone is ended at once.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use dcc_core::ids::{JobId, SessionId};
@@ -93,6 +94,8 @@ impl Command {
 #[derive(Default)]
 pub(crate) struct Commands {
     all: Mutex<HashMap<JobId, Arc<Command>>>,
+    /// The process ends: whatever begins now is ended at once.
+    closed: AtomicBool,
 }
 
 impl Commands {
@@ -104,7 +107,27 @@ impl Commands {
         let shown_max = shown_max.map_or(limits::COMMAND_RECENT_BYTES_MAX, |max| limits::COMMAND_RECENT_BYTES_MAX.min(max as usize));
         let command = Arc::new(Command { session_id, running, shown_max, state: Mutex::default(), changed: Condvar::new() });
         self.lock().insert(job_id, Arc::clone(&command));
+        if self.closed.load(Ordering::SeqCst) {
+            command.end(EndedBy::Others);
+        }
         command
+    }
+
+    /// Waits for a run of nobody's session, which a person may end meanwhile; its report, and who ended it.
+    pub fn attend(&self, job_id: JobId, running: Arc<dyn RunningCommand>) -> Outcome<(RunReport, Option<EndedBy>)> {
+        let command = self.begin(job_id, None, Arc::clone(&running), None);
+        let finished = running.finish();
+        self.over(job_id, finished.as_ref().ok());
+        finished.map(|report| (report, command.ended_by()))
+    }
+
+    /// Orders the end of everything that runs, now and later.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::SeqCst);
+        let running: Vec<_> = self.lock().iter().filter(|(_, command)| !command.is_over()).map(|(_, command)| Arc::clone(command)).collect();
+        for command in running {
+            command.end(EndedBy::Others);
+        }
     }
 
     /// It is over. A session's stays to be looked at; a person's has its artifacts.
@@ -180,7 +203,7 @@ fn exit_of(report: &RunReport) -> TerminalExit {
 mod tests {
     use super::*;
     use dcc_core::ports::sandbox::Recent;
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::atomic::AtomicUsize;
 
     #[derive(Default)]
     struct Puppet {
@@ -241,6 +264,18 @@ mod tests {
         commands.begin(id(4), None, Arc::new(Puppet::default()), None);
         commands.over(id(4), None);
         assert!(commands.get(id(4)).is_none(), "a person's has its artifacts");
+    }
+
+    #[test]
+    fn what_runs_when_the_process_ends_is_ended_and_so_is_what_begins_then() {
+        let commands = Commands::default();
+        let [early, over, late] = [0; 3].map(|_| Arc::new(Puppet::default()));
+        commands.begin(id(1), None, early.clone(), None);
+        commands.begin(id(2), Some(id(9)), over.clone(), None);
+        commands.over(id(2), None);
+        commands.close();
+        commands.begin(id(3), None, late.clone(), None);
+        assert_eq!([early, over, late].map(|puppet| puppet.ends.load(Ordering::Relaxed)), [1, 0, 1]);
     }
 
     #[test]

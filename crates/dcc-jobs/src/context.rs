@@ -136,7 +136,7 @@ pub struct Context {
     /// Calls that wait for a decision in a session's name: while there are any, it shows as blocked.
     pub(crate) held: Mutex<HashMap<dcc_core::SessionId, u32>>,
     /// What running turns use.
-    pub(crate) meters: crate::budgets::Meters,
+    pub(crate) meters: std::sync::Arc<crate::meters::Meters>,
     /// How the worktrees of running turns were last seen.
     pub(crate) observer: crate::observe::Observer,
     /// One agent's tool call at a time is accepted and planned, so that the same request made twice at once waits once.
@@ -172,7 +172,7 @@ impl Context {
             pace: crate::host::checkpoints::Pace::default(),
             stopping: Mutex::default(),
             held: Mutex::default(),
-            meters: crate::budgets::Meters::default(),
+            meters: std::sync::Arc::default(),
             observer: crate::observe::Observer::default(),
             asking: Mutex::new(()),
             agent_door: OnceLock::new(),

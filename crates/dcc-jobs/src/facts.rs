@@ -54,7 +54,7 @@ pub fn gather(cx: &Context, job: &Job, requirement: &Requirement) -> Outcome<Gat
         None => None,
     };
     let grants = match requirement.workspace_id {
-        Some(id) if approval.is_none() => ledger::grants(recorder, Some(id), now)?,
+        Some(id) if approval.is_none() => ledger::grants_in_time(recorder, id, now)?,
         _ => Vec::new(),
     };
     let is_child = session.as_ref().is_some_and(|s| s.parent_session_id.is_some());

@@ -65,8 +65,19 @@ pub fn approval(recorder: &dyn Recorder, id: ApprovalId) -> Outcome<Approval> {
     approval_fold(recorder, id)?.approval.ok_or_else(|| Failure::new(Code::NotFoundApproval, format!("no approval {id}")))
 }
 
+/// Grants issued for a workspace whose time is not over, newest first. Those of an edit last seconds and are many: whose
+/// time is over by the event that issued it is not read any further.
+pub fn grants_in_time(recorder: &dyn Recorder, workspace_id: WorkspaceId, now: Timestamp) -> Outcome<Vec<Grant>> {
+    let in_time = |event: &Event| serde_json::from_value::<Timestamp>(event.payload["grant"]["expires_at"].clone()).map_or(true, |until| now < until);
+    read_grants(recorder, Some(workspace_id), now, in_time)
+}
+
 /// Grants issued for a workspace that may still live, newest first. No grant outlives 24 hours.
 pub fn grants(recorder: &dyn Recorder, workspace_id: Option<WorkspaceId>, now: Timestamp) -> Outcome<Vec<Grant>> {
+    read_grants(recorder, workspace_id, now, |_| true)
+}
+
+fn read_grants(recorder: &dyn Recorder, workspace_id: Option<WorkspaceId>, now: Timestamp, is_meant: impl Fn(&Event) -> bool) -> Outcome<Vec<Grant>> {
     let issued = read_all(
         recorder,
         EventFilter {
@@ -79,7 +90,7 @@ pub fn grants(recorder: &dyn Recorder, workspace_id: Option<WorkspaceId>, now: T
     )?;
     let stepped_back = clock_stepped_back(recorder)?;
     let mut grants = Vec::new();
-    for event in issued.into_iter().filter(|e| e.seq > stepped_back) {
+    for event in issued.into_iter().filter(|e| e.seq > stepped_back && is_meant(e)) {
         if let Some(id) = event.approval_id
             && let Some(grant) = approval_fold(recorder, id)?.grant
         {

@@ -18,6 +18,7 @@ pub mod host;
 pub mod journal;
 pub mod kinds;
 pub mod ledger;
+mod meters;
 pub mod observe;
 pub mod outside;
 pub mod preconditions;

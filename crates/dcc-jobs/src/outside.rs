@@ -10,6 +10,7 @@ use std::sync::PoisonError;
 
 use serde_json::{Value, json};
 
+use dcc_core::approval::Grant;
 use dcc_core::event::{Correlation, Event, EventCode, EventOutcome, NewEvent};
 use dcc_core::ids::{JobId, Oid, WorkspaceId};
 use dcc_core::job::{Job, JobState};
@@ -72,6 +73,7 @@ pub(crate) fn look_under_lock(cx: &Context) -> Outcome<usize> {
     }
     let mut found = 0;
     for moved in moved_heads(cx)? {
+        end_grants(cx, &moved)?;
         if matches!(cx.journal.try_append(vec![outside_move(cx, &moved)])?, Appended::Written(_)) {
             found += 1;
         }
@@ -79,15 +81,37 @@ pub(crate) fn look_under_lock(cx: &Context) -> Outcome<usize> {
     Ok(found)
 }
 
-/// After a job that may write git, under its lock: heads that it moved are known from here on, and its own.
+/// After a job that may write git, under its lock: the head that it moved is known from here on, and its own. One that
+/// moved elsewhere meanwhile is somebody else's and is found by the next look.
 pub(crate) fn keep_heads(cx: &Context, job: &Job) -> Outcome<()> {
     let mut events = Vec::new();
-    for moved in moved_heads(cx)? {
+    let own = ledger::job(cx.ports.recorder.as_ref(), job.job_id)?.bindings.workspace_id.or(job.bindings.workspace_id);
+    for moved in moved_heads(cx)?.into_iter().filter(|moved| own.is_none_or(|id| id == moved.workspace.workspace_id)) {
+        end_grants(cx, &moved)?;
         let mut correlation = crate::runner::correlation(job);
         correlation.workspace_id = Some(moved.workspace.workspace_id);
         events.push(NewEvent::new(EventCode::HeadMoved, job.actor, json!({ "from": moved.from, "to": moved.to })).about(&correlation));
     }
     if events.is_empty() { Ok(()) } else { cx.journal.append(events).map(drop) }
+}
+
+/// What was granted on another branch ends with it, and does not live again when somebody comes back to that branch.
+fn end_grants(cx: &Context, moved: &Moved) -> Outcome<()> {
+    if moved.from.branch == moved.to.branch {
+        return Ok(());
+    }
+    let id = moved.workspace.workspace_id;
+    let branch = moved.to.branch.as_ref().map(|name| format!("refs/heads/{name}"));
+    let is_over = |grant: &Grant| !grant.revoked && grant.binding.branch.is_some() && grant.binding.branch != branch;
+    for grant in ledger::grants_in_time(cx.ports.recorder.as_ref(), id, cx.now())?.into_iter().filter(is_over) {
+        let why = format!("HEAD was {}, it is {}", moved.from.text(), moved.to.text());
+        let correlation = Correlation { workspace_id: Some(id), approval_id: Some(grant.approval_id), session_id: grant.binding.session_id, ..Correlation::default() };
+        let payload = json!({ "grant_id": grant.grant_id, "reason": why });
+        let ended = NewEvent::new(EventCode::GrantRevoked, Actor::SYSTEM, payload).about(&correlation).once(format!("revoked:{}", grant.grant_id));
+        // Taken: somebody revoked it.
+        cx.journal.try_append(vec![ended])?;
+    }
+    Ok(())
 }
 
 fn moved_heads(cx: &Context) -> Outcome<Vec<Moved>> {

@@ -12,7 +12,7 @@ use dcc_core::event::{EventCode, NewEvent};
 use dcc_core::job::{Job, JobState};
 use dcc_core::ports::JobFilter;
 use dcc_core::principal::{Actor, Principal};
-use dcc_core::{Code, Failure, Outcome, limits};
+use dcc_core::{Code, Failure, Outcome};
 
 use crate::kinds::{self, Recovered};
 use crate::runner::{Runner, correlation};
@@ -151,7 +151,7 @@ impl Runner {
 
     /// Pending requests survive when their plan still holds; an agent's request dies with its agent.
     fn check_pending(&self, report: &mut RecoveryReport) -> Outcome<()> {
-        for pending in self.cx.ports.store.approvals(Some(ApprovalStatus::Pending), limits::PAGE_MAX)? {
+        for pending in self.cx.ports.store.pending_approvals()? {
             let approval = ledger::approval(self.cx.ports.recorder.as_ref(), pending.approval_id)?;
             if approval.status != ApprovalStatus::Pending {
                 continue;
@@ -176,6 +176,16 @@ impl Runner {
         match prepared {
             Ok(prepared) => preconditions::check_all(&self.cx, &prepared.preconditions).err().map(|f| f.message),
             Err(failure) => Some(failure.message),
+        }
+    }
+
+    /// Quarantined objects are gone at the terminal state.
+    pub(crate) fn discard_quarantine(&self, job: &Job) {
+        let path = self.cx.config.quarantine_path(job.job_id);
+        if let Err(e) = std::fs::remove_dir_all(&path)
+            && e.kind() != std::io::ErrorKind::NotFound
+        {
+            eprintln!("dcc: {} cannot be removed: {e}", path.display());
         }
     }
 

@@ -242,6 +242,8 @@ impl Runner {
         if request.idempotency_key.as_ref().is_some_and(|k| k.is_empty() || k.len() > 128) {
             return Err(Failure::invalid("an idempotency key has 1 to 128 characters"));
         }
+        let fraction = dcc_core::canonical::first_fraction(&request.params);
+        fraction.map_or(Ok(()), |place| Err(Failure::invalid(format!("{place} is a number with a fraction; no parameter takes one"))))?;
         let clock = self.cx.ports.clock.as_ref();
         let now = clock.now();
         let job_id: JobId = fresh(clock);
@@ -333,6 +335,9 @@ impl Runner {
             return Err(Failure::new(Code::ApprovalConsumed, format!("already recorded at {} (event {}): {key}", by.ts, by.seq)));
         }
         self.wake();
+        if job.op == dcc_core::op::Op::BudgetSet {
+            crate::budgets::changed(&self.cx);
+        }
         self.give_back(job.job_id);
         if job.op == dcc_core::op::Op::SandboxWaive
             && let Some(runner) = self.cx.runner.get().and_then(std::sync::Weak::upgrade)
@@ -396,16 +401,6 @@ impl Runner {
         self.end_failed(job, failure, events)
     }
 
-    /// Quarantined objects are gone at the terminal state.
-    pub(crate) fn discard_quarantine(&self, job: &Job) {
-        let path = self.cx.config.quarantine_path(job.job_id);
-        if let Err(e) = std::fs::remove_dir_all(&path)
-            && e.kind() != std::io::ErrorKind::NotFound
-        {
-            eprintln!("dcc: {} cannot be removed: {e}", path.display());
-        }
-    }
-
     fn gate_events(&self, job: &Job, prepared: &Prepared, verdict: &Verdict) -> Vec<NewEvent> {
         let policy_digest = Some(self.cx.policy.digest());
         let mut events: Vec<NewEvent> = verdict
@@ -458,11 +453,7 @@ impl Runner {
     }
 
     /// Tells waiters to look again.
-    pub(crate) fn wake_waiters(&self) {
-        self.wake();
-    }
-
-    fn wake(&self) {
+    pub(crate) fn wake(&self) {
         *self.ended.0.lock().unwrap_or_else(PoisonError::into_inner) += 1;
         self.ended.1.notify_all();
     }

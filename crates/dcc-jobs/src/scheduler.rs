@@ -17,7 +17,7 @@ use dcc_core::job::{Job, JobState};
 use dcc_core::op::Op;
 use dcc_core::ports::JobFilter;
 use dcc_core::session::{self, Occupied, Run, SessionState, StateReason};
-use dcc_core::{Failure, Outcome};
+use dcc_core::{Code, Failure, Outcome};
 
 use crate::context::Context;
 use crate::host::{Move, move_if};
@@ -87,6 +87,10 @@ fn live(cx: &Context, runs: &[Run]) -> usize {
 impl Runner {
     /// Records that a permitted run waits: its plan, its session, and which limit it waits for.
     pub(crate) fn wait_for_slot(self: &Arc<Self>, job: &Job, kind: &dyn Kind, prepared: &Prepared, run: &Run, why: &str, mut events: Vec<NewEvent>) -> Outcome<Job> {
+        if job.state != JobState::Queued {
+            // Only queued runs are taken up again: one that a person has just approved would wait for ever.
+            return self.end_failed(job, Failure::new(Code::RateLimit, why.to_owned()).hint("ask again when a slot is free"), events);
+        }
         events.extend(kind.waits(&self.cx, job, &prepared.plan)?);
         let mut queued = self.about(job, EventCode::RunQueued, json!({ "why": why, "lane": run.lane }));
         queued.correlation.session_id = Some(run.session_id);

@@ -84,7 +84,7 @@ fn is_unconfined(session: &Session) -> bool {
 pub(crate) fn end_agents(runner: &Arc<Runner>, id: WorkspaceId, why: &str) -> Outcome<usize> {
     let cx = &runner.cx;
     let mut ended = 0;
-    for derived in cx.ports.store.sessions(limits::PAGE_MAX)? {
+    for derived in cx.ports.store.open_sessions()? {
         if derived.workspace_id != Some(id) || derived.state.is_terminal() || !is_unconfined(&derived) || !cx.ports.sessions.live().contains(&derived.session_id) {
             continue;
         }

@@ -309,6 +309,9 @@ impl Store for SqliteStore {
     fn approvals(&self, status: Option<ApprovalStatus>, limit: usize) -> Outcome<Vec<Approval>> {
         self.read(|conn| query::lists::approvals(conn, status, limit))
     }
+    fn pending_approvals(&self) -> Outcome<Vec<Approval>> {
+        self.read(query::lists::pending_approvals)
+    }
     fn approval(&self, id: ApprovalId) -> Outcome<Option<Approval>> {
         self.read(|conn| query::record(conn, "approval", "SELECT record_json FROM approvals WHERE approval_id = ?1", &id.to_string()))
     }
@@ -320,6 +323,9 @@ impl Store for SqliteStore {
     }
     fn sessions(&self, limit: usize) -> Outcome<Vec<Session>> {
         self.read(|conn| query::lists::sessions(conn, limit))
+    }
+    fn open_sessions(&self) -> Outcome<Vec<Session>> {
+        self.read(query::lists::open_sessions)
     }
     fn session(&self, id: SessionId) -> Outcome<Option<Session>> {
         self.read(|conn| query::record(conn, "session", "SELECT record_json FROM session_records WHERE session_id = ?1", &id.to_string()))

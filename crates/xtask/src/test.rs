@@ -15,13 +15,14 @@ const GIT_MINIMUM: (u32, u32) = (2, 38);
 
 /// Runs everything; `long` asks the tests for their full counts.
 pub fn run(long: bool) -> Result<ExitCode> {
-    println!("needs: git {}.{} or newer; chromium and chromedriver for the browser walks", GIT_MINIMUM.0, GIT_MINIMUM.1);
+    println!("needs: git {}.{} or newer; chromium and chromedriver for the browser walks; strace for the order of writes and answers", GIT_MINIMUM.0, GIT_MINIMUM.1);
     let git = git_version()?;
     println!("git: {}.{}", git.0, git.1);
     let browser = browser::require()?;
     if let Browser::Found { chromium, driver } = &browser {
         println!("browser: {}, {}", chromium.display(), driver.display());
     }
+    browser::require_tracer()?;
     let is_tidy = tidy::run()? == ExitCode::SUCCESS;
     ensure!(cargo().args(["build", "--locked", "--package", "dcc"]).status()?.success(), "dcc does not build");
     let status = with_environment(runner(long)?, &browser, long).status().context("starting the test runner")?;

@@ -27,7 +27,7 @@ impl App {
         let mut rows = Vec::new();
         for scope in scopes {
             let budget = budgets::budget_of(cx, &scope)?;
-            let (totals, mixed) = budgets::totals_of(cx, &scope)?;
+            let totals = budgets::totals_of(cx, &scope)?;
             if matches!(scope, BudgetScope::Packet { .. }) && budget.is_unlimited() && totals == Totals::default() {
                 continue;
             }
@@ -36,7 +36,7 @@ impl App {
             row["budget"] = json!(budget);
             row["totals"] = json!(totals);
             row["crossings"] = json!(crossings);
-            row["currencies_mixed"] = json!(mixed);
+            row["currencies_mixed"] = json!(!totals.elsewhere.is_empty());
             rows.push(row);
         }
         let mut providers: BTreeMap<String, (Totals, bool)> = BTreeMap::new();

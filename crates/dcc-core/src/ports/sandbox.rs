@@ -54,10 +54,10 @@ pub trait Sandbox: Send + Sync {
     fn posture(&self) -> Posture;
     /// Finds argv[0] in the sandbox's PATH and hashes it; (absolute path, hash).
     fn resolve(&self, program: &str) -> Outcome<(String, crate::ids::Sha256Hex)>;
-    /// Runs to the end or the timeout; all processes of it are gone on return. HSK-503-SANDBOX-UNAVAILABLE when the
+    /// Starts a recipe and returns once it runs with every restriction in place. HSK-503-SANDBOX-UNAVAILABLE when the
     /// kernel cannot enforce the profile.
-    fn run(&self, cleared: Cleared<RecipePlan>) -> Outcome<RunReport>;
-    /// Starts a command and returns once it runs with every restriction in place; otherwise as [`Sandbox::run`].
+    fn start_recipe(&self, cleared: Cleared<RecipePlan>) -> Outcome<Box<dyn RunningCommand>>;
+    /// The same for a command.
     fn start(&self, cleared: Cleared<CommandPlan>) -> Outcome<Box<dyn RunningCommand>>;
     /// Ends whatever a run of this job left when its process was killed; returns when nothing of it is found any more.
     fn end_run(&self, job_id: crate::ids::JobId) -> u32;

@@ -105,10 +105,14 @@ pub trait Store: Send + Sync {
     fn job(&self, id: JobId) -> Outcome<Option<Job>>;
     /// Newest first; `None` for all.
     fn approvals(&self, status: Option<ApprovalStatus>, limit: usize) -> Outcome<Vec<Approval>>;
+    /// Every request that nobody has decided, newest first, however many there are.
+    fn pending_approvals(&self) -> Outcome<Vec<Approval>>;
     fn approval(&self, id: ApprovalId) -> Outcome<Option<Approval>>;
     fn grants(&self, limit: usize) -> Outcome<Vec<Grant>>;
     fn grant(&self, id: GrantId) -> Outcome<Option<Grant>>;
     fn sessions(&self, limit: usize) -> Outcome<Vec<Session>>;
+    /// Every session that has not ended, newest first, however many there are.
+    fn open_sessions(&self) -> Outcome<Vec<Session>>;
     fn session(&self, id: SessionId) -> Outcome<Option<Session>>;
     fn tool_calls(&self, session: Option<SessionId>, after_seq: u64, limit: usize) -> Outcome<Vec<ToolCall>>;
     fn messages(&self, session: SessionId, after_seq: u64, limit: usize) -> Outcome<Vec<Message>>;

@@ -94,15 +94,14 @@ fn state(s: &mut Session, event: &Event) {
         s.cut_turn = serde_json::from_value(event.payload["cut_turn"].clone()).ok().or(s.cut_turn);
         if s.state_reason == StateReason::CrashRecovery {
             s.process = None;
+            s.frozen_until = None;
             s.running_job_id = None;
         }
     } else if s.state != SessionState::Blocked || s.state_reason != StateReason::ApprovalWait {
         s.running_job_id = None;
     }
-    if s.state != SessionState::Paused {
-        s.frozen_until = None;
-    }
     if s.state.is_terminal() {
+        s.frozen_until = None;
         s.ended_at.get_or_insert(event.ts);
         s.process = None;
         s.queued_run = None;
@@ -119,6 +118,8 @@ fn facts(s: &mut Session, payload: &Value) {
     }
     if let Some(value) = payload.get("process") {
         s.process = serde_json::from_value(value.clone()).ok();
+        // What stood still is gone, and what came in its place runs.
+        s.frozen_until = None;
     }
     if let Some(value) = payload.get("seed") {
         s.seed = serde_json::from_value(value.clone()).ok();

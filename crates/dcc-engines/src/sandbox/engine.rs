@@ -17,7 +17,7 @@ use dcc_core::gate::Cleared;
 use dcc_core::ids::Sha256Hex;
 use dcc_core::limits;
 use dcc_core::plans::{CommandPlan, RecipePlan};
-use dcc_core::ports::sandbox::{RunReport, RunningCommand, Sandbox};
+use dcc_core::ports::sandbox::{RunningCommand, Sandbox};
 use dcc_core::session::Posture;
 use sha2::{Digest as _, Sha256};
 
@@ -107,14 +107,14 @@ impl Sandbox for LandlockSandbox {
         Ok((text_of(&path), hash))
     }
 
-    fn run(&self, cleared: Cleared<RecipePlan>) -> Outcome<RunReport> {
+    fn start_recipe(&self, cleared: Cleared<RecipePlan>) -> Outcome<Box<dyn RunningCommand>> {
         let posture = self.require_enforced()?.clone();
         let plan = cleared.body();
         require_unchanged(&plan.executable, plan.executable_sha256)?;
         let private = Private::make(&self.run_dir, "recipe")?;
         let spec = Spec::for_recipe(plan, &private.tmp(), &run_marker(cleared.job_id()))?;
         let timeout_ms = if plan.timeout_ms == 0 { limits::RECIPE_TIMEOUT_MS } else { plan.timeout_ms };
-        self.begin(spec, private, posture, timeout_ms, limits::OUTPUT_BYTES_MAX as u64)?.finish()
+        Ok(Box::new(self.begin(spec, private, posture, timeout_ms, limits::OUTPUT_BYTES_MAX as u64)?))
     }
 
     fn start(&self, cleared: Cleared<CommandPlan>) -> Outcome<Box<dyn RunningCommand>> {

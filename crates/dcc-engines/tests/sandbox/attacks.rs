@@ -30,7 +30,7 @@ fn a_host_that_does_not_exist_is_no_sandbox() {
     let sandbox = dcc_engines::sandbox::LandlockSandbox::new(vec!["/nonexistent/host".into()], world.path("run2"));
     let posture = sandbox.posture();
     assert_eq!(posture.layers, ["none"]);
-    let failure = sandbox.run(crate::world::cleared(world.recipe("true"))).unwrap_err();
+    let failure = sandbox.start_recipe(crate::world::cleared(world.recipe("true"))).err().unwrap();
     assert_eq!(failure.code.as_str(), "HSK-503-SANDBOX-UNAVAILABLE");
 }
 

@@ -157,7 +157,7 @@ impl World {
     }
 
     pub fn run_plan(&self, plan: RecipePlan) -> Outcome<RunReport> {
-        self.sandbox.run(cleared(plan))
+        self.sandbox.start_recipe(cleared(plan))?.finish()
     }
 
     /// Runs the script; what it printed, and the report.

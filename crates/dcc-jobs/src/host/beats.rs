@@ -49,7 +49,7 @@ pub(crate) fn tend(runner: &Arc<Runner>) {
 /// One heartbeat for each session whose agent lives and works.
 pub(crate) fn beat(cx: &Context) -> Outcome<()> {
     let live = cx.ports.sessions.live();
-    let sessions = cx.ports.store.sessions(limits::PAGE_MAX)?;
+    let sessions = cx.ports.store.open_sessions()?;
     let beats: Vec<NewEvent> = sessions
         .iter()
         .filter(|s| s.has_turn() && live.contains(&s.session_id))

@@ -90,7 +90,14 @@ impl SessionHost for Host {
             _ if ask.withdrawn.is_set() => PermissionAnswer::Cancelled,
             Ok(true) => PermissionAnswer::AllowOnce,
             // Silence, error, expiry: rejection.
-            Ok(false) | Err(_) => PermissionAnswer::RejectOnce,
+            Ok(false) => PermissionAnswer::RejectOnce,
+            Err(failure) => {
+                // The agent hears a refusal; a person can see that nobody decided it.
+                eprintln!("dcc: session {}: a permission request failed: {failure}", session_id.short());
+                let told = AgentReport::Other { kind: format!("permission:failed: {}: {}", failure.code, failure.message), raw: None };
+                self.report(session_id, told);
+                PermissionAnswer::RejectOnce
+            }
         }
     }
 

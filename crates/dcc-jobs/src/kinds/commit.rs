@@ -47,6 +47,10 @@ impl JobKind for Commit {
             return Err(Failure::invalid("the commit message is empty"));
         }
         params::bounded("message", &message, limits::TEXT_BYTES_MAX)?;
+        if dcc_core::redact::redact_text(&message).1 > 0 {
+            // A plan is kept whatever becomes of it, and a commit cannot be taken back: nothing of it is written down.
+            return Err(Failure::invalid("the message holds what looks like a secret").hint("leave it out of the message; nothing of it was kept"));
+        }
         let message_sha256 = cx.ports.artifacts.put(message.as_bytes())?;
         let (author_name, author_email) = cx.ports.version.identity_for(&workspace.binding)?;
         let globs = match &workspace.wp_id {
@@ -72,10 +76,7 @@ impl JobKind for Commit {
             return Err(Failure::new(Code::Locked, format!("the index is locked: {path}, {age} s old"))
                 .hint("another git command is at work, or one was killed; when none runs, remove the file yourself"));
         }
-        let mut body = cx.ports.version.plan_commit(&workspace.binding, &intent)?;
-        if dcc_core::redact::redact_text(&intent.message).1 > 0 {
-            body.secret_findings.push("the message holds what looks like a secret; it is committed as it was written".to_owned());
-        }
+        let body = cx.ports.version.plan_commit(&workspace.binding, &intent)?;
         Ok(Planned { body, engine: "git-cli", inputs: vec![message_sha256], bindings, claim: None })
     }
 

@@ -16,7 +16,7 @@ use dcc_core::job::Job;
 use dcc_core::locus::scope;
 use dcc_core::plans::{Origin, SessionStartPlan};
 use dcc_core::ports::sessions::{BackendCapabilities, StartedAgent, Steer};
-use dcc_core::ports::{AgentSpec, Driver, StartExtras};
+use dcc_core::ports::{AgentSpec, EventFilter, Driver, StartExtras};
 use dcc_core::principal::Role;
 use dcc_core::session::{Lane, Run, Session, SessionState, Source, StateReason, provider_of};
 use dcc_core::workspace::{Workspace, WorkspaceHealth, WorkspaceKind, WorkspaceStatus};
@@ -301,8 +301,9 @@ fn extras(cx: &Context, session_id: SessionId) -> Outcome<StartExtras> {
 /// A start that waited and was refused or withdrawn: its session ends with it.
 pub(super) fn gave_up(cx: &Context, job: &Job, failure: &Failure) -> Outcome<()> {
     let Some(id) = job.bindings.session_id else { return Ok(()) };
-    let is_born = ledger::session(cx.ports.recorder.as_ref(), id).is_ok();
-    if !is_born {
+    // Before its birth the binding is the parent's or the predecessor's, which a refusal does not touch.
+    let birth = EventFilter { session_id: Some(id), job_id: Some(job.job_id), codes: vec![EventCode::SessionCreated], limit: 1, ..EventFilter::default() };
+    if cx.ports.recorder.read(&birth)?.is_empty() {
         return Ok(());
     }
     super::drop_run(cx, job, id)?;

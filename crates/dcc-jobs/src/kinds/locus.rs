@@ -16,7 +16,7 @@ use dcc_core::plans::LocusPlan;
 use dcc_core::ports::version::HeadState;
 use dcc_core::ports::{BoardFacts, JobFilter, LocusEntry, StagedRecord, fresh};
 use dcc_core::workspace::WorkspaceStatus;
-use dcc_core::{Code, Failure, Outcome, limits};
+use dcc_core::{Code, Failure, Outcome};
 
 use super::{Done, Effect, JobKind, Lock, Planned, Recovered, params};
 use crate::context::Context;
@@ -418,9 +418,8 @@ pub(super) fn judge(cx: &Context, job: &Job, wp_id: &WpId, mt_id: Option<&dcc_co
 
 /// What is still at work on the packet: (pending approvals, live sessions and running jobs other than this one).
 fn busy(cx: &Context, job: &Job, wp_id: &WpId) -> Outcome<(usize, usize)> {
-    use dcc_core::approval::ApprovalStatus;
-    let pending = cx.ports.store.approvals(Some(ApprovalStatus::Pending), limits::PAGE_MAX)?.into_iter().filter(|a| a.wp_id.as_ref() == Some(wp_id)).count();
-    let sessions = cx.ports.store.sessions(limits::PAGE_MAX)?.into_iter().filter(|s| s.wp_id.as_ref() == Some(wp_id) && !s.state.is_terminal()).count();
+    let pending = cx.ports.store.pending_approvals()?.into_iter().filter(|a| a.wp_id.as_ref() == Some(wp_id)).count();
+    let sessions = cx.ports.store.open_sessions()?.into_iter().filter(|s| s.wp_id.as_ref() == Some(wp_id) && !s.state.is_terminal()).count();
     let jobs = cx
         .ports
         .store

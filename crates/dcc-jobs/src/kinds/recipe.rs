@@ -1,5 +1,7 @@
 //! sandbox.run_recipe: a named command of the operator's configuration, confined, its output kept as artifacts.
 
+use std::sync::Arc;
+
 use serde::Deserialize;
 use serde_json::json;
 
@@ -87,8 +89,9 @@ impl JobKind for RunRecipe {
             about(EventCode::EffectPlanned, json!({ "effect": { "recipe": plan.recipe, "argv": plan.argv } })),
             about(EventCode::ToolCallStarted, json!({ "tool": tool(ToolStatus::Running), "observed": Observed::Gated })),
         ])?;
-        let report = match cx.ports.sandbox.run(cleared) {
-            Ok(report) => report,
+        let ran = cx.ports.sandbox.start_recipe(cleared).and_then(|running| cx.commands.attend(job.job_id, Arc::from(running)));
+        let (report, ended_by) = match ran {
+            Ok(ran) => ran,
             Err(failure) => {
                 cx.journal.append(vec![about(EventCode::ToolCallFinished, json!({ "tool": tool(ToolStatus::Error), "observed": Observed::Gated }))])?;
                 return Err(failure);
@@ -98,9 +101,10 @@ impl JobKind for RunRecipe {
         let (stderr_text, _) = redact::redact_text(&String::from_utf8_lossy(&report.stderr));
         let stdout = cx.ports.artifacts.put(stdout_text.as_bytes())?;
         let stderr = cx.ports.artifacts.put(stderr_text.as_bytes())?;
-        let status = match (report.timed_out, report.exit_code) {
-            (true, _) => ToolStatus::TimedOut,
-            (_, Some(0)) => ToolStatus::Ok,
+        let status = match (report.timed_out, ended_by, report.exit_code) {
+            (true, ..) => ToolStatus::TimedOut,
+            (_, Some(_), _) => ToolStatus::Cancelled,
+            (_, None, Some(0)) => ToolStatus::Ok,
             _ => ToolStatus::Error,
         };
         let tests_run = tests_run(&stdout_text, &stderr_text);
@@ -132,6 +136,10 @@ impl JobKind for RunRecipe {
         if report.timed_out {
             cx.journal.append(effect.events)?;
             return Err(Failure::new(Code::SboxTimeout, format!("the recipe {} exceeded {} ms and was ended", plan.recipe, plan.timeout_ms)).hint("raise timeout_ms of the recipe"));
+        }
+        if ended_by.is_some() {
+            cx.journal.append(effect.events)?;
+            return Err(Failure::new(Code::Canceled, format!("the recipe {} was ended before it was done", plan.recipe)));
         }
         Ok(Done::Finished(effect))
     }

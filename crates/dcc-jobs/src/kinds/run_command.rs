@@ -116,7 +116,7 @@ impl JobKind for RunCommand {
             command.end(EndedBy::Others);
         }
         if let Some(runner) = cx.runner.get().and_then(std::sync::Weak::upgrade) {
-            runner.wake_waiters();
+            runner.wake();
         }
         let finished = running.finish();
         cx.commands.over(job.job_id, finished.as_ref().ok());

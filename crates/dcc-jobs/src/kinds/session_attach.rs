@@ -66,7 +66,7 @@ impl JobKind for Attach {
         if begun.is_err() || terminal.read(u64::MAX, None, Duration::ZERO).ended {
             cx.attachments.end(job.job_id, crate::attachments::Left::Cancelled);
         } else if let Some(runner) = cx.runner.get().and_then(std::sync::Weak::upgrade) {
-            runner.wake_waiters();
+            runner.wake();
         }
         let (left, typed_bytes) = cx.attachments.wait(job.job_id);
         begun?;

@@ -108,7 +108,7 @@ fn what_ends(cx: &Context, session: &Session) -> Outcome<CancelPlan> {
 
 /// Every open session below this one, nearest first.
 fn descendants(cx: &Context, id: SessionId) -> Outcome<Vec<Session>> {
-    let all = cx.ports.store.sessions(limits::PAGE_MAX)?;
+    let all = cx.ports.store.open_sessions()?;
     let mut found: Vec<Session> = Vec::new();
     let mut level = vec![id];
     while !level.is_empty() {
@@ -131,6 +131,7 @@ fn end(runner: &Runner, id: SessionId, reason: StateReason, why: Option<&str>) -
     if let Some(turn) = host::running_turn(cx, id)? {
         super::end_turn(runner, turn, Ok("cancelled".into()))?;
     }
+    crate::budgets::settle(runner, id)?;
     let extra = serde_json::json!({ "closing": why });
     move_if(cx, id, None, |s| (!s.state.is_terminal()).then(|| Move::new(SessionState::Cancelled, reason).with(extra)))?;
     host::let_go(cx, id);

@@ -10,7 +10,7 @@ use dcc_core::job::Job;
 use dcc_core::plans::{ClosePlan, Ending};
 use dcc_core::ports::fresh;
 use dcc_core::session::{Handoff, HandoffText, Session, SessionState, StateReason, handoff};
-use dcc_core::{Code, Failure, Outcome, limits};
+use dcc_core::{Code, Failure, Outcome};
 
 use super::{Done, Effect, JobKind, Planned, Recovered, params};
 use crate::context::Context;
@@ -41,7 +41,7 @@ impl JobKind for Close {
         if session.has_turn() && !p.stop {
             return Err(Failure::new(Code::IllegalTransition, "a turn is running").hint("wait for its end, or close with --stop"));
         }
-        let children = cx.ports.store.sessions(limits::PAGE_MAX)?.iter().filter(|s| s.parent_session_id == Some(session.session_id) && !s.state.is_terminal()).count();
+        let children = cx.ports.store.open_sessions()?.iter().filter(|s| s.parent_session_id == Some(session.session_id) && !s.state.is_terminal()).count();
         if children > 0 {
             return Err(Failure::new(Code::IllegalTransition, format!("{children} sessions spawned from it are open")).hint("close or cancel them first; dcc session tree S shows them"));
         }
@@ -79,6 +79,7 @@ impl JobKind for Close {
         if let Some(turn) = host::running_turn(cx, id)? {
             super::end_turn(&runner, turn, Ok("cancelled".into()))?;
         }
+        crate::budgets::settle(&runner, id)?;
         host::let_go(cx, id);
         Ok(Done::Finished(effect))
     }

@@ -93,6 +93,12 @@ fn rest(runner: &Arc<Runner>, job: &Job, plan: &PausePlan) -> Outcome<&'static s
     match cx.ports.sessions.freeze(id).and_then(|()| cx.commands.freeze(id)) {
         Ok(()) => frozen(runner, id, turn, job, plan),
         Err(failure) => {
+            // Some of it may stand still already, and nobody would let it go on.
+            for thawed in [cx.ports.sessions.thaw(id), cx.commands.thaw(id)] {
+                if let Err(failure) = thawed {
+                    eprintln!("dcc: session {}: {failure}", id.short());
+                }
+            }
             cut(runner, id, turn, &format!("it reached no boundary, and its processes cannot stand still: {}", failure.message))?;
             settle(cx, id, job, "its turn was cancelled, to be taken up when it is resumed")
         }
@@ -118,6 +124,11 @@ fn frozen(runner: &Arc<Runner>, id: SessionId, turn: JobId, job: &Job, plan: &Pa
     let limit = Duration::from_millis(plan.freeze_ms);
     let spawned = std::thread::Builder::new().name("session-frozen".to_owned()).spawn(move || {
         if watcher.cx.holds.wait_released(id, Some(limit), || false) {
+            return;
+        }
+        // Resumed and paused again meanwhile, it stands still by another order with a watcher of its own.
+        let is_this_one = ledger::session(watcher.cx.ports.recorder.as_ref(), id).is_ok_and(|s| s.frozen_until == Some(until));
+        if !is_this_one {
             return;
         }
         if let Err(failure) = cut(&watcher, id, turn, "its processes stood still for as long as they may") {

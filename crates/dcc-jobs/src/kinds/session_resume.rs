@@ -48,6 +48,8 @@ impl JobKind for Resume {
         let p: Params = params::parse(cx, job)?;
         let session = params::session(cx, job)?;
         require_resting(cx, &session)?;
+        // It would only rest again, with its messages.
+        crate::budgets::require_room(cx, &session)?;
         if let Some(prompt) = &p.prompt {
             params::bounded("prompt", prompt, limits::TEXT_BYTES_MAX)?;
         }
@@ -162,14 +164,18 @@ fn check(cx: &Context, session: &Session) -> Result<Vec<String>, (StateReason, F
         let failure = Failure::new(Code::Scope, "the worktree is bound to another packet than the session").hint("link it back (dcc ws link), or route the packet to the session");
         return Err((StateReason::IsolationMissing, failure));
     }
+    // What stands still in the midst of its own work with git cannot let go of it before it goes on.
+    let is_own = session.frozen_until.is_some();
     match cx.ports.version.operation_in_progress(&workspace.binding) {
         Ok(None) => {}
+        Ok(Some(_)) if is_own => {}
         Ok(Some(what)) => return Err((StateReason::MergeConflict, Failure::new(Code::VcsConflict, format!("a {what} is in progress in the worktree")).hint(format!("finish or abort the {what} first")))),
         Err(failure) => return Err((StateReason::LockConflict, failure)),
     }
     match cx.ports.version.index_lock(&workspace.binding) {
         Ok(None) => {}
-        Ok(Some((path, age))) => return Err((StateReason::LockConflict, Failure::new(Code::Locked, format!("git's lock {path} is held since {} s", age / 1000)))),
+        Ok(Some(_)) if is_own => {}
+        Ok(Some((path, age))) => return Err((StateReason::LockConflict, Failure::new(Code::Locked, format!("git's lock {path} is held since {age} s")))),
         Err(failure) => return Err((StateReason::LockConflict, failure)),
     }
     let mut notes = Vec::new();

@@ -37,6 +37,7 @@ impl NewSession for Retry {
         if let Some(by) = before.succeeded_by {
             return Err(Failure::new(Code::IllegalTransition, format!("session {} has its successor already: {by}", before.session_id.short())));
         }
+        crate::budgets::require_room(cx, &before)?;
         let workspace_id = before.workspace_id.ok_or_else(|| Failure::new(Code::Scope, "the session had no workspace"))?;
         let workspace = launch::usable(cx, workspace_id)?;
         if let Some(parent) = before.parent_session_id {

@@ -20,6 +20,7 @@ impl NewSession for Spawn {
         let parent = params::session(cx, job)?;
         wishes.check()?;
         room(cx, &parent)?;
+        crate::budgets::require_room(cx, &parent)?;
         let role = wishes.role.unwrap_or(parent.role);
         require_narrower(parent.role, role)?;
         let workspace_id = parent.workspace_id.ok_or_else(|| Failure::new(Code::Scope, "the parent has no workspace"))?;
@@ -54,7 +55,7 @@ pub(super) fn room(cx: &Context, parent: &Session) -> Outcome<()> {
         return Err(Failure::new(Code::PolicyForbidden, format!("depth_limit_exceeded: session {} is {} levels below the first already", parent.session_id.short(), parent.spawn_depth))
             .hint("start the work as a session of its own"));
     }
-    let active = cx.ports.store.sessions(limits::PAGE_MAX)?.iter().filter(|s| s.parent_session_id == Some(parent.session_id) && !s.state.is_terminal()).count();
+    let active = cx.ports.store.open_sessions()?.iter().filter(|s| s.parent_session_id == Some(parent.session_id) && !s.state.is_terminal()).count();
     if active >= limits::CHILDREN_ACTIVE_MAX {
         return Err(Failure::new(Code::RateLimit, format!("children_cap_reached: {active} sessions spawned from {} are open", parent.session_id.short())).hint("close or cancel one first"));
     }

@@ -10,7 +10,7 @@ use dcc_core::job::{Bindings, Job};
 use dcc_core::op::Op;
 use dcc_core::plans::{SimpleAct, SimplePlan};
 use dcc_core::workspace::WorkspaceKind;
-use dcc_core::{Code, Failure, Outcome, limits};
+use dcc_core::{Code, Failure, Outcome};
 
 use super::{Done, Effect, JobKind, Lock, Planned, Recovered, params};
 use crate::context::Context;
@@ -160,7 +160,7 @@ fn workspace_act(cx: &Context, job: &Job, bindings: &mut Bindings) -> Outcome<(S
 fn still_free(cx: &Context, act: &SimpleAct) -> Outcome<()> {
     match act {
         SimpleAct::CloseWorkspace { workspace_id } | SimpleAct::ArchiveWorkspace { workspace_id } | SimpleAct::UnlinkWorkspace { workspace_id } => {
-            let busy = cx.ports.store.sessions(limits::PAGE_MAX)?.into_iter().find(|s| s.workspace_id == Some(*workspace_id) && !s.state.is_terminal());
+            let busy = cx.ports.store.open_sessions()?.into_iter().find(|s| s.workspace_id == Some(*workspace_id) && !s.state.is_terminal());
             match busy {
                 Some(session) => Err(Failure::new(Code::IllegalTransition, format!("session {} still lives in the workspace", session.session_id.short())).hint("close or cancel the session first")),
                 None => Ok(()),

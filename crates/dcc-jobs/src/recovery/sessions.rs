@@ -1,13 +1,17 @@
 //! Sessions after whatever happened: no agent of another process is left, each session rests where it stood, and what was
 //! on its way to an agent is marked as such. Nothing goes on by itself.
 
+use std::time::{Duration, Instant};
+
 use serde_json::json;
 
-use dcc_core::ports::Driver;
+use dcc_core::ids::JobId;
+use dcc_core::op::Op;
+use dcc_core::ports::{Driver, JobFilter};
 use dcc_core::job::JobState;
 use dcc_core::principal::Actor;
 use dcc_core::session::{Delivery, Session, SessionState, StateReason, Steering};
-use dcc_core::{Outcome, limits};
+use dcc_core::Outcome;
 
 use super::RecoveryReport;
 use crate::host::{self, Move, checkpoints, move_if, note};
@@ -15,10 +19,13 @@ use crate::kinds;
 use crate::runner::Runner;
 use crate::{delivery, ledger};
 
+/// What a closing server runs for a person ends within this, or the next start finds it.
+const ENDS: Duration = Duration::from_secs(15);
+
 impl Runner {
     pub(super) fn recover_sessions(&self, report: &mut RecoveryReport) -> Outcome<()> {
         let live = self.cx.ports.sessions.live();
-        for derived in self.cx.ports.store.sessions(limits::PAGE_MAX)? {
+        for derived in self.cx.ports.store.open_sessions()? {
             let session = ledger::session(self.cx.ports.recorder.as_ref(), derived.session_id)?;
             let is_person = session.capabilities.as_ref().is_some_and(|c| c.driver == Driver::Human);
             if session.state.is_terminal() || live.contains(&session.session_id) || is_person {
@@ -70,6 +77,31 @@ impl Runner {
     /// What waits for a slot goes on waiting: the next server begins it.
     pub fn shut_down(&self) -> Outcome<()> {
         self.cx.scheduler.close();
+        self.cx.commands.close();
+        let rested = self.rest_all();
+        let deadline = Instant::now() + ENDS;
+        for job_id in self.running_commands()? {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.wait(job_id, Some(left)) {
+                Ok(job) if job.state.is_terminal() => {}
+                Ok(_) => eprintln!("dcc: job {job_id}: what it runs did not end in time; the next start says so"),
+                Err(failure) => eprintln!("dcc: job {job_id}: {failure}"),
+            }
+        }
+        rested
+    }
+
+    /// What runs for a person or an agent in this process, also what has only just begun.
+    fn running_commands(&self) -> Outcome<Vec<JobId>> {
+        let mut found = Vec::new();
+        for op in [Op::SandboxRunRecipe, Op::SandboxRunCommand] {
+            let running = self.cx.ports.store.jobs(&JobFilter { states: vec![JobState::Running], op: Some(op), ..JobFilter::default() })?;
+            found.extend(running.iter().filter(|job| job.instance_id == self.cx.config.instance_id).map(|job| job.job_id));
+        }
+        Ok(found)
+    }
+
+    fn rest_all(&self) -> Outcome<()> {
         for id in self.cx.ports.sessions.live() {
             host::cancel_pending(self, id, "the server stopped")?;
             let turn = host::running_turn(&self.cx, id)?;

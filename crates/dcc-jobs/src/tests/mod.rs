@@ -2,6 +2,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests start git and write files of their own")]
 
+mod budgeting;
 mod calls;
 mod families;
 mod fulfilled;
@@ -9,6 +10,7 @@ mod moves;
 mod pausing;
 mod puppet;
 mod races;
+mod refusals;
 mod rig;
 mod scheduling;
 mod sending;

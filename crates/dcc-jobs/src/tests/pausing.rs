@@ -130,6 +130,24 @@ fn resumed_while_it_stands_still_it_goes_on_in_its_turn() {
 }
 
 #[test]
+fn what_stands_still_goes_on_also_after_a_resume_that_was_refused() {
+    let rig = Rig::with(Limits { freeze_ms: 60_000, ..hasty() });
+    let id = rig.start(Some("go"));
+    pause(&rig, id);
+    rig.link(Some("WP-0001"));
+    assert_eq!(rig.refused(Op::SessionResume, id, json!({})).0, Code::Scope);
+    assert!(rig.session(id).frozen_until.is_some(), "refused, it stands still as before");
+    rig.link(None);
+    // It may have been stopped in the midst of git, and then it is the one that holds the lock.
+    let lock = rig.place.dir.path().join("repo/.git/worktrees/work/index.lock");
+    std::fs::write(&lock, "").unwrap();
+    rig.ok(Op::SessionResume, id, json!({}));
+    assert!(!rig.puppets.is_frozen(id) && rig.session(id).frozen_until.is_none());
+    assert_eq!(rig.state(id), (SessionState::Active, StateReason::Running));
+    std::fs::remove_file(&lock).unwrap();
+}
+
+#[test]
 fn what_cannot_stand_still_is_cut_and_a_deaf_agent_is_ended_to_be_started_again() {
     let rig = Rig::with(hasty());
     rig.puppets.behave(|m| {
@@ -245,7 +263,11 @@ fn a_check_that_fails_blocks_with_its_reason() {
     // A lock of git's own.
     let lock = rig.place.dir.path().join("repo/.git/worktrees/work/index.lock");
     std::fs::write(&lock, "").unwrap();
-    assert_eq!(rig.refused(Op::SessionResume, id, json!({})).0, Code::Locked);
+    let two_hours_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(7_200);
+    std::fs::File::options().write(true).open(&lock).unwrap().set_modified(two_hours_ago).unwrap();
+    let (code, said) = rig.refused(Op::SessionResume, id, json!({}));
+    assert_eq!(code, Code::Locked);
+    assert!(said.contains("since 72"), "{said}");
     assert_eq!(rig.state(id), (SessionState::Blocked, StateReason::LockConflict));
     std::fs::remove_file(&lock).unwrap();
     // Another packet.

@@ -10,7 +10,6 @@ use dcc_core::gate::Cleared;
 use dcc_core::job::{Bindings, Job, JobRequest, JobState};
 use dcc_core::op::Op;
 use dcc_core::plans::{CommandPlan, RecipePlan};
-use dcc_core::ports::sandbox::RunReport;
 use dcc_core::ports::{Clock, EventFilter, RunningCommand, Sandbox, VersionEngine as _, fresh};
 use dcc_core::principal::{Actor, Role, Surface};
 use dcc_core::session::{Posture, Session, SessionState, StateReason};
@@ -51,7 +50,7 @@ impl Sandbox for Confined {
     fn resolve(&self, program: &str) -> Outcome<(String, Sha256Hex)> {
         Err(Failure::new(Code::NotFound, format!("no program {program} in this test")))
     }
-    fn run(&self, _cleared: Cleared<RecipePlan>) -> Outcome<RunReport> {
+    fn start_recipe(&self, _cleared: Cleared<RecipePlan>) -> Outcome<Box<dyn RunningCommand>> {
         Err(Failure::engine("nothing is run in this test"))
     }
     fn start(&self, _cleared: Cleared<CommandPlan>) -> Outcome<Box<dyn RunningCommand>> {

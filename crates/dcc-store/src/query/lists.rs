@@ -5,7 +5,7 @@
 
 use dcc_core::approval::{Approval, ApprovalStatus, Grant};
 use dcc_core::ports::store::{Message, ToolCall};
-use dcc_core::session::Session;
+use dcc_core::session::{Session, SessionState};
 use dcc_core::workspace::Workspace;
 use dcc_core::{Failure, SessionId, Sha256Hex, Timestamp, WorkspaceId};
 use rusqlite::types::Value;
@@ -27,12 +27,24 @@ pub(crate) fn approvals(conn: &Connection, status: Option<ApprovalStatus>, limit
     }
 }
 
+/// All of them: what waits is ended by its time, the oldest first, which a page would cut off.
+pub(crate) fn pending_approvals(conn: &Connection) -> Result<Vec<Approval>, Fault> {
+    let pending = vec![Value::Text(word(&ApprovalStatus::Pending))];
+    records(conn, "approval", "SELECT record_json FROM approvals WHERE status = ?1 ORDER BY seq DESC", pending)
+}
+
 pub(crate) fn grants(conn: &Connection, limit: usize) -> Result<Vec<Grant>, Fault> {
     records(conn, "grant", "SELECT record_json FROM grants ORDER BY seq DESC LIMIT ?1", vec![bounded(limit)])
 }
 
 pub(crate) fn sessions(conn: &Connection, limit: usize) -> Result<Vec<Session>, Fault> {
     records(conn, "session", "SELECT record_json FROM session_records ORDER BY seq DESC LIMIT ?1", vec![bounded(limit)])
+}
+
+/// All of them: one that is left out would go on unseen.
+pub(crate) fn open_sessions(conn: &Connection) -> Result<Vec<Session>, Fault> {
+    let ended: Vec<Value> = SessionState::ALL.iter().filter(|state| state.is_terminal()).map(|state| Value::Text(word(state))).collect();
+    records(conn, "session", "SELECT record_json FROM session_records WHERE state NOT IN (?1, ?2, ?3) ORDER BY seq DESC", ended)
 }
 
 /// All of them: their number is bounded by the worktrees a person makes.

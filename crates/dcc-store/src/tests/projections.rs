@@ -352,3 +352,14 @@ fn lists_are_newest_first() {
     assert_eq!(store.workspaces().unwrap().iter().map(|w| w.workspace_id).collect::<Vec<_>>(), [id::<WorkspaceId>(32), id(31), id(30)]);
     assert_eq!(store.approvals(None, 1).unwrap()[0].approval_id, id(42));
 }
+
+#[test]
+fn what_is_open_is_never_cut_off() {
+    let bench = Bench::new();
+    let store = &bench.store;
+    let many = dcc_core::limits::PAGE_MAX + 30;
+    let told = (0..many as u64).map(|n| (C::SessionCreated, of_session(10_000 + n), json!({ "session": session_json(10_000 + n) }))).collect();
+    store.apply(&numbered(told)).unwrap();
+    assert_eq!(store.sessions(0).unwrap().len(), dcc_core::limits::PAGE_MAX);
+    assert_eq!(store.open_sessions().unwrap().len(), many);
+}

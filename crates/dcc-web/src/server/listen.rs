@@ -59,6 +59,12 @@ pub struct Held<I> {
     _place: OwnedSemaphorePermit,
 }
 
+impl<I> Held<I> {
+    pub fn io(&self) -> &I {
+        &self.io
+    }
+}
+
 impl<I: AsyncRead + Unpin> AsyncRead for Held<I> {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.io).poll_read(context, buffer)

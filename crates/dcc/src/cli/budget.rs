@@ -88,7 +88,11 @@ fn row(row: &Value) -> Vec<String> {
     let budget: Budget = serde_json::from_value(row["budget"].clone()).unwrap_or_default();
     let totals: Totals = serde_json::from_value(row["totals"].clone()).unwrap_or_default();
     let none = || "-".to_owned();
-    let cost = totals.cost.as_ref().map_or_else(none, |c| format!("{} {} {}", c.amount, c.currency, c.source.as_str()));
+    let mut cost = totals.cost.as_ref().map_or_else(none, |c| format!("{} {} {}", c.amount, c.currency, c.source.as_str()));
+    for (currency, amount) in &totals.elsewhere {
+        cost = format!("{cost}, {amount} {currency}");
+    }
+    let foreign = row["crossings"].as_array().and_then(|all| all.iter().find_map(|c| c["foreign"].as_str()));
     let over = row["crossings"].as_array().is_some_and(|all| all.iter().any(|c| c["level"] == "hard"));
     let near = row["crossings"].as_array().is_some_and(|all| !all.is_empty());
     vec![
@@ -101,6 +105,7 @@ fn row(row: &Value) -> Vec<String> {
         budget.max_wall_ms.map_or_else(none, |ms| (ms / 1000).to_string()),
         if budget.is_unlimited() { none() } else { format!("{} %", budget.soft_percent) },
         match (over, near) {
+            _ if foreign.is_some() => format!("stopped: a cost in {} cannot be compared with the limit", foreign.unwrap_or_default()),
             (true, _) => "used up".to_owned(),
             (false, true) => "near".to_owned(),
             (false, false) => String::new(),

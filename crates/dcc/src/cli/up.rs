@@ -19,6 +19,8 @@ use crate::wire::project::Found;
 
 /// A server that is being started answers within this, or its start has failed.
 const START: Duration = Duration::from_secs(30);
+/// The log of servers in the background is begun anew above this.
+const LOG_BYTES_MAX: u64 = 1024 * 1024;
 
 pub fn run(cli: &Cli, args: &UpArgs) -> Outcome<u8> {
     let here = Cli { path: args.path.clone().unwrap_or_else(|| cli.path.clone()), out: cli.out, wait: cli.wait, clock: std::sync::Arc::clone(&cli.clock) };
@@ -134,7 +136,8 @@ fn detach(path: &PathBuf, port: u16, found: &Found) -> Outcome<String> {
     let exe = own_program()?;
     let log_path = found.dirs.state.join("server.log");
     crate::wire::dirs::private_dir(&found.dirs.state)?;
-    let log = std::fs::OpenOptions::new().create(true).append(true).open(&log_path).map_err(|e| Failure::engine(format!("{} cannot be written: {e}", log_path.display())))?;
+    let log = open_log(&log_path)?;
+    let begins = log.metadata().map_or(0, |meta| meta.len());
     #[allow(clippy::disallowed_methods, reason = "the program starts itself, unsandboxed, as the operator")]
     let mut command = std::process::Command::new(exe);
     command.arg("-C").arg(path).args(["up", "--no-open", "--port", &port.to_string()]);
@@ -146,21 +149,44 @@ fn detach(path: &PathBuf, port: u16, found: &Found) -> Outcome<String> {
             return remote.login_url();
         }
         if let Ok(Some(status)) = child.try_wait() {
-            let code = match status.code() {
-                Some(2) => Code::InvalidInput,
-                Some(5) => Code::Locked,
-                Some(7) => Code::Recorder,
-                _ => Code::Engine,
-            };
-            let log = std::fs::read_to_string(&log_path).unwrap_or_default();
-            let last = log.lines().rev().find(|line| line.starts_with("dcc: ")).unwrap_or("it said nothing").trim_start_matches("dcc: ").to_owned();
-            return Err(Failure::new(code, format!("the server ended at once: {last}")).hint(format!("more stands in {}", log_path.display())));
+            let (code, last) = last_words(&since(&log_path, begins));
+            return Err(Failure::new(code, format!("the server ended at once ({status}): {last}")).hint(format!("more stands in {}", log_path.display())));
         }
         if Instant::now() > deadline {
             return Err(Failure::engine("the server did not answer in time").hint(format!("see {}", log_path.display())));
         }
         std::thread::park_timeout(Duration::from_millis(30));
     }
+}
+
+/// The log that servers in the background write to. A long one becomes the former one, whose place it takes.
+fn open_log(path: &std::path::Path) -> Outcome<std::fs::File> {
+    if std::fs::metadata(path).is_ok_and(|meta| meta.len() > LOG_BYTES_MAX) {
+        // Without the rename it goes on growing, which loses nothing.
+        let _ = std::fs::rename(path, path.with_extension("log.old"));
+    }
+    std::fs::OpenOptions::new().create(true).append(true).open(path).map_err(|e| Failure::engine(format!("{} cannot be written: {e}", path.display())))
+}
+
+/// What was written to the log from there on, up to a bound.
+fn since(path: &std::path::Path, begins: u64) -> String {
+    use std::io::{Read as _, Seek as _};
+    let read = || {
+        let mut log = std::fs::File::open(path)?;
+        log.seek(std::io::SeekFrom::Start(begins))?;
+        let mut bytes = Vec::new();
+        log.take(LOG_BYTES_MAX).read_to_end(&mut bytes)?;
+        Ok::<_, std::io::Error>(String::from_utf8_lossy(&bytes).into_owned())
+    };
+    read().unwrap_or_default()
+}
+
+/// The last failure that a log tells of, with the code that stands in the line below it.
+fn last_words(log: &str) -> (Code, String) {
+    let lines: Vec<&str> = log.lines().collect();
+    let Some(at) = lines.iter().rposition(|line| line.starts_with("dcc: ")) else { return (Code::Engine, "it said nothing".to_owned()) };
+    let code = lines.get(at + 1).and_then(|line| Code::parse(line.trim().split(',').next()?));
+    (code.unwrap_or(Code::Engine), lines[at].trim_start_matches("dcc: ").to_owned())
 }
 
 fn stop(cli: &Cli, found: &Found) -> Outcome<u8> {
@@ -204,4 +230,29 @@ pub fn open_browser(url: &str) {
     let mut command = std::process::Command::new(opener);
     // Not having an opener is no failure.
     let _ = command.arg(url).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_start_is_told_with_its_own_code() {
+        let log = "dcc: an earlier one\n     HSK-423-LOCKED\nnoise\ndcc: already recorded\n     HSK-409-APPROVAL-CONSUMED, job x\n     a hint\n";
+        assert_eq!(last_words(log), (Code::ApprovalConsumed, "already recorded".to_owned()));
+        assert_eq!(last_words("dcc: job 1: no code\n").0, Code::Engine);
+        assert_eq!(last_words("").1, "it said nothing");
+    }
+
+    #[test]
+    fn the_log_does_not_grow_for_ever_and_only_its_end_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("server.log");
+        std::fs::write(&path, vec![b'x'; 2 * 1024 * 1024]).unwrap();
+        let log = open_log(&path).unwrap();
+        assert_eq!(log.metadata().unwrap().len(), 0);
+        assert!(path.with_extension("log.old").exists());
+        std::fs::write(&path, "before dcc: now").unwrap();
+        assert_eq!(since(&path, 7), "dcc: now");
+    }
 }

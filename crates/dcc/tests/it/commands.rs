@@ -138,6 +138,33 @@ fn a_running_command_of_a_session_can_be_ended_by_a_person() {
     assert_eq!(ended["failure"]["code"], "HSK-499-CANCELED", "{ended}");
 }
 
+#[test]
+fn what_a_person_runs_ends_by_cancel_and_with_the_server_and_its_end_is_recorded() {
+    let world = World::new(DCC);
+    world.configure("[recipes.slow]\nargv = [\"sleep\", \"300\"]\n");
+    world.ok(&["init"]);
+    let wp = started_packet(&world);
+    let (ws, _) = approved_worktree(&world, &wp);
+    let server = world.serve();
+    let bindings = json!({ "workspace_id": server.http.get("/api/v1/workspaces")["items"].as_array().unwrap().iter().find(|w| w["workspace_id"].as_str().unwrap().starts_with(&ws) || ws.starts_with(w["workspace_id"].as_str().unwrap())).expect("the worktree")["workspace_id"] });
+    let begin = |op: &str, params: Value| {
+        let job = server.http.submit(op, bindings.clone(), params).json()["job_id"].as_str().unwrap().to_owned();
+        if let Some(approval) = world.ok(&["job", "show", &job])["approval_id"].as_str() {
+            world.ok(&["approvals", "approve", approval, "--no-wait"]);
+        }
+        until("its process", || world.ok(&["timeline", "--job", &job, "--code", "FR-EVT-TOOL-001"])["items"].as_array().is_some_and(|items| !items.is_empty()).then_some(()));
+        job
+    };
+    let cancelled = begin("sandbox.run_recipe", json!({ "recipe": "slow" }));
+    until("its end", || (world.json(&["job", "cancel", &cancelled]).code == 0).then_some(()));
+    let left = [begin("sandbox.run_recipe", json!({ "recipe": "slow" })), begin("sandbox.run_command", json!({ "argv": ["sleep", "300"] }))];
+    world.ok(&["up", "--stop"]);
+    for job in left.iter().chain([&cancelled]) {
+        let shown = world.ok(&["job", "show", job]);
+        assert_eq!((shown["state"].as_str(), shown["failure"]["code"].as_str()), (Some("failed"), Some("HSK-499-CANCELED")), "{shown}");
+    }
+}
+
 /// Processes that carry this in their environment.
 fn marked(variable: &str) -> usize {
     let pids = std::fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());

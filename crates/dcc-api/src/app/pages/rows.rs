@@ -341,7 +341,7 @@ fn driver_word(driver: Driver) -> &'static str {
 
 /// The limit of a budget that is nearest to being used up.
 pub(super) fn budget_view(budget: &Budget, totals: &Totals) -> Option<BudgetView> {
-    let cost = totals.cost.as_ref().filter(|c| c.currency == budget.currency).map_or(0, |c| c.amount.0);
+    let cost = totals.costs().find(|(currency, _)| *currency == budget.currency).map_or(0, |(_, amount)| amount.0);
     let measures = [
         (Measure::Tokens, totals.tokens(), budget.max_tokens),
         (Measure::Cost, cost, budget.max_cost.map(|a| a.0)),
@@ -354,7 +354,8 @@ pub(super) fn budget_view(budget: &Budget, totals: &Totals) -> Option<BudgetView
         Some(Level::Soft) => "soft",
         None => "within",
     };
-    let words = Crossing { measure, level: Level::Soft, spent, limit }.sentence(&budget.currency);
+    let foreign = budget.crossings(totals).into_iter().find(|crossing| crossing.foreign.is_some());
+    let words = foreign.unwrap_or(Crossing { measure, level: Level::Soft, spent, limit, foreign: None }).sentence(&budget.currency);
     Some(BudgetView { percent: i64::try_from(u128::from(spent) * 100 / u128::from(limit.max(1))).unwrap_or(i64::MAX), words, level: level.to_owned() })
 }
 

@@ -46,8 +46,9 @@ impl App {
 
     /// Adds how much of the session's own limits is used.
     pub(super) fn budgeted(&self, mut row: SessionRow, session: &Session) -> SessionRow {
-        let budget = budgets::budget_of(self.cx(), &BudgetScope::Session { session_id: session.session_id });
-        row.budget = budget.ok().and_then(|budget| budget_view(&budget, &session.totals));
+        let scope = BudgetScope::Session { session_id: session.session_id };
+        let limited = budgets::budget_of(self.cx(), &scope).ok().filter(|budget| !budget.is_unlimited());
+        row.budget = limited.and_then(|budget| budget_view(&budget, &budgets::totals_of(self.cx(), &scope).ok()?));
         row
     }
 

@@ -11,10 +11,11 @@ pub(super) fn clean(message: &str) -> Outcome<String> {
     if message.len() > limits::TEXT_BYTES_MAX {
         return Err(Failure::invalid(format!("the message is longer than {} KiB", limits::TEXT_BYTES_MAX / 1024)));
     }
-    if message.contains('\0') {
-        return Err(Failure::invalid("the message contains a NUL byte"));
-    }
     let text = message.replace("\r\n", "\n");
+    // A lone carriage return is a line's end to some readers and would carry a trailer past the look below.
+    if let Some(c) = text.chars().find(|c| c.is_control() && !matches!(c, '\n' | '\t')) {
+        return Err(Failure::invalid(format!("the message contains the control character {}", c.escape_unicode())).hint("only line ends and tabs are text"));
+    }
     let lines: Vec<&str> = text.lines().map(str::trim_end).skip_while(|l| l.is_empty()).collect();
     let text = lines.join("\n").trim_end().to_owned();
     if text.is_empty() {
@@ -58,7 +59,10 @@ mod tests {
         assert!(clean(" \n\t").is_err());
         assert!(clean("x\n\nDCC-Job: 1").is_err());
         assert!(clean("x\n\ndcc-wp: 1").is_err());
-        assert!(clean("a dcc-like thing: fine").is_ok());
+        assert!(clean("a dcc-like thing:\tfine").is_ok());
+        for hidden in ["s\r\rDCC-Job: x\r", "s\rDCC-Job: x", "s\u{85}DCC-Job: x", "s\u{1b}[2K", "s\0"] {
+            assert!(clean(hidden).unwrap_err().message.contains("control character"), "{hidden:?}");
+        }
     }
 
     #[test]

@@ -24,6 +24,8 @@ const DRAIN: Duration = Duration::from_secs(2);
 const LAST_REPORTS: Duration = Duration::from_secs(30);
 /// Of a line that is no message.
 const NOISE_CHARS: usize = 200;
+/// How long whoever ended an agent waits for its last reports.
+const TOLD: Duration = Duration::from_secs(3);
 /// Lines of standard error shown to a person.
 pub const STDERR_HEAD_LINES: usize = 20;
 
@@ -66,23 +68,29 @@ impl Live {
         }
     }
 
-    /// Cancels, waits the grace time for the turn to end, ends the tree. Returns when the tree is empty.
+    /// Cancels, waits the grace time for the turn to end, ends the tree. Returns when the tree is empty and its last
+    /// reports were taken in, so that whoever goes on does not meet the dead agent; within a bound, because a report may
+    /// itself wait for the caller.
     pub fn stop(&self) -> Outcome<()> {
         // A tree that cannot be thawed is one that is gone: it is ended all the same.
         let _ = self.thaw();
-        let grace = {
+        let (grace, is_told) = {
             let mut state = self.lock();
             if !state.stopping {
                 state.stopping = true;
                 self.cancel(&mut state);
             }
             // Called from inside a report, the reader itself waits here and could never see the turn end.
-            let in_reader = state.reader == Some(std::thread::current().id());
-            if in_reader { Duration::ZERO } else { self.cancel_grace }
+            let own = Some(std::thread::current().id());
+            let in_reader = state.reader == own;
+            (if in_reader { Duration::ZERO } else { self.cancel_grace }, in_reader || state.supervisor == own)
         };
         self.wait_until(Some(grace), |s| s.turn.is_none() || s.exit.is_some() || s.reader_done || s.end_wanted);
         self.want_end(None);
         self.wait_until(None, |s| s.tree.is_some());
+        if !is_told {
+            self.wait_until(Some(TOLD), |s| s.finished);
+        }
         self.lock().tree.clone().unwrap_or(Ok(()))
     }
 
@@ -166,6 +174,7 @@ impl Live {
 
     /// Runs on its own thread until nothing of the agent is left; `forget` takes the session off the list.
     pub fn supervise(self: &Arc<Self>, forget: impl FnOnce()) {
+        self.lock().supervisor = Some(std::thread::current().id());
         let waiter = Arc::clone(self);
         let spawned = std::thread::Builder::new().name("agent-wait".to_owned()).spawn(move || {
             let exit = waiter.process.wait();

@@ -82,6 +82,7 @@ struct State {
     /// What it said first that is no message, since its last message.
     noise: Option<String>,
     reader: Option<ThreadId>,
+    supervisor: Option<ThreadId>,
     exit: Option<AgentExit>,
     reader_done: bool,
     stderr_done: bool,

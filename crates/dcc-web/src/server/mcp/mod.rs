@@ -14,7 +14,7 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::Arc;
 
-use axum::extract::{Path as UrlPath, Request, State};
+use axum::extract::{ConnectInfo, Path as UrlPath, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
@@ -32,7 +32,7 @@ use super::params::bounded;
 use super::problem::Problem;
 use super::security;
 use super::unique_keys;
-use idle::Idle;
+use idle::{Idle, Place};
 use tokens::{Admitted, Tokens};
 
 pub use tokens::{ADDRESS_VARIABLE, TOKEN_VARIABLE};
@@ -79,7 +79,8 @@ impl AgentListener {
     pub async fn serve(self) {
         let bounded = Bounded::with_places(Idle::new(self.listener), limits::AGENT_CONNECTIONS_MAX);
         // A failing accept is tried again inside; this future has no end of its own.
-        let _ = axum::serve(bounded, router(self.mcp)).into_future().await;
+        let service = router(self.mcp).into_make_service_with_connect_info::<Place>();
+        let _ = axum::serve(bounded, service).into_future().await;
     }
 }
 
@@ -120,6 +121,9 @@ async fn authenticate(State(mcp): State<Mcp>, mut request: Request, next: Next) 
     let admitted = bearer(request.headers()).ok_or_else(unauthenticated).and_then(|token| mcp.tokens.admit(token));
     match admitted {
         Ok(admitted) => {
+            if let Some(ConnectInfo(place)) = request.extensions().get::<ConnectInfo<Place>>() {
+                place.belongs_to(admitted.session_id);
+            }
             request.extensions_mut().insert(Caller(Arc::new(admitted)));
             next.run(request).await
         }

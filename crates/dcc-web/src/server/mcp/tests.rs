@@ -261,3 +261,22 @@ async fn calls_run_side_by_side_and_a_client_may_leave() {
     assert!(answer(waiting).await.starts_with("HTTP/1.1 200"));
     served.abort();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn unfinished_requests_shut_nobody_out() {
+    let fake = Arc::new(Fake::default());
+    let listener = AgentListener::bind(Arc::clone(&fake) as _, Path::new("/usr/bin/dcc")).await.unwrap();
+    let port = listener.port();
+    let served = tokio::spawn(listener.serve());
+    let door = fake.door.lock().unwrap().clone().expect("the listener attached itself");
+    let token = token_of(door.as_ref(), SESSION);
+    let mut unfinished = Vec::new();
+    for _ in 0..limits::AGENT_CONNECTIONS_MAX + 16 {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        stream.write_all(b"GET /mcp/v1/tools HTTP/1.1\r\nx: a").await.unwrap();
+        unfinished.push(stream);
+    }
+    let answered = tokio::time::timeout(std::time::Duration::from_secs(8), answer(raw(port, &token, "version_status").await)).await;
+    assert!(answered.expect("within less than the time of a head").starts_with("HTTP/1.1 200"));
+    served.abort();
+}

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use sha2::{Digest as _, Sha256};
 
@@ -96,7 +96,8 @@ impl Budget {
         let passed_ms = u64::try_from(now.saturating_duration_since(self.counted_at).as_millis()).unwrap_or(u64::MAX);
         let most = u64::from(limits::AGENT_CALLS_BURST) * 1000;
         self.left_milli = most.min(self.left_milli.saturating_add(passed_ms.saturating_mul(u64::from(limits::AGENT_CALLS_PER_SECOND))));
-        self.counted_at = now;
+        // What is less than a millisecond counts the next time.
+        self.counted_at = self.counted_at.checked_add(Duration::from_millis(passed_ms)).unwrap_or(now);
         if self.at_once >= limits::AGENT_CALLS_AT_ONCE_MAX {
             return Err(Failure::new(Code::RateLimit, format!("{} calls of this session are being worked on", self.at_once)).hint("wait for one of them"));
         }
@@ -131,8 +132,6 @@ impl AgentDoor for Tokens {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     const SESSION: &str = "0198c0de-0000-7000-8000-0000000000aa";
@@ -167,6 +166,14 @@ mod tests {
         let extras = tokens().hand_out(SESSION.parse().unwrap()).unwrap();
         assert!(!format!("{extras:?}").contains(&token_of(&extras)));
         assert!(!extras.mcp.as_ref().unwrap().args.concat().contains(&token_of(&extras)));
+    }
+
+    #[test]
+    fn whoever_calls_more_often_than_once_a_millisecond_earns_calls_back_too() {
+        let begin = Instant::now();
+        let mut budget = Budget { left_milli: 0, counted_at: begin, at_once: 0 };
+        let let_in = (1..=10_000).filter(|tenth| budget.take(begin + Duration::from_micros(tenth * 100)).inspect(|()| ()).is_ok()).count();
+        assert_eq!(let_in, limits::AGENT_CALLS_PER_SECOND as usize);
     }
 
     #[test]
