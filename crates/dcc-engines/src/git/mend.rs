@@ -149,9 +149,7 @@ impl GitCli {
         let repo = self.open_common(&mend.common_dir)?;
         let place = path_of(&unescape_path(&mend.path));
         let Ok(binding) = registry::bind(&repo.common_dir, &place) else { return Ok(None) };
-        // Git holds this lock while it fills a new worktree.
-        let is_filling = registry::lock_reason(&binding.git_dir()).as_deref() == Some("initializing");
-        Ok((!is_filling).then_some(binding))
+        Ok(registry::is_filled(&binding.git_dir()).then_some(binding))
     }
 }
 

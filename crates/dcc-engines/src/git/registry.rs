@@ -6,12 +6,16 @@
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use dcc_core::failure::{Code, Failure, Outcome};
 use dcc_core::workspace::{WorkspaceHealth, WorktreeBinding, escape_path};
 
 /// How many entries beside a missing worktree are compared with it, to say where it went.
 const SIBLINGS_MAX: usize = 1_000;
+/// How often an entry in the making is looked at, and how long the files of its worktree are waited for.
+pub(super) const ENTRY_LOOK_EVERY: Duration = Duration::from_millis(20);
+const FILLING_WAIT: Duration = Duration::from_secs(10);
 
 /// The answer about one binding.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -167,6 +171,21 @@ pub(super) fn registered_path(git_dir: &Path) -> Option<PathBuf> {
 pub(super) fn lock_reason(git_dir: &Path) -> Option<String> {
     let bytes = read_small(&git_dir.join("locked"))?;
     Some(String::from_utf8_lossy(&bytes).trim().to_owned())
+}
+
+/// True when git has filled the worktree of this entry. The git of a killed process goes on with its work, and is waited
+/// for as long as a person would wait.
+pub(super) fn is_filled(git_dir: &Path) -> bool {
+    let deadline = Instant::now() + FILLING_WAIT;
+    loop {
+        // Git holds this lock while it fills a new worktree.
+        let is_filling = lock_reason(git_dir).as_deref() == Some("initializing");
+        if !is_filling || Instant::now() >= deadline {
+            return !is_filling;
+        }
+        // tidy, allowed: git tells nobody when it is done with an entry.
+        std::thread::sleep(ENTRY_LOOK_EVERY);
+    }
 }
 
 /// A small regular file's first line; anything else is none.

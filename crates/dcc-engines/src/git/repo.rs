@@ -6,6 +6,7 @@
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use dcc_core::failure::{Code, Failure, Outcome};
 use dcc_core::ids::{Oid, Sha256Hex};
@@ -15,6 +16,9 @@ use dcc_core::workspace::{WorkspaceHealth, WorktreeBinding, escape_path, unescap
 use super::builder::{Access, Repo, path_of};
 use super::{GitCli, config, registry};
 
+/// How long an entry may be in the making. Git writes its few lines in one go; the files of the worktree come afterwards
+/// and stand in nobody's way.
+const ENTRY_WAIT: Duration = Duration::from_secs(5);
 /// Merge-tree with --write-tree, the newest thing we rely on.
 const VERSION_MIN: (u32, u32) = (2, 38);
 
@@ -122,9 +126,22 @@ impl GitCli {
         self.worktrees_of(&repo)
     }
 
+    /// Git lists nothing while another git is making an entry: that is over in a moment, and is asked again.
     pub(super) fn worktrees_of(&self, repo: &Repo) -> Outcome<Vec<WorktreeFacts>> {
-        let out = self.tool.command(repo, Access::Read, "worktree").args(["list", "--porcelain", "-z"]).output()?;
-        parse_worktrees(&out)
+        let deadline = Instant::now() + ENTRY_WAIT;
+        loop {
+            let run = self.tool.command(repo, Access::Read, "worktree").args(["list", "--porcelain", "-z"]).run()?;
+            let is_in_the_making = !run.is_success() && run.stderr().contains("/commondir");
+            if !is_in_the_making {
+                return parse_worktrees(&run.output()?);
+            }
+            if Instant::now() >= deadline {
+                return Err(Failure::new(Code::VcsRepoInvalid, format!("git cannot list its worktrees: {}", run.stderr()))
+                    .hint("a git that was killed while it made that entry left it half made, and git's own prune stops at it too: when no git runs, move the directory that holds the named file away"));
+            }
+            // tidy, allowed: git tells nobody when it is done with an entry.
+            std::thread::sleep(registry::ENTRY_LOOK_EVERY);
+        }
     }
 
     pub(super) fn heads_of(&self, common_dir: &str, worktrees: &[&WorktreeBinding]) -> Outcome<Vec<Option<HeadState>>> {

@@ -87,12 +87,11 @@ impl GitCli {
             std::fs::canonicalize(&there).unwrap_or(there) == real
         });
         let Some(listed) = listed else { return Ok(None) };
-        // Git holds this lock while it fills a new worktree.
-        let is_filling = listed.locked.as_deref() == Some("initializing");
-        if listed.branch.as_deref() != Some(&plan.branch) || listed.prunable.is_some() || is_filling || !real.is_dir() {
+        if listed.branch.as_deref() != Some(&plan.branch) || listed.prunable.is_some() || !real.is_dir() {
             return Ok(None);
         }
-        registry::bind(&repo.common_dir, &real).map(Some)
+        let binding = registry::bind(&repo.common_dir, &real)?;
+        Ok(registry::is_filled(&binding.git_dir()).then_some(binding))
     }
 }
 

@@ -183,3 +183,53 @@ fn worktrees_of_a_bare_repository() {
     assert_eq!(lab.engine.status(&binding).unwrap().entries.len(), 1);
     lab.engine.plan_commit(&binding, &lab.intent(&[path("a.txt")])).unwrap();
 }
+
+#[test]
+fn an_entry_in_the_making_is_waited_for() {
+    let lab = Lab::new();
+    lab.add_worktree("dcc/x");
+    let commondir = lab.repo.join(".git/worktrees/dcc-x/commondir");
+    let whole = lab.root().join("whole");
+    std::fs::rename(&commondir, &whole).unwrap();
+    rustix::fs::mknodat(rustix::fs::CWD, &commondir, rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU, 0).unwrap();
+    std::thread::scope(|scope| {
+        let listed = scope.spawn(|| lab.engine.worktrees(&lab.common()));
+        // Opens as soon as git reads it: that git then finds nothing in it, the next one finds it whole.
+        let empty = std::fs::OpenOptions::new().write(true).open(&commondir).unwrap();
+        std::fs::rename(&whole, &commondir).unwrap();
+        drop(empty);
+        assert_eq!(listed.join().unwrap().unwrap().len(), 2);
+    });
+}
+
+#[test]
+fn an_entry_that_stays_half_made_is_named_with_what_to_do() {
+    let lab = Lab::new();
+    let binding = lab.add_worktree("dcc/x");
+    std::fs::write(binding.git_dir().join("commondir"), "").unwrap();
+    let before = fingerprint(&lab.root());
+    let refused = failure(lab.engine.worktrees(&lab.common()));
+    assert_eq!(refused.code.as_str(), "VCS_REPO_INVALID");
+    assert!(refused.message.contains("worktrees/dcc-x/commondir") && refused.hint.unwrap().contains("move the directory"), "{}", refused.message);
+    assert_untouched(&before, &lab.root());
+}
+
+#[test]
+fn a_worktree_that_git_still_fills_is_not_taken_for_whole() {
+    let lab = Lab::new();
+    let plan = lab.worktree_plan("dcc/x", &lab.root().join("repo.wt/dcc-x"));
+    let binding = lab.engine.create_worktree(cleared(plan.clone(), Op::WorkspaceCreate), None).unwrap();
+    let lock = binding.git_dir().join("locked");
+    std::fs::write(&lock, "initializing").unwrap();
+    std::thread::scope(|scope| {
+        let asked = scope.spawn(|| lab.engine.find_worktree(&plan).unwrap());
+        // The answer waits for git, and does not come while it is at work.
+        let since = std::time::Instant::now();
+        while since.elapsed() < std::time::Duration::from_secs(2) {
+            assert!(!asked.is_finished());
+            std::thread::yield_now();
+        }
+        std::fs::remove_file(&lock).unwrap();
+        assert_eq!(asked.join().unwrap(), Some(binding.clone()));
+    });
+}
