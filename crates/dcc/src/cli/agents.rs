@@ -4,12 +4,9 @@
 //! this command carries bytes between that and the person's terminal, and nobody else sees them.
 
 use std::io::{Read as _, Write as _};
-use std::os::fd::AsFd as _;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::mpsc::Receiver;
 
-use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr, ttyname};
+use rustix::termios::ttyname;
 use serde_json::{Value, json};
 
 use dcc_core::job::Bindings;
@@ -21,12 +18,15 @@ use dcc_engines::sandbox::Terminal;
 use super::Cli;
 use super::args::AgentCommand;
 use super::output::{job_exit, table};
+use super::terminal::raw::{self, RawMode, Told};
 use crate::agents::Agents;
 use crate::wire::config::OperatorConfig;
 use crate::wire::dirs::Dirs;
 
-/// How often the size of the person's terminal is looked at.
-const SIZE_EVERY: Duration = Duration::from_millis(500);
+/// What the key makes in raw mode.
+const CTRL_C: u8 = 3;
+/// As a shell says of a command that SIGTERM ended.
+const TERMINATED: i32 = 143;
 
 pub fn run(cli: &Cli, command: &AgentCommand) -> Outcome<u8> {
     match command {
@@ -80,21 +80,19 @@ fn broken(error: &std::io::Error) -> Failure {
 
 /// The person's terminal, raw, with its bytes carried to and fro; as it was when dropped.
 struct Carried {
-    before: Termios,
-    is_over: Arc<AtomicBool>,
     output: Option<std::thread::JoinHandle<()>>,
+    _raw: RawMode,
 }
 
 impl Carried {
     fn begin(far: &Terminal) -> Outcome<Self> {
-        let own = std::io::stdin();
-        let before = tcgetattr(own.as_fd()).map_err(|e| broken(&e.into()))?;
         let again = || far.try_clone().map_err(|e| broken(&e));
-        let (mut shown, mut typed, sized) = (again()?, again()?, again()?);
-        let mut raw = before.clone();
-        raw.make_raw();
-        tcsetattr(own.as_fd(), OptionalActions::Flush, &raw).map_err(|e| broken(&e.into()))?;
-        let is_over = Arc::new(AtomicBool::new(false));
+        let (mut shown, typed) = (again()?, again()?);
+        let size = raw::size();
+        far.resize(size.rows, size.columns)?;
+        let mode = RawMode::enter()?;
+        let (to, told) = std::sync::mpsc::channel();
+        raw::listen(&to)?;
         let output = std::thread::spawn(move || {
             let mut chunk = [0; 4096];
             while let Ok(count @ 1..) = shown.read(&mut chunk) {
@@ -105,42 +103,41 @@ impl Carried {
             }
         });
         // Ends with this process: a read of a terminal cannot be called back.
-        std::thread::spawn(move || {
-            let mut chunk = [0; 1024];
-            while let Ok(count @ 1..) = std::io::stdin().read(&mut chunk) {
-                if typed.write_all(&chunk[..count]).is_err() {
-                    break;
-                }
+        std::thread::spawn(move || carry(&told, typed));
+        Ok(Self { output: Some(output), _raw: mode })
+    }
+}
+
+/// Hands the person's keys and the size of his terminal on.
+fn carry(told: &Receiver<Told>, mut far: Terminal) {
+    while let Ok(told) = told.recv() {
+        let gone = match told {
+            Told::Keys(keys) => far.write_all(&keys).is_err(),
+            Told::Interrupt => far.write_all(&[CTRL_C]).is_err(),
+            Told::Resized => {
+                let size = raw::size();
+                // A size that cannot be told leaves the earlier one.
+                let _ = far.resize(size.rows, size.columns);
+                false
             }
-        });
-        let over = Arc::clone(&is_over);
-        std::thread::spawn(move || {
-            let mut last = None;
-            while !over.load(Ordering::Acquire) {
-                let now = tcgetwinsize(std::io::stdin()).ok().map(|size| (size.ws_row, size.ws_col));
-                if now != last
-                    && let Some((rows, columns)) = now
-                {
-                    // A size that cannot be told leaves the earlier one.
-                    let _ = sized.resize(rows, columns);
-                }
-                last = now;
-                // tidy, allowed: the signal for a changed size needs a handler; a look twice a second is enough for a login.
-                std::thread::sleep(SIZE_EVERY);
+            Told::Closed => true,
+            Told::End => {
+                raw::restore();
+                // The far end goes with this process, and the login with it.
+                std::process::exit(TERMINATED);
             }
-        });
-        Ok(Self { before, is_over, output: Some(output) })
+        };
+        if gone {
+            return;
+        }
     }
 }
 
 impl Drop for Carried {
     fn drop(&mut self) {
-        self.is_over.store(true, Ordering::Release);
         if let Some(output) = self.output.take() {
             // Ends when the last holder of the far end is gone.
             let _ = output.join();
         }
-        // A terminal that is gone needs no state.
-        let _ = tcsetattr(std::io::stdin().as_fd(), OptionalActions::Flush, &self.before);
     }
 }

@@ -23,7 +23,7 @@ pub struct Desk {
 }
 
 impl Desk {
-    fn new(world: &World, rows: u16, columns: u16, arguments: &[&str]) -> Self {
+    pub fn new(world: &World, rows: u16, columns: u16, arguments: &[&str]) -> Self {
         let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
         grantpt(&ours).and_then(|()| unlockpt(&ours)).unwrap();
         let theirs = ioctl_tiocgptpeer(&ours, OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
@@ -61,7 +61,7 @@ impl Desk {
         self.keys.write_all(keys).unwrap();
     }
 
-    fn resize(&self, rows: u16, columns: u16) {
+    pub fn resize(&self, rows: u16, columns: u16) {
         let size = TerminalSize::new(rows, columns).unwrap();
         self.shows.lock().unwrap().resize(size);
         set_size(&self.keys, size);
@@ -74,11 +74,22 @@ impl Desk {
     }
 
     pub fn sees(&self, what: &str) {
-        until(what, || self.text().contains(what).then_some(()));
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+        while !self.text().contains(what) {
+            assert!(std::time::Instant::now() < deadline, "{what:?} did not come, but: {}", self.text());
+            std::thread::park_timeout(std::time::Duration::from_millis(20));
+        }
     }
 
     fn is_full_screen(&self) -> bool {
         self.shows.lock().unwrap().is_full_screen()
+    }
+
+    /// Somebody wants the command to end.
+    pub fn terminate(&self) {
+        // Where setsid had to make a process for it, it is that one.
+        let pid = children_of(self.child.id()).first().copied().unwrap_or_else(|| i32::try_from(self.child.id()).unwrap());
+        rustix::process::kill_process(rustix::process::Pid::from_raw(pid).unwrap(), rustix::process::Signal::TERM).unwrap();
     }
 
     /// Waits for the command, and holds the terminal against what it was.
@@ -247,9 +258,7 @@ fn the_terminal_comes_back_when_the_server_is_killed_or_the_command_is() {
     let session = started(&world, ECHOES);
     let mut ended = Desk::attach(&world, 24, 80, &session);
     ended.sees("ready");
-    // Where setsid had to make a process for it, it is that one.
-    let pid = children_of(ended.child.id()).first().copied().unwrap_or_else(|| i32::try_from(ended.child.id()).unwrap());
-    rustix::process::kill_process(rustix::process::Pid::from_raw(pid).unwrap(), rustix::process::Signal::TERM).unwrap();
+    ended.terminate();
     ended.ends();
     let mut desk = Desk::attach(&world, 24, 80, &session);
     desk.sees("ready");
@@ -279,6 +288,8 @@ fn without_a_terminal_of_ones_own_it_is_read_line_by_line() {
     });
     let text = String::from_utf8(reads.stdout).unwrap();
     assert!(text.starts_with("red line\n") && !text.contains('\u{1b}'), "{text:?}");
+    until("the end of the session's command", || (session_state(&world, &session).1 == "review_wait").then_some(()));
+    until("no terminal any more", || (world.ok(&["session", "show", &session])["live"] == false).then_some(()));
     let gone = Desk::attach(&world, 24, 80, &session);
     gone.sees("has no terminal open");
 }

@@ -7,6 +7,7 @@ use dcc_engines::sandbox::Terminal;
 use dcc_testkit::World;
 use serde_json::json;
 
+use crate::attach::Desk;
 use crate::{DCC, until};
 
 /// Says where it is, asks, keeps what it got, and tries what a login has no business with.
@@ -101,4 +102,25 @@ fn the_login_state_is_told_where_a_file_tells_it() {
     let claude = health["agents"].as_array().unwrap().iter().find(|a| a["name"] == "claude").unwrap().clone();
     assert_eq!(claude["login"], "stored", "{claude}");
     assert_eq!(world.json(&["agent", "login", "nobody", "--status"]).code, 6);
+}
+
+#[test]
+fn a_login_follows_the_size_of_the_terminal_and_gives_it_back() {
+    let world = World::new(DCC);
+    world.configure("[agents.mine]\ncommand = [\"sh\"]\nlogin = [\"sh\", \"-c\", 'echo at $(stty size); until [ \"$(stty size)\" = \"40 100\" ]; do sleep 0.05; done; echo followed; read key; echo got $key']\n");
+    world.ok(&["init"]);
+    let mut desk = Desk::new(&world, 30, 90, &["agent", "login", "mine"]);
+    desk.sees("at 30 90");
+    desk.resize(40, 100);
+    desk.sees("followed");
+    desk.press(b"x\r");
+    desk.sees("got x");
+    assert!(desk.ends().success());
+
+    // Ended from outside while it asks: the terminal is a person's again, and the program has gone with it.
+    let mut desk = Desk::new(&world, 40, 100, &["agent", "login", "mine"]);
+    desk.sees("followed");
+    desk.terminate();
+    assert_eq!(desk.ends().code(), Some(143));
+    until("no login left", || world.ok(&["job", "list", "--op", "agent.login"])["items"].as_array().unwrap().iter().all(|job| job["state"] != "running").then_some(()));
 }

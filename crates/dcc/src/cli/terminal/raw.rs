@@ -58,8 +58,8 @@ pub fn on_second_screen(is: bool) {
     ON_SECOND.store(is, Ordering::Release);
 }
 
-/// Once; a second call finds nothing to do.
-fn restore() {
+/// Gives the terminal back, once; a second call finds nothing to do.
+pub fn restore() {
     let Some(before) = BEFORE.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
     let mut out = std::io::stdout();
     let second = if ON_SECOND.swap(false, Ordering::AcqRel) { LEAVE_SECOND } else { "" };
