@@ -88,6 +88,7 @@ pub fn events_of(op: Op) -> Vec<(EventCode, Vec<Id>)> {
         Op::SessionAttach => one(EventCode::EffectPlanned, &[Session, Workspace]),
         Op::SandboxWaive => one(EventCode::SandboxWaived, &[Workspace]),
         Op::SandboxRevoke => one(EventCode::SandboxWaiverEnded, &[Workspace]),
+        Op::AgentLogin => one(EventCode::EffectPlanned, &[]),
         Op::BudgetSet => one(EventCode::BudgetSet, &[]),
         Op::GrantRevoke => one(EventCode::GrantRevoked, &[]),
         Op::StoreRebuild => vec![(EventCode::RebuildStarted, vec![Job]), (EventCode::RebuildFinished, vec![Job])],

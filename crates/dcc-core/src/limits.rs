@@ -36,9 +36,13 @@ pub const AGENT_LINE_BYTES_MAX: usize = 8 * 1024 * 1024;
 pub const AGENT_START_TIMEOUT_MS: u64 = 60_000;
 /// Grace before an agent whose turn alone was cancelled is ended with its process tree (SESSIONS 5, fact 5).
 pub const AGENT_CANCEL_GRACE_MS: u64 = 5_000;
-/// How long an agent that is to end has for ending its turn first. With the end of its input and TERM after it (1 s and
-/// 2 s) a cancelled session is gone within 5 s, whatever its agent heeds.
+/// A cancelled session is gone within this, whatever its agent heeds: the graces below together stay under it, by a test.
+pub const AGENT_GONE_MS_MAX: u64 = 5_000;
+/// How long an agent that is to end has for ending its turn first.
 pub const AGENT_STOP_GRACE_MS: u64 = 1_500;
+/// How long it then has after the end of its input, and after TERM, before it is killed.
+pub const AGENT_INPUT_END_GRACE_MS: u64 = 1_000;
+pub const AGENT_TERM_GRACE_MS: u64 = 2_000;
 /// Permission requests of one session that may wait at once; more pause the session (GOVERNANCE 2, fatigue).
 pub const SESSION_PENDING_MAX: usize = 32;
 /// Sessions with a live run (SESSIONS 3).

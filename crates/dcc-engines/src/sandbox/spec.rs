@@ -8,6 +8,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use dcc_core::failure::{Failure, Outcome};
+use dcc_core::limits;
 use dcc_core::ports::sessions::Driver;
 use dcc_core::plans::{CommandPlan, LoginPlan, RecipePlan, SessionStartPlan};
 use dcc_core::workspace::{escape_path, unescape_path};
@@ -193,9 +194,9 @@ pub struct ExitReport {
 /// How to end a run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Ending {
-    /// End of input was given: 1 s, then TERM and 2 s, then KILL.
+    /// End of input was given: its grace, then TERM and its grace, then KILL.
     Graceful,
-    /// TERM and 2 s, then KILL.
+    /// TERM and its grace, then KILL.
     Terminate,
     /// KILL.
     Kill,
@@ -226,8 +227,8 @@ impl Ending {
     /// Milliseconds to wait after end of input, and after TERM.
     pub fn grace_ms(self) -> (u64, u64) {
         match self {
-            Self::Graceful => (1_000, 2_000),
-            Self::Terminate => (0, 2_000),
+            Self::Graceful => (limits::AGENT_INPUT_END_GRACE_MS, limits::AGENT_TERM_GRACE_MS),
+            Self::Terminate => (0, limits::AGENT_TERM_GRACE_MS),
             Self::Kill => (0, 0),
         }
     }
@@ -267,5 +268,18 @@ pub mod escaped_list {
     }
     pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<PathBuf>, D::Error> {
         Ok(Vec::<String>::deserialize(d)?.iter().map(|text| path_of(text)).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_cancel_waits_for_stays_within_what_is_promised() {
+        let (input_end, term) = Ending::Graceful.grace_ms();
+        let waits = limits::AGENT_STOP_GRACE_MS + input_end + term;
+        assert!(waits < limits::AGENT_GONE_MS_MAX, "{waits} ms");
+        assert_eq!(limits::AGENT_GONE_MS_MAX, 5_000, "the promise of the CHANGELOG");
     }
 }

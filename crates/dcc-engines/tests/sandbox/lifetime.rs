@@ -113,7 +113,8 @@ fn a_cancelled_agent_is_gone_within_its_grace() {
     let report = child.wait().unwrap();
     let took = begun.elapsed();
     assert!(took >= Duration::from_millis(2_700), "the grace was cut short: {took:?}");
-    assert!(took < Duration::from_secs(10), "{took:?}");
+    // The graces are 3 s here; what asks for the turn's end before has 1.5 s of the 5 s that a cancel may take.
+    assert!(took < Duration::from_millis(4_500), "a grace is longer than a cancel has: {took:?}");
     assert_eq!((report.signal, report.left, report.ended_by), (Some(9), 0, Some(EndReason::Asked)));
     assert_eq!(sweep_marker(&marker), 0, "something was left");
 }

@@ -5,12 +5,14 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::process::{Child, Command, ExitStatus};
 use std::sync::{Arc, Mutex};
 
+use dcc_core::op::Op;
 use dcc_core::ports::terminal::TerminalSize;
 use dcc_sessions::pty::Emulator;
 use dcc_testkit::World;
 use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
 use rustix::termios::{Termios, Winsize, tcgetattr, tcsetwinsize};
 
+use crate::contract::assert_table;
 use crate::{DCC, approved_worktree, asking_session, session_state, started_packet, until};
 
 /// A person's terminal with a command in it.
@@ -171,6 +173,7 @@ fn every_key_goes_to_the_program_and_one_leaves_it() {
     assert_eq!(world.ok(&["session", "show", &session])["live"], true);
     let job = until("the record of the attachment", || attachments(&world).into_iter().find(|job| job["state"] == "completed"));
     assert_eq!(attachments(&world).len(), 1, "one job, whatever was typed");
+    assert_table(&world, Op::SessionAttach);
     assert_eq!(job["left"], "detached");
     assert!(job["typed_bytes"].as_u64().unwrap() >= 7, "{job}");
     let sha256 = job["transcript_sha256"].as_str().unwrap();

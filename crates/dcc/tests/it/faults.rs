@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use dcc_core::limits;
 use dcc_testkit::{Http, Random, Server, World};
 use serde_json::{Value, json};
 
@@ -115,8 +116,12 @@ fn an_agent_that_exits_at_any_step_ends_failed_with_the_step_and_its_last_words(
     stage.holds();
 }
 
+/// From the request to the record of the end, over HTTP: the graces, 4.5 s together, and what the machine takes. That the
+/// graces stay within the promise is held by dcc-engines; here it is that nothing else waits as long again.
+const CANCELLED_WITHIN: Duration = Duration::from_millis(2 * limits::AGENT_GONE_MS_MAX);
+
 #[test]
-fn an_agent_that_hangs_shows_no_activity_and_is_gone_soon_after_a_cancel() {
+fn an_agent_that_hangs_shows_no_activity_and_a_cancel_waits_for_the_graces_alone() {
     let stage = Stage::new(&[("deaf", turns(&json!([{ "leave_child": 600 }, { "ignore_eof": true }, { "deaf": true }])))]);
     let session = stage.start("deaf");
     stage.until_state(&session, "ACTIVE", "running");
@@ -128,9 +133,12 @@ fn an_agent_that_hangs_shows_no_activity_and_is_gone_soon_after_a_cancel() {
         assert_eq!((&shown["last_activity_at"], &shown["state"]), (&active, &json!("ACTIVE")), "nothing is said for it");
         std::thread::park_timeout(Duration::from_millis(50));
     }
+    let asked = Instant::now();
     stage.server().http.submit("session.cancel", json!({ "session_id": session }), json!({}));
     stage.until_state(&session, "CANCELLED", "cancelled_by_operator");
+    let took = asked.elapsed();
     assert_eq!(stage.processes(), 0, "cancelled is said when the tree is empty");
+    assert!(took < CANCELLED_WITHIN, "{took:?}");
     stage.holds();
 }
 

@@ -3,11 +3,13 @@
 use std::io::{Read as _, Write as _};
 use std::process::Stdio;
 
+use dcc_core::op::Op;
 use dcc_engines::sandbox::Terminal;
 use dcc_testkit::World;
 use serde_json::json;
 
 use crate::attach::Desk;
+use crate::contract::assert_table;
 use crate::{DCC, until};
 
 /// Says where it is, asks, keeps what it got, and tries what a login has no business with.
@@ -54,6 +56,7 @@ fn a_login_runs_on_the_persons_terminal_and_nothing_of_it_is_kept() {
     logs_in(&world);
     let server = world.serve();
     logs_in(&world);
+    assert_table(&world, Op::AgentLogin);
     drop(server);
     for found in walk(&world.state_dir()) {
         let bytes = std::fs::read(&found).unwrap();

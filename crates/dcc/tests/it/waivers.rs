@@ -3,9 +3,11 @@
 use std::path::PathBuf;
 
 use dcc_core::ApprovalId;
+use dcc_core::op::Op;
 use dcc_testkit::{Http, Reply, Server, World};
 use serde_json::{Value, json};
 
+use crate::contract::assert_table;
 use crate::{DCC, approved_worktree, session_state, started_packet, until};
 
 struct Bench {
@@ -126,6 +128,9 @@ fn while_it_holds_everything_says_unenforced_and_its_end_ends_the_agents() {
     assert_eq!(session_state(&bench.world, &session), ("BLOCKED".into(), "isolation_missing".into()));
     assert_eq!(bench.start().code_text(), "HSK-503-SANDBOX-UNAVAILABLE");
     assert_eq!(bench.world.json(&["sandbox", "revoke"]).code_text(), "HSK-404-GRANT");
+    for op in [Op::SandboxWaive, Op::SandboxRevoke] {
+        assert_table(&bench.world, op);
+    }
     assert_eq!(bench.world.ok(&["recorder", "verify"])["ok"], true);
 }
 
