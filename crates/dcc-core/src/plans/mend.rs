@@ -41,6 +41,8 @@ pub struct WorktreeMend {
     pub common_dir: String,
     /// Device and inode of the directory that was looked at; none when there is none.
     pub directory: Option<(u64, u64)>,
+    /// The directory is another one than was registered: a copy, or put back from elsewhere.
+    pub is_other_directory: bool,
     /// What a new entry or a new checkout is of; none for a relocation.
     pub branch: Option<String>,
     pub head_oid: Option<Oid>,
@@ -87,6 +89,9 @@ impl WorktreeMend {
         }
         if let Some(oid) = &self.head_oid {
             exactly.push(PreviewItem::Fact { label: "at".into(), value: oid.to_string() });
+        }
+        if self.is_other_directory {
+            exactly.push(PreviewItem::Warning { text: "this is not the directory that was registered (device or inode differ): look at what is in it first".into() });
         }
         Preview { title: title.into(), exactly, place: vec![PreviewFact::new("repository", &self.common_dir)], risk: risk.into(), undo: undo.into() }
     }

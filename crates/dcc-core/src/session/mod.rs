@@ -1,5 +1,6 @@
 //! Sessions: the record as a fold over its events, the pure machine, the queue of messages, who runs next (SESSIONS 1-4).
 
+mod family;
 mod fold;
 pub mod handoff;
 mod machine;
@@ -7,6 +8,7 @@ mod messages;
 mod record;
 mod schedule;
 
+pub use family::open_below;
 pub use fold::{DECISIVE_CODES, apply};
 pub use handoff::{EvidenceKind, EvidenceLink, Handoff, HandoffText};
 pub use machine::{SessionState, StateReason, step};

@@ -1,7 +1,8 @@
 //! A worktree's directory and git's registration brought together again. Authority: canon is git's own registration.
 //!
 //! Invariants: no file of a worktree is written but its `.git` pointer; an entry is made whole beside the list and moved in
-//! by one rename; a directory that holds a repository of its own, or that another entry claims, is left alone.
+//! by one rename; a directory that holds a repository of its own, that another entry names, or that lies inside another
+//! worktree is left alone, whatever its `.git` file says, because an agent can write that.
 //!
 //! On failure the worktree is as it was; a half-made entry stands outside the list and is made anew the next time.
 
@@ -22,14 +23,20 @@ impl GitCli {
     pub(super) fn plan_mending(&self, binding: &WorktreeBinding, branch: Option<&str>, moved_to: Option<&Path>) -> Outcome<WorktreeMend> {
         let examined = registry::examine(binding);
         if matches!(examined.health, WorkspaceHealth::Ok | WorkspaceHealth::Locked) && moved_to.is_none() {
-            return Err(Failure::new(Code::IllegalTransition, "there is nothing to repair: the worktree stands as registered"));
+            return Err(Failure::new(Code::IllegalTransition, "there is nothing to repair: the worktree stands as registered").hint("dcc ws show WS says how it stands"));
         }
         if binding.git_dir == binding.common_dir {
             return Err(Failure::new(Code::VcsRepoInvalid, format!("this is the repository's main worktree: {}", examined.message)).hint("put the repository back where it was; DCC moves no repository"));
         }
         let repo = self.open_common(&binding.common_dir)?;
         let entry_stands = binding.git_dir().symlink_metadata().is_ok_and(|m| m.is_dir());
-        let place = moved_to.map(Path::to_owned).or_else(|| stands_at(binding));
+        let place = match moved_to {
+            Some(named) => Some(real_directory(named)?),
+            None => stands_at(binding),
+        };
+        if let Some(place) = &place {
+            self.check_free(&repo, place, &binding.git_dir())?;
+        }
         match place {
             Some(place) if entry_stands => relocate(binding, examined, &place),
             Some(place) => self.reregister(&repo, binding, examined, &place, branch),
@@ -41,7 +48,6 @@ impl GitCli {
         if repo.config.ref_format() != "files" {
             return Err(Failure::new(Code::VcsUnsupportedConfig, "a lost entry of a repository with the reftable format cannot be made anew").hint("keep the directory, make a new worktree and copy the changes over"));
         }
-        check_pointer(place, &binding.git_dir())?;
         let (branch, head_oid) = self.free_branch(repo, binding, branch)?;
         Ok(mend(Mending::Reregister, binding, examined, place, Some(identity(place)?), Some(branch), Some(head_oid)))
     }
@@ -60,6 +66,27 @@ impl GitCli {
         }
         let place = binding.worktree();
         Ok(mend(Mending::Recreate, binding, examined, &place, None, Some(branch), Some(head_oid)))
+    }
+
+    /// Nobody else's: no repository of its own, no other entry's, and not inside what belongs to the repository.
+    fn check_free(&self, repo: &Repo, place: &Path, git_dir: &Path) -> Outcome<()> {
+        check_pointer(place, git_dir)?;
+        let taken = |why: String| Err(Failure::new(Code::WorktreeConflict, format!("{} {why}", place.display())).hint("name the worktree's own directory; dcc ws list shows the others"));
+        let own = |entry: &PathBuf| registry::same_file(entry, git_dir);
+        for entry in registry::entries(&repo.common_dir).iter().filter(|entry| !own(entry)) {
+            if registry::registered_path(entry).is_some_and(|named| registry::same_file(&named, place)) {
+                return taken(format!("is the worktree that git's entry {} names", entry.display()));
+            }
+        }
+        let mut roots = vec![repo.common_dir.clone()];
+        // Of a worktree that stands elsewhere the entry may still name a place that is somebody's by now.
+        let is_other = |path: &PathBuf| !registry::same_file(path, place);
+        roots.extend(self.worktrees_of(repo)?.iter().map(|w| path_of(&unescape_path(&w.path))).filter(is_other));
+        let real = std::fs::canonicalize(place).unwrap_or_else(|_| place.to_owned());
+        match roots.iter().map(|root| std::fs::canonicalize(root).unwrap_or_else(|_| root.clone())).find(|root| real.starts_with(root)) {
+            Some(root) => taken(format!("lies inside {}", root.display())),
+            None => Ok(()),
+        }
     }
 
     /// The branch with its commit, when no other worktree has it checked out.
@@ -98,13 +125,12 @@ impl GitCli {
             return Err(Failure::new(Code::StalePreview, format!("{} is another directory than the one that was shown", mend.path)).hint("ask again: the new preview shows the state of now"));
         }
         let git_dir = path_of(&unescape_path(&mend.git_dir));
+        if mend.how != Mending::Recreate {
+            self.check_free(&repo, &place, &git_dir)?;
+        }
         match mend.how {
-            Mending::Relocate => {
-                check_pointer(&place, &git_dir)?;
-                name_each_other(&git_dir, &place)?;
-            }
+            Mending::Relocate => name_each_other(&git_dir, &place)?,
             Mending::Reregister => {
-                check_pointer(&place, &git_dir)?;
                 self.make_entry(&repo, mend, &git_dir, &place)?;
                 write_line(&place.join(".git"), b"gitdir: ", &git_dir)?;
             }
@@ -153,6 +179,12 @@ impl GitCli {
     }
 }
 
+/// A directory that a person names, by its real path; a link in its place is not followed.
+fn real_directory(named: &Path) -> Outcome<PathBuf> {
+    identity(named)?;
+    std::fs::canonicalize(named).map_err(|e| Failure::engine(format!("{} cannot be looked at: {e}", named.display())))
+}
+
 /// Where the directory stands now, as far as that can be seen.
 fn stands_at(binding: &WorktreeBinding) -> Option<PathBuf> {
     let recorded = binding.worktree();
@@ -161,7 +193,6 @@ fn stands_at(binding: &WorktreeBinding) -> Option<PathBuf> {
 
 fn relocate(binding: &WorktreeBinding, examined: Examined, place: &Path) -> Outcome<WorktreeMend> {
     let git_dir = binding.git_dir();
-    check_pointer(place, &git_dir)?;
     let is_known = identity(place)? == (binding.device, binding.inode);
     let names_entry = registry::pointer_target(&place.join(".git")).is_some_and(|dir| registry::same_file(&dir, &git_dir));
     let is_registered = registry::registered_path(&git_dir).is_some_and(|p| registry::same_file(&p, place));
@@ -229,6 +260,7 @@ fn mend(how: Mending, binding: &WorktreeBinding, examined: Examined, place: &Pat
         git_dir: binding.git_dir.clone(),
         common_dir: binding.common_dir.clone(),
         directory,
+        is_other_directory: directory.is_some_and(|found| found != (binding.device, binding.inode)),
         branch,
         head_oid,
     }

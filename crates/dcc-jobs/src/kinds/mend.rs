@@ -22,20 +22,34 @@ pub(super) fn plan(cx: &Context, job: &Job, how: Mending, path: Option<&str>) ->
     let workspace = params::workspace(cx, job)?;
     let named = path.map(|text| std::path::PathBuf::from(std::ffi::OsString::from_vec(unescape_path(text))));
     if let Some(named) = named.as_deref().filter(|p| !p.is_absolute()) {
-        return Err(Failure::invalid(format!("{} is not an absolute path", named.display())));
+        return Err(Failure::invalid(format!("{} is not an absolute path", named.display())).hint("name the directory from the root on"));
     }
     if named.is_some() && how != Mending::Relocate {
-        return Err(Failure::invalid("only relocate takes a path"));
+        return Err(Failure::invalid("only relocate takes a path").hint("dcc ws repair WS --relocate --path DIR"));
     }
     let mend = cx.ports.version.plan_mend(&workspace.binding, workspace.branch.as_deref(), named.as_deref())?;
     if mend.how != how {
         return Err(Failure::new(Code::IllegalTransition, format!("{} does not fit: {}", how.word(), mend.found)).hint(format!("dcc ws repair {} --{}", workspace.workspace_id, mend.how.word())));
     }
+    require_own(cx, &workspace, &mend)?;
     repo_config::require_shared_accepted(cx)?;
     let mut bindings = job.bindings.clone();
     bindings.wp_id.clone_from(&workspace.wp_id);
     let body = RepairPlan { workspace_id: workspace.workspace_id, worktree: workspace.binding.worktree_path, repair: Repair::Mend(mend) };
     Ok(Planned { body, engine: "git-cli", inputs: Vec::new(), bindings, claim: None })
+}
+
+/// The directory is not another workspace's, by its recorded place or by what it is.
+fn require_own(cx: &Context, workspace: &Workspace, mend: &WorktreeMend) -> Outcome<()> {
+    let is_there = |other: &Workspace| other.binding.worktree_path == mend.path || mend.directory == Some((other.binding.device, other.binding.inode));
+    let others = ledger::workspaces(cx.ports.recorder.as_ref())?;
+    match others.iter().find(|other| other.workspace_id != workspace.workspace_id && is_there(other)) {
+        None => Ok(()),
+        Some(other) => {
+            let whose = other.wp_id.as_ref().map_or_else(|| format!("workspace {}", other.workspace_id.short()), ToString::to_string);
+            Err(Failure::new(Code::WorktreeConflict, format!("{} is the worktree of {whose}", mend.path)).hint("name this worktree's own directory; dcc ws list shows the others"))
+        }
+    }
 }
 
 pub(super) fn apply(cx: &Context, job: &Job, cleared: Cleared<RepairPlan>) -> Outcome<(Effect, WorktreeBinding)> {

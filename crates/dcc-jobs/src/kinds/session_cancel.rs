@@ -9,7 +9,7 @@ use dcc_core::job::{Job, JobState};
 use dcc_core::op::Op;
 use dcc_core::plans::{CancelPlan, Descendant, Uncommitted};
 use dcc_core::ports::JobFilter;
-use dcc_core::session::{Session, SessionState, StateReason, Steering};
+use dcc_core::session::{self, Session, SessionState, StateReason, Steering};
 use dcc_core::{Code, Failure, Outcome, limits};
 
 use super::{Done, Effect, JobKind, Planned, Recovered, params};
@@ -108,16 +108,10 @@ fn what_ends(cx: &Context, session: &Session) -> Outcome<CancelPlan> {
 
 /// Every open session below this one, nearest first.
 fn descendants(cx: &Context, id: SessionId) -> Outcome<Vec<Session>> {
-    let all = cx.ports.store.open_sessions()?;
-    let mut found: Vec<Session> = Vec::new();
-    let mut level = vec![id];
-    while !level.is_empty() {
-        let below: Vec<Session> = all.iter().filter(|s| s.parent_session_id.is_some_and(|p| level.contains(&p))).cloned().collect();
-        level = below.iter().map(|s| s.session_id).collect();
-        found.extend(below);
-    }
-    found.retain(|s| !s.state.is_terminal());
-    Ok(found)
+    let open = cx.ports.store.open_sessions()?;
+    // One between may have ended, and is not among them.
+    let parent_of = |above| ledger::session(cx.ports.recorder.as_ref(), above).ok()?.parent_session_id;
+    Ok(session::open_below(id, &open, parent_of).into_iter().cloned().collect())
 }
 
 /// Ends one session: what waits and what is asked first, then the agent and its tree, then the word.

@@ -109,6 +109,20 @@ fn cancelling_lists_all_and_says_cancelled_only_of_what_is_gone() {
 }
 
 #[test]
+fn cancelling_reaches_below_a_child_that_has_ended() {
+    let rig = Rig::new();
+    let root = rig.start(Some("go"));
+    let child = spawn(&rig, root, json!({ "prompt": "go" })).unwrap();
+    let grandchild = spawn(&rig, child, json!({ "prompt": "go" })).unwrap();
+    rig.puppets.crash(child, 3);
+    rig.until_state(child, SessionState::Failed, StateReason::AgentExit);
+    assert_eq!(rig.runner.what_ends(root).unwrap().descendants.iter().map(|d| d.session_id).collect::<Vec<_>>(), [grandchild]);
+    rig.ok(Op::SessionCancel, root, json!({}));
+    assert_eq!(rig.state(grandchild), (SessionState::Cancelled, StateReason::CancelledByParent));
+    assert!(rig.runner.cx.ports.sessions.live().is_empty(), "no agent is left");
+}
+
+#[test]
 fn a_session_is_closed_with_a_form_a_waiver_or_what_was_written() {
     let rig = Rig::new();
     let id = rig.start(Some("go"));

@@ -14,7 +14,7 @@ use dcc_core::ports::{Checkpoint, Clock, OutsideHead};
 use dcc_core::{Code, Failure, Outcome, ProjectId, Sha256Hex, canonical};
 use serde::{Deserialize, Serialize};
 
-use super::dirs::{Dirs, private_dir};
+use super::dirs::{Dirs, private_dir, read_small};
 
 /// The operator's key, for all projects.
 const KEY: &str = "checkpoint.key";
@@ -51,7 +51,7 @@ impl StateHead {
 
     /// What versions before the key wrote. Believed only while there is no key: afterwards it would be a way around it.
     fn unsigned(&self) -> Option<Checkpoint> {
-        serde_json::from_slice(&std::fs::read(self.path()).ok()?).ok()
+        serde_json::from_slice(&read_small(&self.path()).ok()?).ok()
     }
 
     /// For reading.
@@ -75,7 +75,7 @@ impl StateHead {
 
 impl OutsideHead for StateHead {
     fn load(&self) -> Outcome<Option<Checkpoint>> {
-        let bytes = match std::fs::read(self.path()) {
+        let bytes = match read_small(&self.path()) {
             Ok(bytes) => bytes,
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(self.distrusted(&format!("cannot be read: {e}"))),
@@ -163,6 +163,17 @@ mod tests {
         assert!(says(&kept[..kept.len() / 2]).contains("damaged"));
         let bare = serde_json::to_string(&head(100)).unwrap();
         assert!(says(&bare).contains("not signed"));
+        // A pipe in its place is named and not waited for; so is one in the key's.
+        for taken in [place.path(), dirs.state.join(KEY)] {
+            let bytes = std::fs::read(&taken).unwrap();
+            std::fs::remove_file(&taken).unwrap();
+            rustix::fs::mknodat(rustix::fs::CWD, &taken, rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU, 0).unwrap();
+            assert!(StateHead::read(&dirs, project).load().unwrap_err().message.contains("no small file"), "{}", taken.display());
+            std::fs::remove_file(&taken).unwrap();
+            std::fs::write(&taken, bytes).unwrap();
+            std::fs::set_permissions(&taken, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+            std::fs::write(place.path(), &kept).unwrap();
+        }
         // Another project's checkpoint, signed by the same key.
         let other = StateHead::owned(&dirs, "0198c0de-0000-7000-8000-000000000002".parse().unwrap(), &SystemClock).unwrap();
         other.keep(head(100)).unwrap();

@@ -9,6 +9,8 @@ use dcc_core::{Failure, Outcome, ProjectId};
 
 /// What a surface shows to prove that it is the operator's.
 const CREDENTIAL: &str = "credential";
+/// Keys and checkpoints are one line each.
+const SMALL_BYTES_MAX: u64 = 64 * 1024;
 
 /// Where the operator's own files stand.
 #[derive(Clone, Debug)]
@@ -67,10 +69,11 @@ impl Dirs {
     /// A secret of the state directory, one line; none before it was made. One that others can read is refused.
     pub fn secret(&self, name: &str) -> Outcome<Option<String>> {
         let path = self.state.join(name);
-        let text = match std::fs::read_to_string(&path) {
-            Ok(text) => text,
+        let unreadable = |why: String| Failure::engine(format!("{} cannot be read: {why}", path.display())).hint("put the file back, or move it away: the next dcc init makes a new one");
+        let text = match read_small(&path) {
+            Ok(bytes) => String::from_utf8(bytes).map_err(|_| unreadable("it is no text".to_owned()))?,
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(e) => return Err(Failure::engine(format!("{} cannot be read: {e}", path.display()))),
+            Err(e) => return Err(unreadable(e.to_string())),
         };
         let mode = std::fs::metadata(&path).map_or(0, |m| m.permissions().mode() & 0o777);
         if mode & 0o077 != 0 {
@@ -103,6 +106,20 @@ impl Dirs {
             Err(e) => Err(Failure::engine(format!("{} cannot be made: {e}", path.display()))),
         }
     }
+}
+
+/// A small file of ours. What was put in its place, a pipe or a device, is refused instead of waited for.
+pub fn read_small(path: &Path) -> std::io::Result<Vec<u8>> {
+    use std::io::Read as _;
+    let not_blocking = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    let file = std::fs::OpenOptions::new().read(true).custom_flags(not_blocking).open(path)?;
+    let found = file.metadata()?;
+    if !found.is_file() || found.len() > SMALL_BYTES_MAX {
+        return Err(std::io::Error::other("it is no small file"));
+    }
+    let mut bytes = Vec::new();
+    file.take(SMALL_BYTES_MAX).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// Makes a directory and its parents, mode 0700 for what is made.

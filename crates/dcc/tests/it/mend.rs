@@ -196,3 +196,36 @@ fn a_copy_beside_the_registered_worktree_is_not_taken_for_it() {
     assert_eq!(ran.code_text(), "HSK-409-WORKTREE-CONFLICT", "{ran:?}");
     assert_eq!(health(&world, &ws), "ok");
 }
+
+/// What an agent writes into its own worktree's `.git` gives nobody another's place.
+#[test]
+fn a_directory_that_belongs_to_somebody_is_not_taken_whatever_its_pointer_says() {
+    let world = World::new(DCC);
+    let (ws, path) = worked_in(&world);
+    let entry = entry(&world);
+    let second = started_packet(&world);
+    let (other_ws, other) = approved_worktree(&world, &second);
+    std::fs::rename(&path, world.path().join("aside")).unwrap();
+    let forged = format!("gitdir: {}\n", entry.display());
+    let pointer = std::fs::read(other.join(".git")).unwrap();
+    std::fs::write(other.join(".git"), &forged).unwrap();
+    for place in [other.clone(), other.join("src"), world.repo().join("src"), world.repo().join(".git/hooks"), world.state_dir().join("tmp")] {
+        std::fs::create_dir_all(&place).unwrap();
+        std::fs::write(place.join(".git"), &forged).unwrap();
+        let ran = world.json(&["ws", "repair", &ws, "--relocate", "--path", place.to_str().unwrap()]);
+        assert_eq!((ran.code, ran.code_text().as_str()), (5, "HSK-409-WORKTREE-CONFLICT"), "{}: {ran:?}", place.display());
+    }
+    std::fs::write(other.join(".git"), pointer).unwrap();
+    assert_eq!((health(&world, &ws).as_str(), health(&world, &other_ws).as_str()), ("missing", "ok"));
+
+    // A link to the right directory is named by what it leads to, a copy by what it is.
+    let link = world.path().join("link");
+    std::os::unix::fs::symlink(world.path().join("aside"), &link).unwrap();
+    let ran = world.json(&["ws", "repair", &ws, "--relocate", "--path", link.to_str().unwrap()]);
+    assert_eq!(ran.code_text(), "VCS_REPO_INVALID", "{ran:?}");
+    let copy = world.path().join("copy");
+    assert!(std::process::Command::new("cp").arg("-a").arg(world.path().join("aside")).arg(&copy).status().unwrap().success());
+    let parked = world.json(&["ws", "repair", &ws, "--relocate", "--path", copy.to_str().unwrap()]).json();
+    let shown = world.ok(&["approvals", "show", parked["approval_id"].as_str().unwrap()]);
+    assert!(shown["preview"].to_string().contains("not the directory that was registered"), "{shown}");
+}

@@ -2,7 +2,7 @@
 //!
 //! Authority: derived. Pure, over the sessions that a page has read.
 
-use dcc_core::session::Session;
+use dcc_core::session::{self, Session};
 use dcc_core::{SessionId, limits};
 
 use super::names::Names;
@@ -18,17 +18,7 @@ pub(super) fn family_row(session: &Session, names: &Names) -> SessionRow {
 
 /// Open sessions below this one, nearest first: all of them end with it.
 pub(super) fn open_below(id: SessionId, names: &Names) -> Vec<&Session> {
-    let mut found: Vec<&Session> = Vec::new();
-    let mut level = vec![id];
-    // A child is one deeper than its parent, so the walk ends with the deepest.
-    for _ in 0..=limits::SPAWN_DEPTH_MAX {
-        let mut next: Vec<&Session> = names.sessions.values().filter(|s| s.parent_session_id.is_some_and(|parent| level.contains(&parent))).collect();
-        next.sort_by_key(|s| s.created_at);
-        level = next.iter().map(|s| s.session_id).collect();
-        found.extend(next);
-    }
-    found.retain(|s| !s.state.is_terminal());
-    found
+    session::open_below(id, names.sessions.values(), |above| names.sessions.get(&above)?.parent_session_id)
 }
 
 /// The whole tree that a session belongs to, each parent before its children, ended ones too.
