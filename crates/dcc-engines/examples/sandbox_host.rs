@@ -57,11 +57,19 @@ fn call(number: i64, arguments: [i64; 6]) -> Result<(), Error> {
 }
 
 #[cfg(target_arch = "x86_64")]
+fn unbound_listener() -> Result<(), Error> {
+    let socket = rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::STREAM, None)?;
+    Ok(rustix::net::listen(&socket, 1)?)
+}
+
+#[cfg(target_arch = "x86_64")]
 fn attack(name: &str, argument: &str) -> Result<(), Error> {
     let number = argument.parse::<i64>().unwrap_or(0);
     match name {
         "tcp" => std::net::TcpStream::connect(("127.0.0.1", number as u16)).map(|_| ()),
         "listen" => std::net::TcpListener::bind("127.0.0.1:0").map(|_| ()),
+        // A free port of every address, without bind(2).
+        "listen_unbound" => unbound_listener(),
         "udp" => std::net::UdpSocket::bind("127.0.0.1:0").map(|_| ()),
         "unix" => std::os::unix::net::UnixStream::connect(argument).map(|_| ()),
         "socketpair" => std::os::unix::net::UnixStream::pair().map(|_| ()),

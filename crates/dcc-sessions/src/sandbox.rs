@@ -62,7 +62,7 @@ fn make_private(path: &Path) -> Outcome<()> {
 /// Makes an agent's home when there is none, with the files it begins with. It is filled before it gets its name, and an
 /// old home is left alone: in one that an agent has written to, a link could lead the writing out of it.
 fn make_home(home: &Path, session: &PrivateDir, files: &[(&str, &str)]) -> Outcome<()> {
-    if home.symlink_metadata().is_ok_and(|found| found.is_dir()) {
+    if is_home(home)? {
         return Ok(());
     }
     let failed = |error: std::io::Error| Failure::engine(format!("cannot make {}: {error}", home.display()));
@@ -75,11 +75,21 @@ fn make_home(home: &Path, session: &PrivateDir, files: &[(&str, &str)]) -> Outco
         file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
     }
     // Another session of this agent may have been faster: its home stands.
-    std::fs::rename(&new, home).or_else(|error| {
-        std::fs::remove_dir_all(&new)?;
-        if home.is_dir() { Ok(()) } else { Err(error) }
-    })
-    .map_err(failed)
+    let Err(error) = std::fs::rename(&new, home) else { return Ok(()) };
+    std::fs::remove_dir_all(&new).map_err(failed)?;
+    if is_home(home)? { Ok(()) } else { Err(failed(error)) }
+}
+
+/// True when the agent's home is there. What stands in its place, a link before all, is refused: the agent would be given
+/// what it leads to.
+fn is_home(home: &Path) -> Outcome<bool> {
+    match home.symlink_metadata() {
+        Ok(found) if found.is_dir() => Ok(true),
+        Ok(_) => Err(Failure::new(Code::SboxPolicyDenied, format!("{} is not a directory of its own, and an agent's home has to be one", home.display()))
+            .hint("move it away: the next start makes a home; dcc agent login NAME logs the agent in there")),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(Failure::engine(format!("{} cannot be looked at: {error}", home.display()))),
+    }
 }
 
 impl Launcher for SandboxLauncher {

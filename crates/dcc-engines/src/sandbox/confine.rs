@@ -68,7 +68,7 @@ impl Confinement {
         let profile = &spec.profile;
         let abi_min = if profile.network == Network::None { ABI_MIN } else { ABI_NETWORK };
         let tasks_max = (!rustix::process::getuid().is_root()).then(|| tasks_of_user() + USER_TASKS_MORE);
-        let (ruleset, filters) = match (ruleset(profile), filter::filters(&profile.network, spec.namespaces)) {
+        let (ruleset, filters) = match (ruleset(profile), filter::filters(&profile.network, profile.listen.is_some(), spec.namespaces)) {
             (ruleset, filters) if spec.waived => (ruleset.ok(), filters.unwrap_or_default()),
             (ruleset, filters) => (Some(ruleset?), filters?),
         };

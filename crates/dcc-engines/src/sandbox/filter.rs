@@ -7,7 +7,7 @@
 //! anywhere), calls that act past both Landlock and this filter (io_uring), other processes' memory and descriptors, the
 //! session keyring, new namespaces and mounts, loading code into the kernel, limits and scheduling of other processes,
 //! programs that would run as their owner (set-user-id), typing into a terminal, TCP connections made without
-//! connect(2), and calls that are newer than this list.
+//! connect(2), listeners without bind(2), and calls that are newer than this list.
 
 use dcc_core::failure::Outcome;
 use seccompiler::{BpfProgram, TargetArch, compile_from_json};
@@ -114,12 +114,12 @@ const UDP: u64 = 17;
 const DNS_PORT: u16 = 53;
 
 /// The filters in the order in which they are to be installed.
-pub fn filters(network: &Network, namespaces: bool) -> Outcome<Vec<BpfProgram>> {
+pub fn filters(network: &Network, listens: bool, namespaces: bool) -> Outcome<Vec<BpfProgram>> {
     let arch = TargetArch::try_from(std::env::consts::ARCH).map_err(|error| unavailable("seccomp", &error.to_string()))?;
     let mut programs = vec![known_numbers()];
     // What these would do stands in memory that a filter cannot read; programs fall back to clone and openat.
     programs.push(compile(arch, ENOSYS, &[rule("clone3", &[]), rule("openat2", &[])])?);
-    programs.push(compile(arch, EPERM, &refused_rules(network))?);
+    programs.push(compile(arch, EPERM, &refused_rules(network, listens))?);
     if !namespaces {
         let old = if std::env::consts::ARCH == "x86_64" { WITHOUT_NAMESPACES_OLD } else { &[] };
         let rules: Vec<Value> = WITHOUT_NAMESPACES.iter().chain(old).map(|name| rule(name, &[])).collect();
@@ -152,7 +152,7 @@ fn known_numbers() -> BpfProgram {
     ]
 }
 
-fn refused_rules(network: &Network) -> Vec<Value> {
+fn refused_rules(network: &Network, listens: bool) -> Vec<Value> {
     let mut rules: Vec<Value> = REFUSED.iter().map(|name| rule(name, &[])).collect();
     rules.extend(NAMESPACE_FLAGS.iter().map(|flag| rule("clone", &[masked(0, *flag, *flag)])));
     rules.extend(TERMINAL_INPUT.iter().map(|request| rule("ioctl", &[equal(1, *request)])));
@@ -167,6 +167,10 @@ fn refused_rules(network: &Network) -> Vec<Value> {
     rules.extend(pair_rules());
     for (call, flags_index) in [("sendto", 3), ("sendmsg", 2), ("sendmmsg", 3)] {
         rules.push(rule(call, &[masked(flags_index, MSG_FASTOPEN, MSG_FASTOPEN)]));
+    }
+    if !listens {
+        // A socket that is not bound takes a free port here, and Landlock is asked at bind(2) alone.
+        rules.extend(["listen", "accept", "accept4"].map(|call| rule(call, &[])));
     }
     match network {
         Network::None => rules.push(rule("socket", &[])),
@@ -243,8 +247,8 @@ mod tests {
     #[test]
     fn every_filter_compiles() {
         for network in [Network::None, Network::Ports(vec![443]), Network::Ports(vec![53, 443])] {
-            for namespaces in [true, false] {
-                let programs = filters(&network, namespaces).unwrap();
+            for (listens, namespaces) in [(true, true), (true, false), (false, true), (false, false)] {
+                let programs = filters(&network, listens, namespaces).unwrap();
                 assert!(programs.iter().all(|program| !program.is_empty()));
             }
         }

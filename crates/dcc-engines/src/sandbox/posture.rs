@@ -63,7 +63,7 @@ pub fn self_test(host_command: &[OsString], run_dir: &Path) -> Posture {
         landlock_abi: Some(abi),
         filesystem: recipe.write_outside_refused && recipe.read_outside_refused && recipe.write_inside_works,
         metadata: namespaces && recipe.metadata_refused && agent.as_ref().is_none_or(|agent| agent.metadata_refused),
-        network: recipe.tcp_refused && recipe.unix_refused && agent.as_ref().is_none_or(|agent| agent.tcp_refused && agent.unix_refused && agent.udp_refused),
+        network: recipe.tcp_refused && recipe.unix_refused && agent.as_ref().is_none_or(|agent| agent.tcp_refused && agent.unix_refused && agent.udp_refused && agent.listen_refused),
         processes: false,
         disk: false,
         notes: Vec::new(),

@@ -37,6 +37,8 @@ pub struct Findings {
     pub read_outside_refused: bool,
     pub tcp_refused: bool,
     pub udp_refused: bool,
+    /// A TCP listener that was not bound to a port.
+    pub listen_refused: bool,
     /// A connection, and a datagram.
     pub unix_refused: bool,
     /// Mode, times, owner and attributes.
@@ -69,6 +71,11 @@ fn datagram_refused(path: &Path) -> bool {
     }
 }
 
+fn listen_refused() -> bool {
+    let socket = rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::STREAM, None);
+    refused(socket.and_then(|socket| rustix::net::listen(&socket, 1)).map_err(std::io::Error::from))
+}
+
 fn metadata_refused(path: &Path) -> bool {
     let (user, group) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
     let now = Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_NOW };
@@ -99,6 +106,7 @@ impl Attempt {
             read_outside_refused: refused(std::fs::read_dir(outside.join("readable"))),
             tcp_refused: refused(TcpStream::connect_timeout(&address, Duration::from_secs(2))),
             udp_refused: refused(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))),
+            listen_refused: listen_refused(),
             unix_refused: refused(UnixStream::connect(outside.join("s"))) && datagram_refused(&outside.join("d")),
             metadata_refused: metadata_refused(&outside.join("file")),
             set_id_refused: refused(std::fs::set_permissions(inside.join("made"), Permissions::from_mode(0o4700))),

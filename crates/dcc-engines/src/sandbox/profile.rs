@@ -267,7 +267,7 @@ impl Profile {
     pub fn listen_on(&mut self, port: u16, reach: bool) {
         self.listen = Some(port);
         self.network.also(reach.then_some(port));
-        self.notes.push(format!("may listen on TCP port {port}; the port is enforced, the address is not"));
+        self.notes.push(format!("may listen on TCP port {port}; neither the address nor a listener that takes any free port can be held back then"));
     }
 
     /// What every profile has: the system to read, a private directory to write, no network.
