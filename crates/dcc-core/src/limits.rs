@@ -53,6 +53,8 @@ pub const APPROVAL_TTL_MS: i64 = 24 * 60 * 60 * 1000;
 pub const ONCE_TTL_MS: i64 = 120_000;
 /// A rendering's nonce for a same-turn decision (GOVERNANCE 2).
 pub const NONCE_TTL_MS: i64 = 120_000;
+/// A request that has just come up is not decided by what was on its way to another one (the pages hold a card as long).
+pub const APPROVAL_GUARD_MS: u64 = 400;
 /// From the same-turn decision to the start of execution (GOVERNANCE 2).
 pub const SAME_TURN_START_MS: i64 = 30_000;
 pub const JOB_GRANT_TTL_MS: i64 = 8 * 60 * 60 * 1000;

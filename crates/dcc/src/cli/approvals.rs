@@ -4,7 +4,7 @@ use std::io::{BufRead as _, Write as _};
 
 use serde_json::{Value, json};
 
-use dcc_api::door::{DecisionInput, Paging, Presentation, Query, Verdict};
+use dcc_api::door::{Paging, Query, Verdict};
 use dcc_core::approval::{ApprovalStatus, Scope};
 use dcc_core::capability::Tier;
 use dcc_core::ids::{ApprovalId, GrantId};
@@ -14,6 +14,7 @@ use dcc_core::plan::PreviewItem;
 use dcc_core::{Code, Failure, Outcome};
 
 use super::Cli;
+use super::answers::{self, Answer};
 use super::args::{ApprovalCommand, GrantCommand};
 use super::output::{job_exit, one_line, short, table, unreadable};
 use super::work::{items, text};
@@ -56,13 +57,15 @@ fn decide(cli: &Cli, link: &dyn Link, id: ApprovalId, verdict: Verdict, scope: S
     if shown.approval.tier == Tier::R3 && verdict == Verdict::Approve && !cli.attended() {
         return Err(Failure::new(Code::SameTurnConsent, "this needs a person at a terminal or in the browser").hint("run it in a terminal, or open the inbox"));
     }
-    let typed = if verdict == Verdict::Approve && shown.approval.tier == Tier::R3 {
+    let mut answer = Answer { verdict, scope, reason, typed: None };
+    // A denial has its reason among the words of the command.
+    if verdict == Verdict::Approve
+        && let Some(question) = answer.lacks(&shown.approval)
+    {
         print!("{}", card(&shown.approval));
-        Some(typed_word(&shown.approval)?)
-    } else {
-        None
-    };
-    let input = DecisionInput { decision: verdict, scope, reason, nonce: Some(shown.nonce), preview_digest: Some(shown.preview_digest), typed };
+        answer = answer.with(&read_line(&question)?);
+    }
+    let input = answer.about(&shown);
     let decided = link.decide(id, &input)?;
     let mut job = serde_json::to_value(&decided.job).map_err(|e| Failure::engine(e.to_string()))?;
     if wait && verdict == Verdict::Approve {
@@ -87,57 +90,25 @@ pub fn ask(cli: &Cli, link: &dyn Link, job: &Value) -> Outcome<()> {
     let id: ApprovalId = job["approval_id"].as_str().and_then(|t| t.parse().ok()).ok_or_else(|| unreadable("approval_id"))?;
     let shown = link.present(id)?;
     print!("{}", card(&shown.approval));
-    let verdict = question(&shown)?;
-    let Some((decision, scope, reason)) = verdict else {
+    let line = read_line(&format!("Approve? [{}] ", answers::offers(&shown.approval)))?;
+    let Some(mut answer) = answers::parse(&line, &shown.approval) else {
         cli.out.say(&format!("left waiting: dcc approvals approve {}", short(&id.to_string())));
         return Ok(());
     };
-    let typed = if decision == Verdict::Approve && shown.approval.tier == Tier::R3 { Some(typed_word(&shown.approval)?) } else { None };
-    link.decide(id, &DecisionInput { decision, scope, reason, nonce: Some(shown.nonce), preview_digest: Some(shown.preview_digest), typed })?;
+    if let Some(question) = answer.lacks(&shown.approval) {
+        answer = answer.with(&read_line(&question)?);
+    }
+    link.decide(id, &answer.about(&shown))?;
     Ok(())
 }
 
-/// What an R3 request asks a person to type, so that no reflex approves it.
-fn typed_word(approval: &dcc_core::approval::Approval) -> Outcome<String> {
-    print!("This is R3 and cannot be undone by a button. Type {} to approve: ", one_line(&approval.confirm_text()));
+fn read_line(question: &str) -> Outcome<String> {
     let broken = |e: std::io::Error| Failure::engine(e.to_string());
+    print!("{question}");
     std::io::stdout().flush().map_err(broken)?;
     let mut line = String::new();
     std::io::stdin().lock().read_line(&mut line).map_err(broken)?;
-    Ok(line.trim().to_owned())
-}
-
-type Answer = Option<(Verdict, Scope, Option<String>)>;
-
-fn question(shown: &Presentation) -> Outcome<Answer> {
-    let offered = &shown.approval.offered;
-    let mut words = vec!["y = once"];
-    for (scope, word) in [(Scope::Job, "j = job"), (Scope::Session, "s = session"), (Scope::Workspace, "w = workspace")] {
-        if offered.contains(&scope) {
-            words.push(word);
-        }
-    }
-    words.push("n = deny");
-    words.push("Enter = leave it waiting");
-    print!("Approve? [{}] ", words.join(", "));
-    std::io::stdout().flush().map_err(|e| Failure::engine(e.to_string()))?;
-    let mut line = String::new();
-    std::io::stdin().lock().read_line(&mut line).map_err(|e| Failure::engine(e.to_string()))?;
-    let scope = match line.trim() {
-        "y" | "yes" => Scope::Once,
-        "j" => Scope::Job,
-        "s" => Scope::Session,
-        "w" => Scope::Workspace,
-        "n" | "no" => {
-            print!("Reason (sent to the requester): ");
-            std::io::stdout().flush().map_err(|e| Failure::engine(e.to_string()))?;
-            let mut reason = String::new();
-            std::io::stdin().lock().read_line(&mut reason).map_err(|e| Failure::engine(e.to_string()))?;
-            return Ok(Some((Verdict::Deny, Scope::Once, Some(reason.trim().to_owned()))));
-        }
-        _ => return Ok(None),
-    };
-    Ok(Some((Verdict::Approve, scope, None)))
+    Ok(line)
 }
 
 /// The approval as text, in the fixed order of the card. Every field stands on a line of its own; longer text is

@@ -1,6 +1,7 @@
 //! The commands. Thin: each turns its words into a `JobRequest` or a `Query` and prints the answer.
 
 mod agents;
+mod answers;
 mod approvals;
 mod args;
 mod attach;

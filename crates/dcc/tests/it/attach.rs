@@ -76,8 +76,13 @@ impl Desk {
     }
 
     pub fn sees(&self, what: &str) {
+        self.sees_again(what, 1);
+    }
+
+    /// Until it stands there so often.
+    pub fn sees_again(&self, what: &str, times: usize) {
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
-        while !self.text().contains(what) {
+        while self.text().matches(what).count() < times {
             assert!(std::time::Instant::now() < deadline, "{what:?} did not come, but: {}", self.text());
             std::thread::park_timeout(std::time::Duration::from_millis(20));
         }
@@ -303,7 +308,7 @@ fn a_session_that_speaks_a_protocol_is_followed_decided_and_steered() {
     world.ok(&["init"]);
     let (session, path) = asking_session(&world);
     let mut desk = Desk::attach(&world, 60, 150, &session);
-    desk.sees("Approve? y = once");
+    desk.sees("Approve? y = once, j = job, s = session");
     desk.press(b"do it\n");
     desk.sees("not sent: answer the request first");
     desk.press(b"s\n");
@@ -317,4 +322,63 @@ fn a_session_that_speaks_a_protocol_is_followed_decided_and_steered() {
     assert_eq!(world.ok(&["session", "show", &session])["live"], true, "the key asked and ended nothing");
     desk.press(&[4]);
     assert!(desk.ends().success());
+}
+
+/// Another request in the session's name; its id.
+fn requested_too(world: &World, http: &dcc_testkit::Http, session: &str) -> String {
+    let made = world.ok(&["wp", "create", "--title", "Another", "--criterion", "c"]);
+    let wp = made["wp_id"].as_str().unwrap();
+    world.ok(&["wp", "ready", wp]);
+    let parked = http.submit("workspace.create", serde_json::json!({ "wp_id": wp, "session_id": session }), serde_json::json!({})).json();
+    parked["approval_id"].as_str().unwrap_or_else(|| panic!("{parked}")).to_owned()
+}
+
+fn request(world: &World, approval: &str) -> serde_json::Value {
+    world.ok(&["approvals", "show", approval])
+}
+
+#[test]
+fn an_answer_at_a_feed_is_about_the_request_that_was_shown() {
+    let world = World::new(DCC);
+    world.ok(&["init"]);
+    let server = world.serve();
+    let (session, path) = asking_session(&world);
+    let mut desk = Desk::attach(&world, 200, 150, &session);
+    desk.sees("Approve? y = once, j = job, s = session");
+    // For the session, so that the agent asks for no more edits.
+    desk.press(b"s");
+    let second = requested_too(&world, &server.http, &session);
+    desk.sees("another request waits behind it");
+    assert_eq!(desk.text().matches("Approve?").count(), 1, "it is not shown over the first: {}", desk.text());
+    desk.press(b"\n");
+    until("the file that was asked for", || path.join("src/greeting.txt").exists().then_some(()));
+    desk.sees("Approve? y = once, n REASON = deny, Enter");
+    assert_eq!(request(&world, &second)["status"], "pending");
+    // Decided elsewhere while its answer is typed: the answer is for nobody, the agent least of all.
+    let said = || world.ok(&["timeline", "--session", &session, "--code", "FR-EVT-SESS-004"])["items"].as_array().unwrap().iter().filter(|e| e["payload"]["role"] == "user").count();
+    let before = said();
+    desk.press(b"n too broad");
+    let third = requested_too(&world, &server.http, &session);
+    world.ok(&["approvals", "deny", &second, "--reason", "elsewhere"]);
+    desk.sees_again("Approve?", 3);
+    desk.press(b"\n");
+    desk.sees(&format!("left waiting: dcc approvals approve {}", third.parse::<dcc_core::ApprovalId>().unwrap().short()));
+    assert_eq!((request(&world, &third)["status"].as_str(), said()), (Some("pending"), before));
+    desk.press(&[4]);
+    assert!(desk.ends().success());
+    // Attached again, what waits is asked for; a scope that is not offered is no answer, and a denial wants its reason.
+    let mut desk = Desk::attach(&world, 200, 150, &session);
+    desk.sees("Approve? y = once, n REASON");
+    desk.press(b"s\n");
+    desk.sees("not sent: answer the request first");
+    desk.press(b"n\n");
+    desk.sees("Reason (sent to the requester):");
+    desk.press(&[3]);
+    desk.sees("Ctrl C: p = pause");
+    desk.press(b"\n");
+    desk.sees_again("Reason (sent", 2);
+    desk.press(b"not now\n");
+    until("the denial", || (request(&world, &third)["status"] == "denied").then_some(()));
+    assert_eq!((request(&world, &third)["decision"]["reason"].as_str(), said()), (Some("not now"), before));
+    desk.sees("was decided");
 }

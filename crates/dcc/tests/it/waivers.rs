@@ -160,3 +160,29 @@ fn it_survives_a_restart_and_neither_its_time_nor_a_clock_set_back() {
     let ended = || bench.world.ok(&["timeline", "--code", "FR-EVT-SEC-009"])["items"].as_array().unwrap().len();
     until("the end of the second on record", || (ended() == 2).then_some(()));
 }
+
+#[test]
+fn a_word_that_does_not_fit_leaves_the_request_where_it_was() {
+    let bench = Bench::new();
+    let server = bench.serve();
+    let browser = server.http.browser();
+    bench.waive(&browser);
+    let started = bench.world.ok(&["session", "start", "--ws", &bench.ws, "--agent", "scripted", "--prompt", "go"]);
+    let session = started["session_id"].as_str().unwrap();
+    let mut desk = crate::attach::Desk::attach(&bench.world, 200, 150, session);
+    desk.sees("Approve? y = once, j = job");
+    let asked = browser.submit("sandbox.waive", json!({ "workspace_id": bench.ws, "session_id": session }), json!({ "for_ms": 3_600_000, "reason": "longer" })).json();
+    let approval = asked["approval_id"].as_str().unwrap_or_else(|| panic!("{asked}")).to_owned();
+    let word = approval.parse::<ApprovalId>().unwrap().short();
+    desk.sees("another request waits behind it");
+    desk.press(b"\n");
+    desk.sees("Approve? y = once, n REASON = deny");
+    desk.press(b"y wrong\n");
+    desk.sees("what was typed is not what the request asks to be typed");
+    desk.sees_again("Approve? y = once, n REASON = deny", 2);
+    assert_eq!(bench.world.ok(&["approvals", "show", &approval])["status"], "pending");
+    desk.press(b"y\n");
+    desk.sees(&format!("Type {word} to approve"));
+    desk.press(format!("{word}\n").as_bytes());
+    until("the decision", || (bench.world.ok(&["approvals", "show", &approval])["status"] == "consumed").then_some(()));
+}

@@ -1,56 +1,54 @@
 //! A session that speaks a protocol: its feed as it grows, requests decided and messages sent from the same line.
 //!
 //! Authority: none; a message is a job, a decision goes the way of every decision. The line is edited by the kernel: what
-//! comes while one is typed stands above it only after return. Invariant: Ctrl C asks what is meant and ends nothing.
+//! comes while one is typed stands above it only after return. Invariants: Ctrl C asks what is meant and ends nothing; a line
+//! whose meaning changed while it was typed (a request came up, or the one that was shown is over) is taken as nothing.
 
 use std::io::IsTerminal as _;
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use dcc_api::door::{DecisionInput, Presentation, Query, Verdict};
-use dcc_core::approval::Scope;
-use dcc_core::capability::Tier;
+use dcc_api::door::{Paging, Query};
+use dcc_core::approval::{Approval, ApprovalStatus};
 use dcc_core::event::EventCode;
 use dcc_core::ids::SessionId;
 use dcc_core::job::{Bindings, JobRequest};
 use dcc_core::op::Op;
 use dcc_core::ports::{EventFilter, Order};
-use dcc_core::{ApprovalId, Failure, Outcome, Sha256Hex};
+use dcc_core::{ApprovalId, Failure, Outcome, Sha256Hex, limits};
 
-use super::super::Cli;
 use super::super::approvals::card;
+use super::super::{Cli, answers};
 use super::super::output::{one_line, short, visible};
 use super::super::terminal::raw::{self, Told};
 use super::super::work::{items, text};
+use super::questions::Questions;
 use crate::link::Link;
 
 /// Of what was said before, so much is shown first.
 const EARLIER: usize = 40;
 
 enum Next {
-    Person(Told),
+    /// With the moment at which it was read.
+    Person(Told, Instant),
     /// Something of the session is on record.
     Grown,
     Ended(Outcome<()>),
+    /// What was on its way to another question has arrived.
+    Settled,
 }
 
 impl From<Told> for Next {
     fn from(told: Told) -> Self {
-        Self::Person(told)
+        Self::Person(told, Instant::now())
     }
-}
-
-/// What the next line answers.
-enum Asked {
-    Nothing,
-    Decision(Box<Presentation>),
-    Interrupt,
 }
 
 pub fn follow(cli: &Cli, link: &dyn Link, session_id: SessionId) -> Outcome<u8> {
     let (to, next) = channel();
-    let mut feed = Feed { cli, link, session_id, seen: 0, asked: Asked::Nothing, is_over: false };
+    let mut feed = Feed { cli, link, session_id, seen: 0, questions: Questions::default(), interrupted: false, turning: None, heard_from: Instant::now(), is_over: false };
     feed.earlier()?;
     watch(cli, session_id, feed.seen, &to)?;
     if std::io::stdin().is_terminal() {
@@ -58,17 +56,18 @@ pub fn follow(cli: &Cli, link: &dyn Link, session_id: SessionId) -> Outcome<u8> 
         raw::listen(&to)?;
     }
     while !feed.is_over {
-        match next.recv().map_err(|_| Failure::engine("nothing is followed any more"))? {
+        match feed.next(&next)? {
             Next::Grown => feed.grown()?,
+            Next::Settled => feed.settle(),
             Next::Ended(ended) => return ended.map(|()| 0),
-            Next::Person(Told::Interrupt) => {
+            Next::Person(Told::Interrupt, _) => {
                 cli.out.say("\nCtrl C: p = pause the session, c = cancel it, l = leave, Enter = go on");
-                feed.asked = Asked::Interrupt;
+                feed.interrupted = true;
             }
-            Next::Person(Told::Closed | Told::End) => return Ok(0),
-            Next::Person(Told::Resized) => {}
-            Next::Person(Told::Keys(line)) => {
-                if feed.line(String::from_utf8_lossy(&line).trim())? {
+            Next::Person(Told::Closed | Told::End, _) => return Ok(0),
+            Next::Person(Told::Resized, _) => {}
+            Next::Person(Told::Keys(line), read_at) => {
+                if feed.line(String::from_utf8_lossy(&line).trim(), read_at) {
                     return Ok(0);
                 }
             }
@@ -97,7 +96,13 @@ struct Feed<'a> {
     session_id: SessionId,
     /// The last event that was shown.
     seen: u64,
-    asked: Asked,
+    questions: Questions,
+    /// Ctrl C was pressed: the next line says what is to stop, whatever else is asked.
+    interrupted: bool,
+    /// The next line means something else than the one before; until then none is taken.
+    turning: Option<Instant>,
+    /// What was read before is taken as nothing.
+    heard_from: Instant,
     is_over: bool,
 }
 
@@ -107,19 +112,31 @@ impl Feed<'_> {
         Ok(items(&value).cloned().collect())
     }
 
-    /// The end of what is on record, and a request that waits.
+    fn next(&self, next: &Receiver<Next>) -> Outcome<Next> {
+        let gone = || Failure::engine("nothing is followed any more");
+        let Some(at) = self.turning else { return next.recv().map_err(|_| gone()) };
+        match next.recv_timeout(at.saturating_duration_since(Instant::now())) {
+            Ok(told) => Ok(told),
+            Err(RecvTimeoutError::Timeout) => Ok(Next::Settled),
+            Err(RecvTimeoutError::Disconnected) => Err(gone()),
+        }
+    }
+
+    /// The end of what is on record, and the requests that wait.
     fn earlier(&mut self) -> Outcome<()> {
         let mut events = self.events(EventFilter { order: Order::Descending, limit: EARLIER, ..EventFilter::default() })?;
         events.reverse();
-        let waits = events.iter().rev().find(|e| e["code"] == EventCode::ApprovalRequested.as_str() || e["code"] == EventCode::ApprovalDecided.as_str()).cloned();
         for event in events {
             self.seen = event["seq"].as_u64().unwrap_or(self.seen);
             self.show(&event, false)?;
         }
-        match waits {
-            Some(event) if event["code"] == EventCode::ApprovalRequested.as_str() => self.request(&event),
-            _ => Ok(()),
+        let pending = self.link.query(&Query::Approvals { status: Some(ApprovalStatus::Pending), paging: Paging::default() })?;
+        let mut waiting: Vec<Approval> = items(&pending).filter_map(|a| serde_json::from_value(a.clone()).ok()).filter(|a: &Approval| a.session_id == Some(self.session_id)).collect();
+        waiting.sort_by_key(|approval| approval.requested_at);
+        for approval in waiting {
+            self.requested(approval.approval_id);
         }
+        Ok(())
     }
 
     fn grown(&mut self) -> Outcome<()> {
@@ -146,16 +163,19 @@ impl Feed<'_> {
             if payload["to"].is_string() {
                 self.cli.out.say(&format!("-- {}, {}", text(payload, "to"), text(payload, "reason")));
             }
-            self.is_over = live && ["COMPLETED", "FAILED", "CANCELLED"].iter().any(|state| payload["to"] == *state);
+            self.is_over |= live && ["COMPLETED", "FAILED", "CANCELLED"].iter().any(|state| payload["to"] == *state);
         } else if is(EventCode::SessionUpdate) && payload["kind"] == "plan" {
             for entry in payload["entries"].as_array().into_iter().flatten() {
                 self.cli.out.say(&format!("  plan: [{}] {}", entry[1].as_str().unwrap_or_default(), one_line(entry[0].as_str().unwrap_or_default())));
             }
-        } else if is(EventCode::ApprovalDecided) {
-            self.cli.out.say(&format!("  request {} was decided", short(&text(event, "approval_id"))));
-            self.asked = Asked::Nothing;
-        } else if is(EventCode::ApprovalRequested) && live {
-            self.request(event)?;
+        } else if let Some(id) = event["approval_id"].as_str().and_then(|id| id.parse::<ApprovalId>().ok()) {
+            if is(EventCode::ApprovalRequested) && live {
+                self.requested(id);
+            } else if is(EventCode::ApprovalDecided) {
+                self.over(id, "was decided");
+            } else if is(EventCode::ApprovalExpired) || is(EventCode::ApprovalStale) {
+                self.over(id, "is over");
+            }
         }
         Ok(())
     }
@@ -166,39 +186,90 @@ impl Feed<'_> {
         Ok(String::from_utf8_lossy(&self.link.artifact(kept)?).into_owned())
     }
 
-    /// Shows a request, for the next line to decide; one that was decided meanwhile is nobody's question.
-    fn request(&mut self, event: &Value) -> Outcome<()> {
-        let Some(id) = event["approval_id"].as_str().and_then(|id| id.parse::<ApprovalId>().ok()) else { return Ok(()) };
+    /// A request waits; without a person here it is only said.
+    fn requested(&mut self, id: ApprovalId) {
         if !self.cli.attended() {
-            self.cli.out.say(&format!("  waits for a decision: dcc approvals show {}", short(&id.to_string())));
-            return Ok(());
+            return self.cli.out.say(&format!("  waits for a decision: dcc approvals show {}", short(&id.to_string())));
         }
-        if let Ok(shown) = self.link.present(id) {
-            self.cli.out.say(&card(&shown.approval));
-            let yes = match shown.approval.tier {
-                Tier::R3 => format!("y {} = once", one_line(&shown.approval.confirm_text())),
-                _ => "y = once, j = job, s = session, w = workspace".to_owned(),
-            };
-            self.cli.out.say(&format!("Approve? {yes}, n REASON = deny, Enter = leave it waiting"));
-            self.asked = Asked::Decision(Box::new(shown));
+        self.questions.add(id);
+        if self.questions.shown().is_some() {
+            self.cli.out.say("  another request waits behind it");
         }
-        Ok(())
+        self.raise();
+    }
+
+    /// A request needs no answer any more, whoever gave it.
+    fn over(&mut self, id: ApprovalId, how: &str) {
+        self.cli.out.say(&format!("  request {} {how}", short(&id.to_string())));
+        if self.questions.remove(id) {
+            self.turn();
+        }
+        self.raise();
+    }
+
+    /// Shows the oldest request that waits, unless one is shown already; one that was decided meanwhile is nobody's question.
+    fn raise(&mut self) {
+        while !self.interrupted
+            && let Some(id) = self.questions.next()
+        {
+            match self.link.present(id) {
+                Ok(shown) if shown.approval.status == ApprovalStatus::Pending => {
+                    self.cli.out.say(&card(&shown.approval));
+                    self.questions.show(shown);
+                    self.turn();
+                }
+                Ok(_) => _ = self.questions.remove(id),
+                Err(failure) => {
+                    self.cli.out.failure(&failure, None);
+                    self.questions.remove(id);
+                }
+            }
+        }
+    }
+
+    /// From now on a line means something else; what is being typed meant what was before.
+    fn turn(&mut self) {
+        self.turning = Some(Instant::now() + Duration::from_millis(limits::APPROVAL_GUARD_MS));
+    }
+
+    /// Forgets the line that is half typed, and asks.
+    fn settle(&mut self) {
+        self.turning = None;
+        if self.interrupted {
+            return;
+        }
+        // A terminal that is gone has no line.
+        let _ = rustix::termios::tcflush(rustix::stdio::stdin(), rustix::termios::QueueSelector::IFlush);
+        self.heard_from = Instant::now();
+        match self.questions.prompt() {
+            Some(prompt) => self.cli.out.say(&prompt),
+            None => self.cli.out.say("no request is open; what was half typed is dropped, lines are messages again"),
+        }
     }
 
     /// One line of the person; true when he leaves.
-    fn line(&mut self, line: &str) -> Outcome<bool> {
-        match std::mem::replace(&mut self.asked, Asked::Nothing) {
-            Asked::Interrupt => match line {
+    fn line(&mut self, line: &str, read_at: Instant) -> bool {
+        if std::mem::take(&mut self.interrupted) {
+            match line {
                 "p" => self.ask(Op::SessionPause, json!({})),
                 "c" => self.ask(Op::SessionCancel, json!({})),
-                "l" => return Ok(true),
+                "l" => return true,
                 _ => {}
-            },
-            Asked::Decision(shown) => self.decide(shown, line),
-            Asked::Nothing if line.is_empty() => {}
-            Asked::Nothing => self.ask(Op::SessionSend, json!({ "text": line })),
+            }
+            self.raise();
+            if self.questions.shown().is_some() {
+                self.turn();
+            }
+        } else if self.turning.is_some() || read_at < self.heard_from {
+            if !line.is_empty() {
+                self.cli.out.say("not taken: what it would answer changed while it was typed");
+            }
+        } else if self.questions.shown().is_some() {
+            self.answer(line);
+        } else if !line.is_empty() {
+            self.ask(Op::SessionSend, json!({ "text": line }));
         }
-        Ok(false)
+        false
     }
 
     /// A refusal is said and ends nothing.
@@ -210,26 +281,29 @@ impl Feed<'_> {
         }
     }
 
-    fn decide(&mut self, shown: Box<Presentation>, line: &str) {
-        let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
-        let (decision, scope) = match word {
-            "y" => (Verdict::Approve, Scope::Once),
-            "j" => (Verdict::Approve, Scope::Job),
-            "s" => (Verdict::Approve, Scope::Session),
-            "w" => (Verdict::Approve, Scope::Workspace),
-            "n" => (Verdict::Deny, Scope::Once),
-            "" => return self.cli.out.say(&format!("left waiting: dcc approvals approve {}", short(&shown.approval_id.to_string()))),
-            _ => {
-                self.cli.out.say("not sent: answer the request first, or press return to leave it waiting");
-                self.asked = Asked::Decision(shown);
-                return;
-            }
-        };
-        let reason = (decision == Verdict::Deny).then(|| rest.trim().to_owned());
-        let typed = (decision == Verdict::Approve && shown.approval.tier == Tier::R3).then(|| rest.trim().to_owned());
-        let input = DecisionInput { decision, scope, reason, nonce: Some(shown.nonce.clone()), preview_digest: Some(shown.preview_digest), typed };
-        if let Err(failure) = self.link.decide(shown.approval_id, &input) {
-            self.cli.out.failure(&failure, None);
+    /// A line about the request that is shown.
+    fn answer(&mut self, line: &str) {
+        let Some((shown, begun)) = self.questions.shown() else { return };
+        let id = shown.approval_id;
+        if line.is_empty() {
+            self.cli.out.say(&format!("left waiting: dcc approvals approve {}", short(&id.to_string())));
+            self.questions.remove(id);
+            return self.raise();
         }
+        let Some(answer) = begun.cloned().map(|answer| answer.with(line)).or_else(|| answers::parse(line, &shown.approval)) else {
+            return self.cli.out.say("not sent: answer the request first, or press return to leave it waiting");
+        };
+        if answer.lacks(&shown.approval).is_some() {
+            self.questions.begin(answer);
+            return self.cli.out.say(&self.questions.prompt().unwrap_or_default());
+        }
+        match self.link.decide(id, &answer.about(shown)) {
+            Ok(_) => _ = self.questions.remove(id),
+            Err(failure) => {
+                self.cli.out.failure(&failure, None);
+                self.questions.put_back();
+            }
+        }
+        self.raise();
     }
 }

@@ -3,6 +3,7 @@
 
 mod feed;
 mod lines;
+mod questions;
 mod screen;
 
 use dcc_api::door::Query;
