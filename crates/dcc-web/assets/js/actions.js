@@ -194,8 +194,10 @@ export function setPanel(id, open) {
   }
 }
 
-function sayWhy(control) {
-  const why = control.dataset.why || control.title || "Not possible now.";
+const sayWhy = (control) => sayBeside(control, control.dataset.why || control.title || "Not possible now.");
+
+/** Why a control did nothing, beside it until the next click. */
+export function sayBeside(control, why) {
   announceNow(why);
   find(".why-said")?.remove();
   const note = make("p", { class: "why-said", role: "alert", "data-local": true }, why);

@@ -5,7 +5,7 @@ import { refresh } from "./morph.js";
 import { isOff, offReason } from "./live.js";
 import { setPanel } from "./actions.js";
 
-const GUARD_MS = 400;
+export const GUARD_MS = 400;
 /** A rendering is decided on within 120 s; one that was read for longer is rendered again, unchanged, before it is decided. */
 const RENEW_MS = 100_000;
 const shown = new Map();
@@ -138,21 +138,17 @@ function onDecide(event) {
   if (button.dataset.decide === "approve") decide(card, "approve", button.dataset.scope, "");
 }
 
-/** A key that decides, pressed within a run of letters, was meant for a text field that is not there. */
-export function isTyped(control, sinceLetterMs) {
-  const card = control.closest("[data-approval]");
-  if (!control.hasAttribute("data-decide") || !card || sinceLetterMs >= GUARD_MS) return false;
-  saidOf(card).replaceChildren(make("p", { class: "lab" }, "Letters were typed just before this key: nothing was decided. Press it once more by itself."));
-  announce("Letters were typed just before; nothing was decided.");
-  return true;
+/** Why a key decided nothing, on the card. */
+export function sayOnCard(card, words) {
+  saidOf(card).replaceChildren(make("p", { class: "lab" }, words));
+  announce(words);
 }
 
 /** What a deciding key finds where nothing can be decided; true when that was said. */
 export function sayNothingToDecide(key) {
   const card = find("#main article[data-approval]:not([data-decidable])");
   if (!card || !["a", "d", "A"].includes(key)) return false;
-  saidOf(card).replaceChildren(make("p", { class: "lab" }, "There is nothing to decide here any more."));
-  announce("There is nothing to decide here any more.");
+  sayOnCard(card, "There is nothing to decide here any more.");
   return true;
 }
 

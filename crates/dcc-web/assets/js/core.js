@@ -137,6 +137,8 @@ export function showTimes(from = document) {
   }
 }
 
+/** Controls that change something when they act: off without the stream, and never by a letter of a word. */
+export const CHANGING = ":is([data-op], form[data-op] [type=submit], [data-decide], [data-cancel-job])";
 export const inTextField = (node) => !!node?.closest?.("input:not([type=checkbox]):not([type=radio]), textarea, select, [contenteditable]");
 export const visible = (node) => !!node && node.getClientRects().length > 0;
 

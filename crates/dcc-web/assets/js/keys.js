@@ -1,8 +1,8 @@
 // Keys: go to, move, peek, act. Single letters are off while a person types, and altogether when he switched them off.
-import { find, findAll, announce, inTextField, visible, hear, readStore, writeStore } from "./core.js";
+import { CHANGING, find, findAll, announce, inTextField, visible, hear, readStore, writeStore } from "./core.js";
 import { navigate, fetchPage } from "./morph.js";
-import { setPanel } from "./actions.js";
-import { isTyped, sayNothingToDecide } from "./approvals.js";
+import { sayBeside, setPanel } from "./actions.js";
+import { GUARD_MS, sayNothingToDecide, sayOnCard } from "./approvals.js";
 import { moveCurrent } from "./board.js";
 import { stepHunk, tickCurrent, nextUnread } from "./review.js";
 import { keyedControls, labelOf, lettersAreOff, openCopy, openKeys, openPalette, readLetters, remember, setLetters } from "./palette.js";
@@ -28,9 +28,12 @@ let letterAt = Number.NEGATIVE_INFINITY;
 const screenName = () => find("#main")?.dataset.screen ?? "";
 const listRows = () => findAll("#main [data-row]").filter(visible);
 const currentRow = () => find("#main .on-row[data-row]") ?? document.activeElement?.closest?.("#main [data-row]");
+/** The row of the inbox that a card belongs to. */
+const rowOf = (card) => document.getElementById(`q-${card.dataset.approval}`);
 
+/** One needle a page: the row a person is on. */
 function markRow(row) {
-  for (const other of findAll("#main .on-row[data-row]")) if (other !== row && other.getAttribute("aria-current") !== "true") other.classList.remove("on-row");
+  for (const other of findAll("#main .on-row[data-row]")) if (other !== row) other.classList.remove("on-row");
   row.classList.add("on-row");
   currentId = row.id;
   followRow(row);
@@ -48,13 +51,33 @@ function step(by, from = currentRow()) {
   next.scrollIntoView({ block: "nearest" });
 }
 
-/** The cards of the inbox open as the selection moves. */
+/** List and card of the inbox stand side by side. */
+const isWide = () => matchMedia("(min-width: 901px)").matches;
+const tabOf = (href) => new URL(href, location.href).searchParams.get("tab");
+
+/** The cards of the inbox open as the selection moves; rows of another of its lists open with Enter. */
 function stepInbox(by) {
   const before = currentRow();
   step(by, before);
   const row = currentRow();
-  const link = row?.matches(".q") && row !== before && find("a[href*='a=']", row);
-  if (link && matchMedia("(min-width: 901px)").matches) link.click();
+  const link = row !== before && row && find("a[href*='a=']", row);
+  if (link && isWide() && tabOf(link.href) === tabOf(location.href)) openCard(link.href);
+}
+
+/** A card of the inbox, with the focus on its row unless the card asks for it. */
+async function openCard(href) {
+  await navigate(href);
+  if (document.activeElement?.id === "main") find("#main [aria-current=true] a")?.focus({ preventScroll: true });
+  currentRow()?.scrollIntoView({ block: "nearest" });
+}
+
+/** After a decision the next request stands there with its card, as it stood in the list. */
+function goOn(decided) {
+  if (screenName() !== "inbox" || !isWide() || !find("#main .c-inbox")) return;
+  const waiting = findAll("#main [data-row] a[href^='/inbox?a=']").filter(visible);
+  const at = waiting.findIndex((link) => link.closest("[data-row]").id === `q-${decided}`);
+  const next = at < 0 ? undefined : waiting[at + 1] ?? waiting[at - 1];
+  openCard(next?.getAttribute("href") ?? "/inbox");
 }
 
 function nextNeeding(by) {
@@ -105,8 +128,21 @@ function act(key, sinceLetterMs = Number.POSITIVE_INFINITY) {
   const near = [document.activeElement?.closest?.("[data-approval]"), currentRow(), find("#peek")].filter(Boolean);
   const control = near.map((place) => all.find((one) => place.contains(one))).find(Boolean) ?? all[0];
   if (!control) return sayNothingToDecide(key);
-  if (isTyped(control, sinceLetterMs)) return true;
+  if (mustNot(control, sinceLetterMs)) return true;
   if (control.matches("input:not([type=checkbox]), textarea, select")) { control.focus(); control.select?.(); } else control.click();
+  return true;
+}
+
+/** A key that changes something does it alone, not as a letter of a word, and to the row that is marked; true when it was held back. */
+function mustNot(control, sinceLetterMs) {
+  if (!control.matches(CHANGING)) return false;
+  const card = control.closest("[data-approval]");
+  const row = screenName() === "inbox" && card && rowOf(card) ? currentRow() : null;
+  const why = sinceLetterMs < GUARD_MS
+    ? "Letters were typed just before this key: nothing was done. Press it once more by itself."
+    : row && row !== rowOf(card) ? "The marked row is another one: nothing was decided. Enter opens it." : "";
+  if (!why) return false;
+  if (card) sayOnCard(card, why); else sayBeside(control, why);
   return true;
 }
 
@@ -235,16 +271,20 @@ function onSpace(event) {
   togglePeek(row);
 }
 
+/** Where a page is a program's terminal, letters are the program's or nobody's. */
+const isAtProgram = (target) => find("#main [data-takes-keys]") !== null && (target === document.body || target.id === "main" || target.closest("[data-takes-keys]") !== null);
+
 function onKey(event) {
   if (event.defaultPrevented || event.isComposing) return;
   if (event.key.toLowerCase() === "k" && (event.ctrlKey || event.metaKey)) { event.preventDefault(); openPalette(commands()); return; }
   if (event.key === "Escape") { if (!find("dialog[open]")) escape(); return; }
   if (event.ctrlKey || event.metaKey || event.altKey || inTextField(event.target) || find("dialog[open]")) return;
   const key = event.key;
-  if (key === " ") { onSpace(event); return; }
-  if (key.length !== 1 || lettersAreOff()) return;
+  if (key.length !== 1) return;
   const sinceLetterMs = event.timeStamp - letterAt;
   letterAt = event.timeStamp;
+  if (key === " ") { onSpace(event); return; }
+  if (lettersAreOff() || isAtProgram(event.target)) return;
   if (afterPrefix(key)) { event.preventDefault(); return; }
   if (key === "g") { startPrefix("g"); return; }
   if (key === "/" && act("/")) { event.preventDefault(); return; }
@@ -266,13 +306,18 @@ export function startKeys() {
       for (const button of findAll("[data-show]", show.parentElement)) button.setAttribute("aria-pressed", String(button === show));
     }
   }, true);
-  document.addEventListener("focusin", (event) => { const row = event.target.closest?.("#main [data-row]"); if (row) markRow(row); });
+  document.addEventListener("focusin", (event) => {
+    const card = event.target.closest?.("#main .pane-card [data-approval]");
+    const row = event.target.closest?.("#main [data-row]") ?? (card && rowOf(card));
+    if (row) markRow(row);
+  });
   hear("dcc:shown", ({ navigated }) => {
     rememberList();
     if (navigated) { currentId = ""; remember(); return; }
     const row = currentId ? document.getElementById(currentId) : null;
-    if (row?.hasAttribute("data-row")) row.classList.add("on-row");
+    if (row?.hasAttribute("data-row")) markRow(row);
   });
+  hear("dcc:decided", ({ approval_id: id }) => goOn(id));
   hear("dcc:row", ({ row }) => markRow(row));
   rememberList();
   remember();

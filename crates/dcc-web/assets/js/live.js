@@ -1,7 +1,7 @@
 // The event stream: one for all tabs of this browser. The tab that holds the lock reads it and tells
 // the others. An event leads to one refresh of the present page, and so does a file that changed in a
 // worktree which the page shows; nothing is asked without one of them.
-import { find, findAll, make, makeState, metaValue, announce, announceNow, emit, root } from "./core.js";
+import { CHANGING, find, findAll, make, makeState, metaValue, announce, announceNow, emit, root } from "./core.js";
 import { refresh } from "./morph.js";
 
 const STREAM = "/api/v1/events/stream";
@@ -117,7 +117,7 @@ export function showConnection() {
   if (offlineSince && !banner && notes) {
     notes.prepend(make("div", { id: "stale-note", class: "note bad hatch", "data-local": true }, makeState("failed", "offline"), make("span", {}, make("b", {}, `${offlineReason().split(":").slice(0, 2).join(":")}.`), " What you see is the last good state. Changing is off until the stream is back."), make("button", { class: "btn sm push", type: "button", "data-try-now": true }, "Try now")));
   } else if (!offlineSince) banner?.remove();
-  for (const button of findAll(":is(#main, #peek) :is([data-op], form[data-op] [type=submit], [data-decide], [data-cancel-job])")) {
+  for (const button of findAll(`:is(#main, #peek) ${CHANGING}`)) {
     if (button.matches("form")) continue;
     if (isOff() && button.getAttribute("aria-disabled") !== "true") {
       button.setAttribute("aria-disabled", "true");

@@ -124,6 +124,9 @@ export function startTerminal() {
   document.addEventListener("compositionend", onTerminalInput);
   document.addEventListener("paste", onTerminalPaste);
   document.addEventListener("click", (event) => {
+    // The screen is where a person points; a click that chose no text is a wish to type there.
+    const isScreen = event.target.closest?.("#terminal-view") && !event.target.closest("summary, a, button");
+    if (isScreen && String(getSelection()) === "") keyField()?.focus({ preventScroll: true });
     const button = event.target.closest?.("[data-terminal-key]");
     if (!button) return;
     const name = button.dataset.terminalKey;
