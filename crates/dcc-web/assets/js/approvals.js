@@ -80,6 +80,7 @@ async function decide(card, decision, scope, reason) {
   if ((readyAt.get(id) ?? 0) > Date.now()) { slot.replaceChildren(make("p", { class: "lab" }, "The card just changed: decide again.")); announce("The card just changed; decide again."); return; }
   if (card.dataset.busy) return;
   card.dataset.busy = "1";
+  emit("dcc:deciding", { approval_id: id });
   slot.replaceChildren(make("p", { class: "lab" }, makeState("active", decision === "approve" ? `approving ${scope}` : "denying")));
   let entry = await present(card);
   // What loses work is read again as a whole; the server says so.
@@ -98,7 +99,7 @@ async function decide(card, decision, scope, reason) {
   slot.replaceChildren(outcomeLine(status ?? decision, scope, job));
   findAll(".scopes, .deny, .confirm, .scopes-no", card).forEach((part) => part.remove());
   announce(`${status ?? decision}. ${job?.state ?? ""}`);
-  emit("dcc:decided", { approval_id: id, job });
+  emit("dcc:decided", { approval_id: id, job, scope });
   refresh();
 }
 

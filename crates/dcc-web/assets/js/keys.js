@@ -29,7 +29,7 @@ const screenName = () => find("#main")?.dataset.screen ?? "";
 const listRows = () => findAll("#main [data-row]").filter(visible);
 const currentRow = () => find("#main .on-row[data-row]") ?? document.activeElement?.closest?.("#main [data-row]");
 /** The row of the inbox that a card belongs to. */
-const rowOf = (card) => document.getElementById(`q-${card.dataset.approval}`);
+const rowOfCard = (card) => document.getElementById(`q-${card.dataset.approval}`);
 
 /** One needle a page: the row a person is on. */
 function markRow(row) {
@@ -71,13 +71,17 @@ async function openCard(href) {
   currentRow()?.scrollIntoView({ block: "nearest" });
 }
 
-/** After a decision the next request stands there with its card, as it stood in the list. */
-function goOn(decided) {
-  if (screenName() !== "inbox" || !isWide() || !find("#main .c-inbox")) return;
+/** The neighbour of a request in the list, as it stands when the decision is made: the list may be anew when the answer comes. */
+let neighbour = "/inbox";
+function noteNeighbour(id) {
   const waiting = findAll("#main [data-row] a[href^='/inbox?a=']").filter(visible);
-  const at = waiting.findIndex((link) => link.closest("[data-row]").id === `q-${decided}`);
-  const next = at < 0 ? undefined : waiting[at + 1] ?? waiting[at - 1];
-  openCard(next?.getAttribute("href") ?? "/inbox");
+  const at = waiting.findIndex((link) => link.closest("[data-row]").id === `q-${id}`);
+  neighbour = (at < 0 ? undefined : waiting[at + 1] ?? waiting[at - 1])?.getAttribute("href") ?? "/inbox";
+}
+
+/** After a decision the next request stands there with its card; a wider one may have let it go as well, then the oldest. */
+function goOn(scope) {
+  if (screenName() === "inbox" && isWide() && find("#main .c-inbox")) openCard(scope === "once" ? neighbour : "/inbox");
 }
 
 function nextNeeding(by) {
@@ -137,10 +141,10 @@ function act(key, sinceLetterMs = Number.POSITIVE_INFINITY) {
 function mustNot(control, sinceLetterMs) {
   if (!control.matches(CHANGING)) return false;
   const card = control.closest("[data-approval]");
-  const row = screenName() === "inbox" && card && rowOf(card) ? currentRow() : null;
+  const row = screenName() === "inbox" && card && rowOfCard(card) ? currentRow() : null;
   const why = sinceLetterMs < GUARD_MS
     ? "Letters were typed just before this key: nothing was done. Press it once more by itself."
-    : row && row !== rowOf(card) ? "The marked row is another one: nothing was decided. Enter opens it." : "";
+    : row && row !== rowOfCard(card) ? "The marked row is another one: nothing was decided. Enter opens it." : "";
   if (!why) return false;
   if (card) sayOnCard(card, why); else sayBeside(control, why);
   return true;
@@ -308,7 +312,7 @@ export function startKeys() {
   }, true);
   document.addEventListener("focusin", (event) => {
     const card = event.target.closest?.("#main .pane-card [data-approval]");
-    const row = event.target.closest?.("#main [data-row]") ?? (card && rowOf(card));
+    const row = event.target.closest?.("#main [data-row]") ?? (card && rowOfCard(card));
     if (row) markRow(row);
   });
   hear("dcc:shown", ({ navigated }) => {
@@ -317,7 +321,8 @@ export function startKeys() {
     const row = currentId ? document.getElementById(currentId) : null;
     if (row?.hasAttribute("data-row")) markRow(row);
   });
-  hear("dcc:decided", ({ approval_id: id }) => goOn(id));
+  hear("dcc:deciding", ({ approval_id: id }) => noteNeighbour(id));
+  hear("dcc:decided", ({ scope }) => goOn(scope));
   hear("dcc:row", ({ row }) => markRow(row));
   rememberList();
   remember();

@@ -57,7 +57,7 @@ pub fn tabs(session_id: &str, on_terminal: bool) -> Markup {
 fn pane(view: &TerminalView, screen: &TerminalScreen) -> Markup {
     let why = view.why_not.as_deref();
     html! {
-        section.term.fill aria-label="Terminal" {
+        section.term.fill aria-label="Terminal" data-takes-keys {
             div.term-view.scroll id="terminal-view" tabindex="0" role="region" aria-label={ "Screen of " (t(&view.session.agent)) ", " (screen.size.rows) " rows of " (screen.size.columns) " columns" } {
                 @if !screen.history.is_empty() {
                     details id="terminal-history" { summary.lab { (icon("right")) (screen.history.len()) " earlier lines" @if screen.history_left_out > 0 { ", " (screen.history_left_out) " more in " code { "dcc session attach" } } }
@@ -70,7 +70,7 @@ fn pane(view: &TerminalView, screen: &TerminalScreen) -> Markup {
                 label.lab for="terminal-keys" { "Keys go to the program. " kbd { "Ctrl ]" } " leaves the field." }
                 div.row.wrap {
                     textarea.field id="terminal-keys" rows="1" data-session=(view.session.session_id) autocomplete="off" autocapitalize="off" autocorrect="off" spellcheck="false"
-                        placeholder="Type here" aria-describedby="terminal-said" disabled[why.is_some()] {}
+                        placeholder="Type here" aria-describedby="terminal-said" autofocus[why.is_none()] disabled[why.is_some()] {}
                     div.seg role="group" aria-label="Keys" id="terminal-buttons" {
                         @for (label, key) in KEYS { button type="button" data-terminal-key=(key) disabled[why.is_some()] { (label) } }
                     }

@@ -216,6 +216,11 @@ impl Walk {
         self.js("window.__walk = 1").await;
     }
 
+    /// The same person, for a helper that keeps him.
+    fn again(&self) -> Self {
+        Self { client: self.client.clone(), driver: self.driver.clone() }
+    }
+
     /// Approves with Once where the card stands, in one click once the guard is off.
     async fn approve_once(&self, card: &str) {
         let find = format!("return document.querySelector(\"{card}[data-decidable]:not([data-guard])\")?.id");

@@ -249,6 +249,12 @@ impl Hands {
         self.strokes(&text.chars().collect::<Vec<_>>(), None).await;
     }
 
+    /// A word as fast as a person types it, however busy the machine is: all its keys at one moment.
+    pub(super) async fn word(&self, text: &str) {
+        let keys = "const at = document.activeElement ?? document.body; for (const key of arguments[0]) at.dispatchEvent(new KeyboardEvent('keydown', { key, bubbles: true, cancelable: true }))";
+        self.walk.client.execute(keys, vec![text.into()]).await.expect("keys");
+    }
+
     pub(super) async fn chord(&self, held: Key, key: impl Into<char>) {
         self.strokes(&[key.into()], Some(held.into())).await;
     }

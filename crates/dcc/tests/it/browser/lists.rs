@@ -73,6 +73,56 @@ fn browser_shows_a_handed_in_write_as_a_diff_and_sixty_requests_as_one_row() {
     }
 }
 
+/// Fewer than are folded into one row.
+const FEW: usize = 3;
+
+/// What is marked, what is shown, and how many rows carry the needle.
+const MARKED: &str = "const all = [...document.querySelectorAll('#main .on-row[data-row]')]; const card = document.querySelector('#pane-card article.card')?.dataset.approval ?? ''; return all.length === 1 && all[0].id === `q-${card}` && all[0].contains(document.activeElement) ? card : null";
+
+#[test]
+fn browser_the_row_and_the_card_of_the_inbox_move_together() {
+    let world = World::new(DCC);
+    let agent = scripted(&world, &json!({ "name": "few", "turns": [{ "steps": [{ "ask_many": FEW }] }] }).to_string());
+    world.configure(&agent);
+    world.ok(&["up", "--detach"]);
+    let wp = started_packet(&world);
+    let (ws, _) = approved_worktree(&world, &wp);
+    world.ok(&["session", "start", "--ws", &ws, "--agent", "tester", "--prompt", "go"]);
+    until("all of them ask", || (pending(&world) == FEW).then_some(()));
+    browse(&world, world.command().args(["up", "--detach"]), |walk| async move {
+        walk.visit("/inbox").await;
+        let rows = walk.until("the rows", "const all = [...document.querySelectorAll('.pane-queue section:first-of-type li.q')].map(row => row.id.slice(2)); return all.length === 3 && all").await;
+        let hands = Hands { walk };
+        let walk = &hands.walk;
+        let moved = async |to: &Value, what: &str| {
+            let id = walk.until(what, &format!("const card = (() => {{ {MARKED} }})(); return card === {to} && document.querySelector('article.card[data-decidable]:not([data-guard])') !== null && card")).await;
+            assert_eq!(&id, to, "{what}");
+        };
+        hands.types("j").await;
+        moved(&rows[1], "the second row and its card").await;
+        hands.types("j").await;
+        moved(&rows[2], "the third row and its card").await;
+        hands.types("k").await;
+        moved(&rows[1], "the second row again").await;
+        walk.js("window.quietSince = performance.now()").await;
+        walk.until("no letter for as long as the guard lasts", "return performance.now() - window.quietSince > 400").await;
+        hands.types("a").await;
+        // The next one stands there with its card, marked, and the decided one is the one that was marked.
+        moved(&rows[2], "the next row and its card").await;
+        let decided = format!("return fetch('/api/v1/approvals/' + {}).then(answer => answer.json()).then(one => one.status ?? one.approval?.status)", rows[1]);
+        assert_eq!(walk.js(&decided).await, "consumed", "the marked one was decided");
+        // A row that is marked without its card decides nothing.
+        walk.js(&format!("document.querySelector('#q-' + {} + ' a').focus()", rows[0])).await;
+        walk.js("window.quietSince = performance.now()").await;
+        walk.until("no letter for as long as the guard lasts", "return performance.now() - window.quietSince > 400").await;
+        hands.types("a").await;
+        walk.until("the refusal", "return document.querySelector('#pane-card .said').innerText.includes('The marked row is another one')").await;
+    });
+    if std::env::var_os("DCC_TEST_BROWSER").is_none_or(|v| v != "skip") {
+        assert_eq!(pending(&world), FEW - 1, "one decision decided one request");
+    }
+}
+
 fn pending(world: &World) -> usize {
     world.ok(&["approvals", "list"])["items"].as_array().map_or(0, |all| all.iter().filter(|a| a["status"] == "pending").count())
 }
@@ -129,7 +179,7 @@ impl Lists {
         self.hands.at("#wp-WP-0001 h3 a", "the card keeps the focus").await;
         let shown = w.js("return document.querySelector('#peek [data-approval]').dataset.approval").await;
         // A word that was meant for a text field decides nothing.
-        self.hands.types("zza").await;
+        self.hands.word("zza").await;
         w.until("the refusal", "return document.querySelector('#peek .said').innerText.includes('Press it once more by itself')").await;
         assert_eq!(w.js("return document.querySelector('#peek [data-approval]').dataset.approval").await, shown);
         w.js("window.quietSince = performance.now()").await;

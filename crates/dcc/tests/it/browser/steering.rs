@@ -81,6 +81,26 @@ fn browser_a_task_is_routed_and_a_handoff_written_by_their_forms() {
     });
 }
 
+/// A word that was meant for a text field changes nothing; the same key by itself does.
+#[test]
+fn browser_a_word_typed_beside_the_fields_pauses_nothing() {
+    let world = World::empty(DCC);
+    let dir = world.path().join("demo");
+    browse(&world, world.command().args(["demo", "--no-open", "--dir"]).arg(dir), |walk| async move {
+        open_session(&walk).await;
+        walk.js("document.activeElement?.blur()").await;
+        let hands = Hands { walk };
+        hands.word("hop").await;
+        let walk = &hands.walk;
+        walk.until("why it was held back", "return document.querySelector('.why-said')?.innerText.includes('Letters were typed just before')").await;
+        assert!(walk.js("return document.querySelector('#lead [data-op=\"session.pause\"]') !== null && document.querySelector('#lead .said, .head + .said') === null").await == true, "nothing was asked for");
+        walk.js("window.quietSince = performance.now()").await;
+        walk.until("no letter for as long as the guard lasts", "return performance.now() - window.quietSince > 400").await;
+        hands.types("p").await;
+        walk.until("a pause", "return document.querySelector('#lead [data-op=\"session.resume\"]') !== null").await;
+    });
+}
+
 async fn open_session(walk: &Walk) {
     walk.visit("/sessions?filter=all").await;
     let href = walk.until("a session", "return document.querySelector('#main tr[data-row] th a[href^=\"/session/\"]')?.getAttribute('href')").await;

@@ -3,6 +3,7 @@
 use dcc_testkit::World;
 use fantoccini::key::Key;
 
+use super::by_keyboard::Hands;
 use super::screens::{AXE, judge};
 use super::{Walk, browse};
 use crate::DCC;
@@ -42,7 +43,17 @@ fn browser_shows_a_terminal_and_types_into_it() {
 
 async fn types_and_sees(walk: &Walk) {
     let shows = |what: &str| format!("return {SHOWN}.includes('{what}')");
+    let in_field = "return document.activeElement?.id === 'terminal-keys'";
+    walk.until("the field as one comes", in_field).await;
     walk.until("what it shows", &shows("red <b>ready</b>")).await;
+    // A click on the screen is a wish to type there; letters on it are nobody's keys.
+    walk.js("document.getElementById('terminal-view').focus()").await;
+    walk.click("#terminal-screen").await;
+    walk.until("the field after a click", in_field).await;
+    walk.js("document.getElementById('terminal-view').focus()").await;
+    let hands = Hands { walk: walk.again() };
+    hands.types("l ps gb?").await;
+    assert!(walk.js("return location.pathname.endsWith('/terminal') && !document.querySelector('dialog[open]') && document.activeElement.id === 'terminal-view'").await == true, "no key of the page acted");
     assert_eq!(walk.js("return document.querySelector('#terminal-screen .tf1').innerText").await, "red");
     assert!(walk.js("return document.querySelector('#terminal-history pre').textContent.startsWith('1\\n2\\n')").await == true, "the lines before it");
     walk.write("#terminal-keys", &format!("helo{}lo j{}", Key::Backspace, Key::Enter)).await;
