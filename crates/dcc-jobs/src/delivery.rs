@@ -131,7 +131,7 @@ pub(crate) fn next(runner: &Arc<Runner>, id: SessionId, occasion: Occasion) -> O
         (SessionState::Blocked, _) => occasion == Occasion::Person,
         _ => false,
     };
-    if !is_ready || cx.holds.asked(id).is_some() || !cx.ports.sessions.live().contains(&id) || has_turn_job(cx, id)? {
+    if !is_ready || host::is_stopping(cx, id) || cx.holds.asked(id).is_some() || !cx.ports.sessions.live().contains(&id) || has_turn_job(cx, id)? {
         return Ok(None);
     }
     let Some(message) = session.next_message() else { return Ok(None) };

@@ -17,6 +17,17 @@ pub(crate) fn forget_agent(cx: &Context, id: SessionId) {
     }
 }
 
+/// From here until an agent is started for it again, nothing is delivered to the session, and its agent's exit is expected.
+pub(crate) fn mark_stopping(cx: &Context, id: SessionId) {
+    // Whoever is delivering now is through when this returns, and its turn is there to be dropped or ended.
+    let _one = cx.delivering.lock().unwrap_or_else(PoisonError::into_inner);
+    cx.stopping.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
+}
+
+pub(crate) fn is_stopping(cx: &Context, id: SessionId) -> bool {
+    cx.stopping.lock().unwrap_or_else(PoisonError::into_inner).contains(&id)
+}
+
 /// Ends the agent and its tree; the exit that follows is expected.
 pub(crate) fn stop_agent(cx: &Context, id: SessionId) -> Outcome<()> {
     if !cx.ports.sessions.live().contains(&id) {

@@ -36,7 +36,7 @@ use crate::runner::Runner;
 
 pub use tools::{Intent, ToolUse};
 
-pub(crate) use endings::{cut_turn, forget_agent, let_go, stop_agent};
+pub(crate) use endings::{cut_turn, forget_agent, is_stopping, let_go, mark_stopping, stop_agent};
 pub(crate) use moves::{Move, change_state, move_if, note, require_move};
 pub(crate) use reports::{cut_text, message_payload};
 pub(crate) use states::{cancel_answers, cancel_pending, running_turn, session_correlation};

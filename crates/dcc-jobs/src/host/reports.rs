@@ -1,6 +1,5 @@
 //! What an agent says and does, journalled in its order; the end of a turn and of a process.
 
-use std::sync::PoisonError;
 
 use serde_json::{Value, json};
 
@@ -101,7 +100,7 @@ impl Host {
         }
         crate::observe::forget(self.cx(), id);
         crate::budgets::settle(&self.runner, id)?;
-        let expected = self.cx().stopping.lock().unwrap_or_else(PoisonError::into_inner).contains(&id);
+        let expected = super::is_stopping(self.cx(), id);
         let fault = if stderr_head.is_empty() { format!("the agent ended with {code}") } else { format!("the agent ended with {code}:\n{stderr_head}") };
         let now = self.session(id)?;
         if !now.state.is_terminal() {

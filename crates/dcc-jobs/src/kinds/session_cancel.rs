@@ -118,6 +118,7 @@ fn descendants(cx: &Context, id: SessionId) -> Outcome<Vec<Session>> {
 fn end(runner: &Runner, id: SessionId, reason: StateReason, why: Option<&str>) -> Outcome<()> {
     let cx = &runner.cx;
     cx.holds.forgo(id);
+    host::mark_stopping(cx, id);
     drop_queued_starts(runner, id)?;
     delivery::drop_queued_turns(runner, id, "the session was cancelled")?;
     host::cancel_pending(runner, id, "the session was cancelled")?;

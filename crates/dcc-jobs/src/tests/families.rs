@@ -3,7 +3,7 @@
 use dcc_core::event::EventCode;
 use dcc_core::job::JobState;
 use dcc_core::op::Op;
-use dcc_core::ports::PermissionAnswer;
+use dcc_core::ports::{JobFilter, PermissionAnswer};
 use dcc_core::session::{SessionState, StateReason};
 use dcc_core::{Code, SessionId};
 use serde_json::{Value, json};
@@ -106,6 +106,21 @@ fn cancelling_lists_all_and_says_cancelled_only_of_what_is_gone() {
     assert_eq!((&words[1]["descendants"], &words[1]["reason"]), (&json!([child, grandchild]), &json!("enough")));
     assert_eq!(rig.state(grandchild), (SessionState::Cancelled, StateReason::CancelledByParent));
     assert!(rig.place.worktree().join("unsaved.txt").exists());
+}
+
+#[test]
+fn cancelling_begins_none_of_the_waiting_messages() {
+    let rig = Rig::new();
+    let id = rig.start(Some("go"));
+    rig.send(id, "second");
+    rig.send(id, "third");
+    rig.ok(Op::SessionCancel, id, json!({}));
+    assert_eq!(rig.state(id), (SessionState::Cancelled, StateReason::CancelledByOperator));
+    assert_eq!(rig.puppets.heard(id), ["go"]);
+    assert_eq!(rig.session(id).waiting.iter().map(|m| m.text.as_str()).collect::<Vec<_>>(), ["second", "third"], "a successor takes them along");
+    let turns = JobFilter { op: Some(Op::SessionRun), session_id: Some(id), ..JobFilter::default() };
+    let turns = rig.runner.cx.ports.store.jobs(&turns).unwrap();
+    assert_eq!(turns.iter().map(|t| t.state).collect::<Vec<_>>(), [JobState::Cancelled]);
 }
 
 #[test]

@@ -61,6 +61,7 @@ struct Agent {
     turn: Option<JobId>,
     asks: Vec<Withdrawn>,
     is_frozen: bool,
+    is_stopping: bool,
 }
 
 #[derive(Default)]
@@ -249,7 +250,7 @@ impl SessionBackend for Puppets {
         let mut state = self.lock();
         state.next_pid += 1;
         let pid = 1_000_000 + state.next_pid;
-        state.agents.insert(session_id, Agent { host, turn: None, asks: Vec::new(), is_frozen: false });
+        state.agents.insert(session_id, Agent { host, turn: None, asks: Vec::new(), is_frozen: false, is_stopping: false });
         self.changed.notify_all();
         Ok(StartedAgent {
             process: ProcessIdentity { pid, start_time: 1 },
@@ -270,6 +271,9 @@ impl SessionBackend for Puppets {
         let plan = cleared.body();
         let mut state = self.lock();
         let agent = state.agents.get_mut(&plan.session_id).ok_or_else(|| Failure::new(Code::NotFoundSession, "no agent"))?;
+        if agent.is_stopping {
+            return Err(Failure::new(Code::AgentFailed, "the agent takes no prompt now"));
+        }
         assert_eq!(agent.turn, None, "one turn at a time");
         agent.turn = Some(turn);
         state.told.push((plan.session_id, plan.texts().iter().map(|t| (*t).to_owned()).collect()));
@@ -281,11 +285,16 @@ impl SessionBackend for Puppets {
         if self.manners().stop_fails {
             return Err(Failure::engine("2 processes of the agent could not be ended"));
         }
-        let Some(agent) = self.leave(session_id) else { return Ok(()) };
-        agent.asks.iter().for_each(Withdrawn::set);
-        if let Some(turn) = agent.turn {
-            agent.host.report(session_id, AgentReport::TurnEnded { turn, stop_reason: "cancelled".into() });
+        let turn = self.lock().agents.get_mut(&session_id).and_then(|agent| {
+            agent.is_stopping = true;
+            agent.asks.drain(..).for_each(|a| a.set());
+            Some((Arc::clone(&agent.host), agent.turn.take()?))
+        });
+        // As a living agent does: it ends its turn while it is still there.
+        if let Some((host, turn)) = turn {
+            host.report(session_id, AgentReport::TurnEnded { turn, stop_reason: "cancelled".into() });
         }
+        let Some(agent) = self.leave(session_id) else { return Ok(()) };
         agent.host.report(session_id, AgentReport::Exited { exit_code: None, stderr_head: String::new() });
         Ok(())
     }
