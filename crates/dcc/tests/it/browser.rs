@@ -282,7 +282,11 @@ impl Walk {
             };
             match done {
                 Ok(()) => return,
-                Err(e) => assert!(Instant::now() < deadline, "{selector}: {e}"),
+                Err(e) if Instant::now() < deadline => drop(e),
+                Err(e) => {
+                    let found = format!("const e = document.querySelector({}); return location.pathname + ' ' + e?.outerHTML + ' in ' + e?.parentElement?.outerHTML", json!(selector));
+                    panic!("{selector}: {e}, on {}", self.js(&found).await);
+                }
             }
             tokio::time::sleep(Duration::from_millis(30)).await;
         }

@@ -155,7 +155,7 @@ impl Slice {
         w.approve_once("article.card").await;
         w.until("an empty inbox", NOTHING_WAITS).await;
         w.click("a[data-rail=sessions]").await;
-        w.click("#main a[href^='/session/']").await;
+        w.click("#main tr[data-row] a[href^='/session/']").await;
         w.until(
             "the end of the turn",
             "return document.querySelectorAll('article.turn[data-who]').length > 1 \
