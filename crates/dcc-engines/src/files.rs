@@ -211,23 +211,22 @@ impl WorktreeFiles for WorktreeFs {
             Err(Errno::NOENT) => Mode::from_raw_mode(0o644),
             Err(e) => return Err(failed(e)),
         };
-        replace(&parent, name, mode, content).map_err(|e| Failure::engine(format!("{} cannot be written: {e}", path.display())))
+        replace(&parent, &temporary_name(), name, mode, content).map_err(|e| Failure::engine(format!("{} cannot be written: {e}", path.display())))
     }
 }
 
 /// Temporary file, sync, rename, sync of the directory.
-fn replace(parent: &OwnedFd, name: &OsStr, mode: Mode, content: &[u8]) -> std::io::Result<()> {
-    let temporary = temporary_name();
+fn replace(parent: &OwnedFd, temporary: &str, name: &OsStr, mode: Mode, content: &[u8]) -> std::io::Result<()> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let fd = rustix::fs::openat(parent, temporary.as_str(), flags, Mode::from_raw_mode(0o600))?;
+    let fd = rustix::fs::openat(parent, temporary, flags, Mode::from_raw_mode(0o600))?;
     let mut file = std::fs::File::from(fd);
     let written = file.write_all(content).and_then(|()| Ok(rustix::fs::fchmod(&file, mode)?)).and_then(|()| file.sync_all());
     dcc_core::failpoint!("before worktree file");
-    let renamed = written.and_then(|()| Ok(rustix::fs::renameat(parent, temporary.as_str(), parent, name)?));
+    let renamed = written.and_then(|()| Ok(rustix::fs::renameat(parent, temporary, parent, name)?));
     dcc_core::failpoint!("after worktree file");
     if renamed.is_err() {
         // Nothing else to do when this fails too: the failure that counts is the first.
-        let _ = rustix::fs::unlinkat(parent, temporary.as_str(), AtFlags::empty());
+        let _ = rustix::fs::unlinkat(parent, temporary, AtFlags::empty());
     }
     renamed?;
     Ok(rustix::fs::fsync(parent)?)
@@ -241,11 +240,34 @@ pub(crate) fn temporary_name() -> String {
 
 /// Replaces or makes a file outside a worktree atomically, mode kept or 0644.
 pub(crate) fn replace_file(path: &Path, content: &[u8]) -> std::io::Result<()> {
+    replace_by(path, &temporary_name(), content)
+}
+
+/// The same for a file that nobody else of ours writes meanwhile: the temporary has one name, so that what a killed
+/// writer left can be told from anybody's files, and goes with the next write or by [`clear_left`].
+pub(crate) fn replace_alone(path: &Path, content: &[u8]) -> std::io::Result<()> {
+    clear_left(path);
+    replace_by(path, &left_name(path.file_name().unwrap_or_default()), content)
+}
+
+fn replace_by(path: &Path, temporary: &str, content: &[u8]) -> std::io::Result<()> {
     use std::os::unix::fs::MetadataExt as _;
     let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(std::io::Error::from(std::io::ErrorKind::InvalidInput));
     };
     let mode = std::fs::symlink_metadata(path).map_or(0o644, |m| m.mode() & 0o777);
     let parent = rustix::fs::open(dir, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-    replace(&parent, name, Mode::from_raw_mode(mode), content)
+    replace(&parent, temporary, name, Mode::from_raw_mode(mode), content)
+}
+
+/// Removes what a [`replace_alone`] that was killed left beside its file.
+pub(crate) fn clear_left(path: &Path) {
+    if let Some(name) = path.file_name() {
+        // One that cannot be removed stops the next write, which says so.
+        let _ = std::fs::remove_file(path.with_file_name(left_name(name)));
+    }
+}
+
+fn left_name(name: &OsStr) -> String {
+    format!(".dcc-tmp-{}", name.to_string_lossy())
 }

@@ -142,6 +142,11 @@ impl World {
 
     /// git in some directory, with fixed dates; must end with 0.
     pub fn git_in(&self, directory: &Path, arguments: &[&str]) -> String {
+        self.try_git_in(directory, arguments).unwrap_or_else(|words| panic!("git {arguments:?}: {words}"))
+    }
+
+    /// The same; what git said against it when it does not end with 0.
+    pub fn try_git_in(&self, directory: &Path, arguments: &[&str]) -> Result<String, String> {
         let mut command = Command::new("git");
         self.hermetic(&mut command);
         let done = command
@@ -151,8 +156,8 @@ impl World {
             .args(arguments)
             .output()
             .expect("git starts");
-        assert!(done.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
-        String::from_utf8_lossy(&done.stdout).into_owned()
+        let words = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        if done.status.success() { Ok(words(&done.stdout)) } else { Err(words(&done.stderr)) }
     }
 }
 

@@ -152,17 +152,22 @@ impl Http {
 
     /// The same server from a browser that opened a sign-in link.
     pub fn browser(&self) -> Self {
-        let link = self.post("/api/v1/login-link", &serde_json::json!({})).json();
+        self.try_browser().expect("the server answers")
+    }
+
+    /// The same; none when the server is gone before the page is open.
+    pub fn try_browser(&self) -> Option<Self> {
+        let link = self.try_call("POST", "/api/v1/login-link", Some(&serde_json::json!({})))?.json();
         let link = ["login_url", "url"].iter().find_map(|key| link[*key].as_str()).expect("a link").to_owned();
         let path = link.split_once(&format!(":{}", self.port)).expect("an address of this server").1;
         let unknown = Self { browser: Some((String::new(), String::new())), ..self.clone() };
-        let opened = unknown.call("GET", path, None);
+        let opened = unknown.try_call("GET", path, None)?;
         let cookie = opened.header("set-cookie").and_then(|c| c.split(';').next()).unwrap_or_else(|| panic!("no cookie: {} {}", opened.status, opened.text())).to_owned();
         let signed_in = Self { browser: Some((cookie.clone(), String::new())), ..self.clone() };
-        let page = signed_in.call("GET", "/board", None).text();
+        let page = signed_in.try_call("GET", "/board", None)?.text();
         let meta = page.split("name=\"dcc-token\" content=\"").nth(1).and_then(|rest| rest.split('"').next());
         let token = meta.unwrap_or_else(|| panic!("no token: {page}")).to_owned();
-        Self { browser: Some((cookie, token)), ..self.clone() }
+        Some(Self { browser: Some((cookie, token)), ..self.clone() })
     }
 
     /// The JSON of a GET that succeeds.

@@ -4,7 +4,8 @@
 //! by one rename; a directory that holds a repository of its own, that another entry names, or that lies inside another
 //! worktree is left alone, whatever its `.git` file says, because an agent can write that.
 //!
-//! On failure the worktree is as it was; a half-made entry stands outside the list and is made anew the next time.
+//! On failure the worktree is as it was; a half-made entry stands outside the list and is made anew the next time. What a
+//! killed write left beside a file is gone after recovery.
 
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
@@ -167,13 +168,21 @@ impl GitCli {
         crate::files::replace_file(&staging.join("HEAD"), format!("ref: refs/heads/{branch}\n").as_bytes()).map_err(failed)?;
         self.tool.command(repo, Access::Write, "read-tree").env("GIT_INDEX_FILE", staging.join("index")).arg(oid.as_str()).output()?;
         std::fs::create_dir_all(repo.common_dir.join("worktrees")).map_err(failed)?;
+        dcc_core::failpoint!("before worktree entry");
         // Fails when somebody made the entry meanwhile.
-        std::fs::rename(&staging, git_dir).map_err(failed)
+        std::fs::rename(&staging, git_dir).map_err(failed)?;
+        dcc_core::failpoint!("after worktree entry");
+        Ok(())
     }
 
     pub(super) fn find_mended_worktree(&self, mend: &WorktreeMend) -> Outcome<Option<WorktreeBinding>> {
         let repo = self.open_common(&mend.common_dir)?;
         let place = path_of(&unescape_path(&mend.path));
+        if mend.how != Mending::Recreate {
+            for written in [place.join(".git"), path_of(&unescape_path(&mend.git_dir)).join("gitdir")] {
+                crate::files::clear_left(&written);
+            }
+        }
         let Ok(binding) = registry::bind(&repo.common_dir, &place) else { return Ok(None) };
         Ok(registry::is_filled(&binding.git_dir()).then_some(binding))
     }
@@ -236,7 +245,7 @@ fn name_each_other(git_dir: &Path, place: &Path) -> Outcome<()> {
 
 fn write_line(file: &Path, prefix: &[u8], path: &Path) -> Outcome<()> {
     let line = [prefix, path.as_os_str().as_bytes(), b"\n"].concat();
-    crate::files::replace_file(file, &line).map_err(|e| Failure::engine(format!("{} cannot be written: {e}", file.display())))
+    crate::files::replace_alone(file, &line).map_err(|e| Failure::engine(format!("{} cannot be written: {e}", file.display())))
 }
 
 /// Device and inode of a directory of ours.

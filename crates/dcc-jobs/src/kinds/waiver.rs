@@ -99,8 +99,10 @@ impl JobKind for Revoke {
         Ok(Done::Finished(Effect::default().with("agents_ended", agents as u64)))
     }
 
-    fn recover(&self, _cx: &Context, _job: &Job, _body: &WaiverEndPlan) -> Outcome<Recovered> {
+    fn recover(&self, cx: &Context, _job: &Job, body: &WaiverEndPlan) -> Outcome<Recovered> {
         // Whatever was not ended yet is still there to be revoked; agents died with their process.
-        Ok(Recovered::Absent)
+        let holding = waivers::in_force(cx.ports.recorder.as_ref(), cx.now())?;
+        let is_over = !holding.iter().any(|waiver| body.waivers.iter().any(|(id, _)| *id == waiver.waiver_id));
+        Ok(if is_over { Recovered::Finished(Effect::default().with("agents_ended", 0)) } else { Recovered::Absent })
     }
 }

@@ -9,6 +9,7 @@
 
 use std::os::unix::process::ExitStatusExt as _;
 
+use dcc_core::ApprovalId;
 use dcc_testkit::{Http, World};
 use serde_json::{Value, json};
 
@@ -199,6 +200,110 @@ fn recipes_grants_and_workspaces() {
     story.fire(&["grants", "revoke", &grant], 0);
     story.fire(&["ws", "unlink", &ws], 0);
     story.told("recipes, grants, workspaces");
+}
+
+/// The request for a repair is parked calmly; what is killed is the decision with its effect.
+fn repair(story: &mut Story, ask: &[&str]) {
+    let parked = story.world.json(ask);
+    assert_eq!(parked.code, 4, "{ask:?}: {parked:?}");
+    let approval = text(&parked.json(), "approval_id");
+    story.fire_with(&["approvals", "approve", &approval], 0, &|world| approve_or_ask(world, ask, "once"));
+}
+
+/// A story with a worktree in which a file was changed; workspace and path.
+fn with_work() -> (Story, String, std::path::PathBuf) {
+    let story = Story::new();
+    let wp = started_packet(&story.world);
+    let (ws, path) = crate::approved_worktree(&story.world, &wp);
+    std::fs::write(path.join("src/a.txt"), "precious\n").expect("a file");
+    (story, ws, path)
+}
+
+#[test]
+fn a_worktree_that_git_forgot_is_registered_again() {
+    let (mut story, ws, path) = with_work();
+    std::fs::remove_dir_all(story.world.repo().join(".git/worktrees")).expect("git's entries");
+    repair(&mut story, &["ws", "repair", &ws, "--reregister"]);
+    assert_eq!(std::fs::read_to_string(path.join("src/a.txt")).expect("the work"), "precious\n");
+    story.told("registering again");
+}
+
+#[test]
+fn a_worktree_that_moved_or_lost_its_pointer_is_followed() {
+    let (mut story, ws, path) = with_work();
+    let moved = path.with_file_name("elsewhere");
+    std::fs::rename(&path, &moved).expect("moved");
+    // Both sides are to be written.
+    std::fs::remove_file(moved.join(".git")).expect("its pointer");
+    repair(&mut story, &["ws", "repair", &ws, "--relocate", "--path", moved.to_str().expect("UTF-8")]);
+    assert_eq!(std::fs::read_to_string(moved.join("src/a.txt")).expect("the work"), "precious\n");
+    story.told("following");
+}
+
+#[test]
+fn a_directory_that_is_gone_is_checked_out_again() {
+    let (mut story, ws, path) = with_work();
+    std::fs::remove_dir_all(&path).expect("the directory");
+    repair(&mut story, &["ws", "repair", &ws, "--recreate"]);
+    assert!(path.join("src/a.txt").is_file());
+    story.told("checking out again");
+}
+
+/// A person waives the sandbox in the browser, for one worktree, unless it is waived. None: the server is gone.
+fn waive(http: &Http, ws: &str) -> Option<()> {
+    let browser = http.try_browser()?;
+    let items = |path: &str, key: &str| Some(browser.try_call("GET", path, None)?.json()[key].as_array().cloned().unwrap_or_default());
+    if !items("/api/v1/health", "waivers")?.is_empty() {
+        return Some(());
+    }
+    let waiting = match items("/api/v1/approvals?status=pending", "items")?.first() {
+        Some(waiting) => waiting.clone(),
+        None => {
+            let body = json!({ "op": "sandbox.waive", "bindings": { "workspace_id": ws }, "params": { "for_ms": 1_800_000, "reason": "no kernel for it here" } });
+            browser.try_call("POST", "/api/v1/jobs", Some(&body))?.json()
+        }
+    };
+    let approval = text(&waiting, "approval_id");
+    let shown = browser.try_call("POST", &format!("/api/v1/approvals/{approval}/presentation"), Some(&json!({})))?.json();
+    let typed = approval.parse::<ApprovalId>().expect("an id").short();
+    let body = json!({ "decision": "approve", "scope": "once", "typed": typed, "nonce": shown["nonce"], "preview_digest": shown["preview_digest"] });
+    let decided = browser.try_call("POST", &format!("/api/v1/approvals/{approval}/decision"), Some(&body))?.json();
+    assert_eq!(decided["job"]["state"], "completed", "{decided}");
+    Some(())
+}
+
+#[test]
+fn waivers_of_the_sandbox_and_their_end() {
+    let (mut story, ws, _) = with_work();
+    let serve = |world: &World, name: &str, value: &str| world.serve_with(|command| _ = command.env("DCC_SANDBOX_ABSENT", "1").env(name, value));
+    let before = story.world.freeze();
+    let trace = story.world.path().join("trace");
+    let server = serve(&story.world, "DCC_FAILPOINT_TRACE", trace.to_str().expect("UTF-8")).expect("the server starts");
+    waive(&server.http, &ws).expect("a calm waiver");
+    server.kill();
+    let places = load_places(&trace);
+    let calm = settle(&story.world);
+    assert!(calm.stuck.is_empty() && calm.again.is_empty(), "{calm:?}");
+    let waived = |world: &World| {
+        let server = serve(world, "DCC_FAILPOINT", "0").expect("the server starts");
+        waive(&server.http, &ws).expect("the server lives");
+        server.kill();
+    };
+    for at in chosen(&places) {
+        let what = format!("a waiver killed at {at} ({})", places[at - 1]);
+        story.world.thaw(&before);
+        if let Some(server) = serve(&story.world, "DCC_FAILPOINT", &at.to_string()) {
+            assert!(waive(&server.http, &ws).is_none(), "{what}: it came through");
+            assert!(server.was_killed(), "{what}");
+        }
+        story.judge(&what, &calm.end, &waived);
+        let count = story.world.ok(&["timeline", "--code", "FR-EVT-SEC-008"])["items"].as_array().map(Vec::len);
+        assert_eq!(count, Some(1), "{what}: waived once");
+    }
+    story.world.thaw(&before);
+    waived(&story.world);
+    story.fire(&["sandbox", "revoke"], 0);
+    story.told("waivers");
 }
 
 /// What one session does in every run: asks for one edit, and writes it.

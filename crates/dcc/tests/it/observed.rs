@@ -123,6 +123,7 @@ fn observe(world: &World, http: &Http) -> End {
         grant["used"] = Value::Null;
     }
     put("grants".to_owned(), &grants);
+    put("waivers".to_owned(), &http.get("/api/v1/health")["waivers"]);
     let pending = http.get("/api/v1/approvals?status=pending");
     put("pending".to_owned(), &pending["items"].as_array().expect("items").iter().map(|a| a["preview"].clone()).collect());
     for (code, count) in domain_events(http) {
@@ -132,7 +133,9 @@ fn observe(world: &World, http: &Http) -> End {
     all.insert("branches".to_owned(), world.git(&["log", "--branches", "--format=%T %s %an %d"]));
     let (repo, worktrees) = (world.repo(), world.path().join("repo.wt"));
     for tree in std::iter::once(repo.clone()).chain(directories(&worktrees)) {
-        all.insert(format!("status {}", tree.display()), world.git_in(&tree, &["status", "--porcelain=v2", "--untracked-files=all"]));
+        // A worktree that a repair is about may be none of git's.
+        let status = world.try_git_in(&tree, &["status", "--porcelain=v2", "--untracked-files=all"]).unwrap_or_else(|words| words);
+        all.insert(format!("status {}", tree.display()), status);
     }
     let mut files = Vec::new();
     for root in [&repo, &worktrees] {
