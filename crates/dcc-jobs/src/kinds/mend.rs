@@ -1,7 +1,9 @@
 //! The fixes "relocate", "reregister" and "recreate": a worktree and git's registration that lost each other.
 //!
 //! Authority: canon is git's registration; the workspace follows it by an event. Invariant: what is mended is what the
-//! probe says is broken; asking for another fix than the one that fits is refused with the one that does.
+//! probe says is broken; asking for another fix than the one that fits is refused with the one that does. While a session
+//! lives in the workspace nothing is mended: its sandbox holds the old directory, and what its agent writes there would be
+//! seen by nobody.
 
 use serde_json::json;
 
@@ -12,7 +14,7 @@ use dcc_core::plans::{Mending, Repair, RepairPlan, WorktreeMend};
 use dcc_core::workspace::{Workspace, WorktreeBinding, unescape_path};
 use dcc_core::{Code, Failure, Outcome};
 
-use super::{Effect, Planned, params};
+use super::{Effect, Planned, params, simple};
 use crate::context::Context;
 use crate::runner::correlation;
 use crate::{ledger, repairs, repo_config};
@@ -20,6 +22,7 @@ use crate::{ledger, repairs, repo_config};
 pub(super) fn plan(cx: &Context, job: &Job, how: Mending, path: Option<&str>) -> Outcome<Planned<RepairPlan>> {
     use std::os::unix::ffi::OsStringExt as _;
     let workspace = params::workspace(cx, job)?;
+    simple::require_no_session(cx, workspace.workspace_id)?;
     let named = path.map(|text| std::path::PathBuf::from(std::ffi::OsString::from_vec(unescape_path(text))));
     if let Some(named) = named.as_deref().filter(|p| !p.is_absolute()) {
         return Err(Failure::invalid(format!("{} is not an absolute path", named.display())).hint("name the directory from the root on"));
@@ -55,6 +58,7 @@ fn require_own(cx: &Context, workspace: &Workspace, mend: &WorktreeMend) -> Outc
 pub(super) fn apply(cx: &Context, job: &Job, cleared: Cleared<RepairPlan>) -> Outcome<(Effect, WorktreeBinding)> {
     let plan = cleared.body().clone();
     repo_config::require_shared_accepted(cx)?;
+    simple::require_no_session(cx, plan.workspace_id)?;
     cx.journal.append(vec![NewEvent::new(EventCode::EffectPlanned, job.actor, json!({ "effect": plan.repair })).about(&correlation(job))])?;
     let binding = cx.ports.version.mend(cleared)?;
     mended(cx, &plan, binding)

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use dcc_core::event::{EventCode, NewEvent};
 use dcc_core::gate::Cleared;
-use dcc_core::ids::{GrantId, WpId};
+use dcc_core::ids::{GrantId, WorkspaceId, WpId};
 use dcc_core::job::{Bindings, Job};
 use dcc_core::op::Op;
 use dcc_core::plans::{SimpleAct, SimplePlan};
@@ -156,15 +156,19 @@ fn workspace_act(cx: &Context, job: &Job, bindings: &mut Bindings) -> Outcome<(S
     Ok((act, sentence))
 }
 
+/// Refuses while a session lives in the workspace: its agent would go on in a directory that is the workspace's no more.
+pub(super) fn require_no_session(cx: &Context, id: WorkspaceId) -> Outcome<()> {
+    match cx.ports.store.open_sessions()?.into_iter().find(|session| session.workspace_id == Some(id)) {
+        Some(session) => Err(Failure::new(Code::IllegalTransition, format!("session {} still lives in the workspace", session.session_id.short())).hint("close or cancel the session first")),
+        None => Ok(()),
+    }
+}
+
 /// What stands against an act of a workspace: a session that lives in it, another worktree of the packet.
 fn still_free(cx: &Context, act: &SimpleAct) -> Outcome<()> {
     match act {
         SimpleAct::CloseWorkspace { workspace_id } | SimpleAct::ArchiveWorkspace { workspace_id } | SimpleAct::UnlinkWorkspace { workspace_id } => {
-            let busy = cx.ports.store.open_sessions()?.into_iter().find(|s| s.workspace_id == Some(*workspace_id) && !s.state.is_terminal());
-            match busy {
-                Some(session) => Err(Failure::new(Code::IllegalTransition, format!("session {} still lives in the workspace", session.session_id.short())).hint("close or cancel the session first")),
-                None => Ok(()),
-            }
+            require_no_session(cx, *workspace_id)
         }
         SimpleAct::LinkWorkspace { workspace_id, wp_id, .. } => match ledger::worktree_of(cx.ports.recorder.as_ref(), wp_id)?.filter(|w| w.workspace_id != *workspace_id) {
             Some(other) => Err(Failure::new(Code::WorktreeConflict, format!("{wp_id} already has the worktree {}", other.binding.worktree_path))),

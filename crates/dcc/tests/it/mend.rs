@@ -229,3 +229,40 @@ fn a_directory_that_belongs_to_somebody_is_not_taken_whatever_its_pointer_says()
     let shown = world.ok(&["approvals", "show", parked["approval_id"].as_str().unwrap()]);
     assert!(shown["preview"].to_string().contains("not the directory that was registered"), "{shown}");
 }
+
+/// The sandbox of a live agent holds the directory that was there at its start: what it writes after a repair would stand
+/// outside every worktree that anybody looks at.
+#[test]
+fn nothing_is_mended_under_a_living_session() {
+    let world = World::new(DCC);
+    let (ws, path) = worked_in(&world);
+    let (gone, entry) = (world.path().join("gone"), entry(&world));
+    let away = entry.with_file_name("entry-away");
+    let _server = world.serve();
+    // Asked for while nobody lived there.
+    std::fs::rename(&path, &gone).unwrap();
+    let parked = world.json(&["ws", "repair", &ws, "--recreate"]).json();
+    let approval = parked["approval_id"].as_str().unwrap_or_else(|| panic!("{parked}"));
+    std::fs::rename(&gone, &path).unwrap();
+    let session = world.ok(&["session", "start", "--ws", &ws, "--agent", "scripted"])["session_id"].as_str().unwrap().to_owned();
+
+    std::fs::rename(&path, &gone).unwrap();
+    let refused = |ran: dcc_testkit::Ran| {
+        assert_eq!((ran.code, ran.code_text().as_str()), (5, "HSK-409-ILLEGAL-TRANSITION"), "{ran:?}");
+        assert!(format!("{ran:?}").contains("still lives in the workspace"), "{ran:?}");
+    };
+    refused(world.json(&["approvals", "approve", approval]));
+    refused(world.json(&["ws", "repair", &ws, "--recreate"]));
+    refused(world.json(&["ws", "repair", &ws, "--relocate", "--path", gone.to_str().unwrap()]));
+    assert!(!path.exists() && gone.join("new.txt").exists());
+    std::fs::rename(&gone, &path).unwrap();
+    std::fs::rename(&entry, &away).unwrap();
+    refused(world.json(&["ws", "repair", &ws, "--reregister"]));
+    assert!(!entry.exists());
+    std::fs::rename(&away, &entry).unwrap();
+
+    world.ok(&["session", "cancel", &session]);
+    std::fs::rename(&path, &gone).unwrap();
+    mended(&world, &["ws", "repair", &ws, "--relocate", "--path", gone.to_str().unwrap()]);
+    assert_work_is_there(&gone);
+}
