@@ -38,20 +38,11 @@ impl StateHead {
     /// For the process that owns the project: the key is made when there is none.
     pub fn owned(dirs: &Dirs, project_id: ProjectId, clock: &dyn Clock) -> Outcome<Arc<Self>> {
         let place = Self::read(dirs, project_id);
-        let unsigned = if dirs.secret(KEY)?.is_none() { place.unsigned() } else { None };
         // A key made anew would hide that the one that signed is gone.
-        if unsigned.is_some() || !place.path().exists() {
+        if place.path().symlink_metadata().is_err() {
             dirs.require_secret(KEY, clock)?;
         }
-        if let Some(checkpoint) = unsigned {
-            place.write(checkpoint)?;
-        }
         Ok(place)
-    }
-
-    /// What versions before the key wrote. Believed only while there is no key: afterwards it would be a way around it.
-    fn unsigned(&self) -> Option<Checkpoint> {
-        serde_json::from_slice(&read_small(&self.path()).ok()?).ok()
     }
 
     /// For reading.
@@ -180,23 +171,8 @@ mod tests {
         assert!(says(&std::fs::read_to_string(other.path()).unwrap()).contains("was altered"));
         std::fs::remove_file(dirs.state.join(KEY)).unwrap();
         assert!(says(&kept).contains("the key that signed it is gone"));
+        assert!(says(&bare).contains("not signed"), "without a key nothing is believed either");
         StateHead::owned(&dirs, project, &SystemClock).unwrap();
         assert!(!dirs.state.join(KEY).exists(), "no new key hides that");
-    }
-
-    #[test]
-    fn a_checkpoint_of_before_the_key_is_signed_once() {
-        let dir = tempfile::tempdir().unwrap();
-        let dirs = dirs(dir.path());
-        let project: ProjectId = "0198c0de-0000-7000-8000-000000000001".parse().unwrap();
-        let place = StateHead::read(&dirs, project);
-        let bare = serde_json::to_string(&head(100)).unwrap();
-        std::fs::create_dir_all(place.path().parent().unwrap()).unwrap();
-        std::fs::write(place.path(), &bare).unwrap();
-        assert_eq!(StateHead::owned(&dirs, project, &SystemClock).unwrap().load().unwrap(), Some(head(100)));
-        assert!(std::fs::read_to_string(place.path()).unwrap().contains("signature"));
-        // From now on an unsigned one is a forgery.
-        std::fs::write(place.path(), &bare).unwrap();
-        assert!(StateHead::owned(&dirs, project, &SystemClock).unwrap().load().unwrap_err().message.contains("not signed"));
     }
 }

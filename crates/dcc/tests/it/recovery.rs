@@ -185,6 +185,34 @@ fn a_tail_cut_after_a_kill_is_found_back_to_the_last_checkpoint() {
     assert_eq!(outside(&world).1["checkpoint"]["seq"], seq, "nothing was written over it");
 }
 
+/// Who can write both places but has not read the key forges nothing: not by taking the key away either.
+#[test]
+fn an_unsigned_checkpoint_beside_no_key_does_not_cover_a_cut_tail() {
+    let world = World::new(DCC);
+    world.ok(&["init"]);
+    started_packet(&world);
+    assert_eq!(world.ok(&["recorder", "verify"])["ok"], true);
+    let (path, mut value) = outside(&world);
+    let kept = cut(&world, |last| last - 5);
+    let database = rusqlite::Connection::open(world.state_dir().join("recorder.db")).unwrap();
+    let hash: String = database.query_row("SELECT hash FROM events WHERE seq = ?1", [kept], |r| r.get(0)).unwrap();
+    drop(database);
+    let mut bare = value["checkpoint"].take();
+    bare["seq"] = serde_json::json!(kept);
+    bare["hash"] = serde_json::json!(hash);
+    std::fs::write(&path, bare.to_string()).unwrap();
+    let key = world.path().join("state/dcc/checkpoint.key");
+    std::fs::remove_file(&key).unwrap();
+    for command in [vec!["wp", "create", "--title", "No"], vec!["wp", "list"], vec!["ws", "list"]] {
+        let ran = world.json(&command);
+        assert_eq!((ran.code, ran.code_text().as_str()), (7, "HSK-500-INTEGRITY"), "{command:?}: {ran:?}");
+    }
+    let ran = world.json(&["recorder", "verify"]);
+    assert!(ran.code == 7 && ran.json()["problem"].as_str().unwrap().contains("not signed"), "{ran:?}");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), bare.to_string(), "evidence is not written over");
+    assert!(!key.exists(), "and no new key signs it");
+}
+
 #[test]
 fn a_checkpoint_that_was_altered_is_named_and_left_as_it_is() {
     let world = World::new(DCC);
