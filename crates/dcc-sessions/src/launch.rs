@@ -3,12 +3,15 @@
 //! Authority: ephemeral. Invariant: `kill_tree` returns only when no process of the tree is left, or says how it failed.
 
 use std::io::{Read, Write};
+use std::os::fd::AsFd;
+use std::time::Duration;
 
 use dcc_core::failure::{Code, Failure, Outcome};
 use dcc_core::ids::SessionId;
 use dcc_core::plans::{LoginPlan, SessionStartPlan};
 use dcc_core::ports::sessions::{LoginReport, SessionPlace, StartExtras};
 use dcc_core::session::{Posture, ProcessIdentity};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 /// How the main process of an agent ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -38,11 +41,26 @@ pub trait AgentProcess: Send + Sync {
     fn place(&self) -> Option<SessionPlace>;
 }
 
+/// What an agent says, and whether it says more within a time.
+pub trait Output: Read + Send {
+    /// True when something can be read, the end included, before the time is over.
+    fn says_more_within(&self, wait: Duration) -> bool;
+}
+
+impl<T: Read + Send + AsFd> Output for T {
+    fn says_more_within(&self, wait: Duration) -> bool {
+        let mut fds = [PollFd::new(self, PollFlags::IN)];
+        // What cannot be waited for is read at once.
+        let Ok(wait) = Timespec::try_from(wait) else { return true };
+        poll(&mut fds, Some(&wait)) != Ok(0)
+    }
+}
+
 /// An agent just started, with its standard streams. In a terminal input and output are the terminal, and error is empty.
 pub struct Launched {
     pub process: Box<dyn AgentProcess>,
     pub stdin: Box<dyn Write + Send>,
-    pub stdout: Box<dyn Read + Send>,
+    pub stdout: Box<dyn Output>,
     pub stderr: Box<dyn Read + Send>,
 }
 

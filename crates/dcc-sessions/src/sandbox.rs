@@ -20,7 +20,7 @@ use dcc_core::session::{Posture, ProcessIdentity};
 use dcc_core::workspace::{escape_path, unescape_path};
 use dcc_engines::sandbox::{Ending, LandlockSandbox, PrivateDir, SandboxedChild, Spec, Terminal, free_port, reap};
 
-use crate::launch::{AgentExit, AgentProcess, Launched, Launcher};
+use crate::launch::{AgentExit, AgentProcess, Launched, Launcher, Output};
 use crate::presets::{home_files, servers_argument};
 
 /// Launches through [`LandlockSandbox`].
@@ -157,7 +157,7 @@ impl Launcher for SandboxLauncher {
     }
 }
 
-type Streams = (Box<dyn Write + Send>, Box<dyn Read + Send>, Box<dyn Read + Send>);
+type Streams = (Box<dyn Write + Send>, Box<dyn Output>, Box<dyn Read + Send>);
 
 /// Input, output and error of the command: its terminal, or its three pipes.
 fn streams(child: &mut SandboxedChild, terminal: Option<&Terminal>) -> Outcome<Streams> {

@@ -5,7 +5,7 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use dcc_core::failure::{Failure, Outcome};
 use rustix::fs::{Mode, OFlags};
@@ -25,6 +25,12 @@ const WRITE_WAIT: Timespec = Timespec { tv_sec: 2, tv_nsec: 0 };
 /// Readable and writable; clones are the same terminal.
 #[derive(Debug)]
 pub struct Terminal(File);
+
+impl AsFd for Terminal {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
 
 impl Terminal {
     /// A fresh pair: ours, and the command's.

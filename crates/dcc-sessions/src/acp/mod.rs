@@ -64,6 +64,8 @@ pub struct AcpOptions {
     pub start_timeout: Duration,
     pub cancel_grace: Duration,
     pub line_bytes_max: usize,
+    /// Words that nothing follows for so long are told as they are.
+    pub silence: Duration,
 }
 
 impl Default for AcpOptions {
@@ -73,6 +75,7 @@ impl Default for AcpOptions {
             start_timeout: Duration::from_millis(limits::AGENT_START_TIMEOUT_MS),
             cancel_grace: Duration::from_millis(limits::AGENT_STOP_GRACE_MS),
             line_bytes_max: limits::AGENT_LINE_BYTES_MAX,
+            silence: Duration::from_secs(1),
         }
     }
 }
@@ -114,13 +117,13 @@ impl AcpBackend {
             live.process.kill_tree()?;
             return Err(Failure::engine(format!("session {session_id} was started twice at once")));
         }
-        let (sessions, line_bytes_max) = (Arc::clone(&self.sessions), self.options.line_bytes_max);
+        let (sessions, line_bytes_max, silence) = (Arc::clone(&self.sessions), self.options.line_bytes_max, self.options.silence);
         let writer = Arc::clone(&live);
         let reader = Arc::clone(&live);
         let errors = Arc::clone(&live);
         let supervisor = Arc::clone(&live);
         let spawned = thread("agent-write", move || writer.outbox.drain_to(stdin))
-            .and_then(|()| thread("agent-read", move || pump::pump(&reader, stdout, line_bytes_max)))
+            .and_then(|()| thread("agent-read", move || pump::pump(&reader, stdout, line_bytes_max, silence)))
             .and_then(|()| thread("agent-stderr", move || errors.drain_stderr(stderr)))
             .and_then(|()| {
                 thread("agent-watch", move || {

@@ -6,11 +6,13 @@
 
 use serde::Deserialize;
 use serde_json::Value;
-use std::io::Read;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use dcc_core::failure::{Code, Failure};
 use dcc_core::ports::sessions::{AgentReport, TokenUsage, UsageStyle, Withdrawn};
+
+use crate::launch::Output;
 
 use super::live::{Admission, Live, Reply, RequestKind, cancelled, not_taken};
 use super::serve::{self, Call};
@@ -22,11 +24,17 @@ use super::wire::{Envelope, INTERNAL_ERROR, INVALID_PARAMS, Line, LineReader, ME
 const OF_NOW: [&str; 5] = ["available_commands_update", "current_mode_update", "config_option_update", "session_info_update", "usage_update"];
 
 /// Reads until the agent's output ends.
-pub fn pump(live: &Arc<Live>, stdout: impl Read, line_bytes_max: usize) {
+pub fn pump(live: &Arc<Live>, stdout: Box<dyn Output>, line_bytes_max: usize, silence: Duration) {
     live.reader_begins();
     let mut reader = LineReader::new(stdout, line_bytes_max);
     let mut pump = Pump { live, updates: Updates::default(), out: Vec::new(), has_spoken: false };
-    while let Some(line) = reader.next_line() {
+    loop {
+        // Words of an agent that then works in silence are shown, not kept until it does something else.
+        if pump.updates.is_speaking() && reader.idle_source().is_some_and(|source| !source.says_more_within(silence)) {
+            pump.updates.boundary(&mut pump.out);
+            pump.deliver();
+        }
+        let Some(line) = reader.next_line() else { break };
         match line {
             Line::Text(bytes) => pump.line(bytes),
             Line::TooLong { bytes, head } => {
@@ -34,6 +42,7 @@ pub fn pump(live: &Arc<Live>, stdout: impl Read, line_bytes_max: usize) {
                 pump.noise(&sample);
             }
         }
+        pump.updates.ripen(Instant::now(), &mut pump.out);
         pump.deliver();
     }
     // Its calls end with it.

@@ -1,7 +1,8 @@
 //! `session/update` as reports: chunks joined into messages, tool calls, plans, usage, and everything else counted.
 //!
 //! Authority: ephemeral. Invariants: reports keep the order of the lines; a message is held for at most
-//! [`MESSAGE_CHARS_MAX`] characters; noise and unknown updates are reported at first one by one, later at each doubling,
+//! [`MESSAGE_CHARS_MAX`] characters, and a paragraph of it for [`HELD_MAX`]; noise and unknown updates are reported at
+//! first one by one, later at each doubling,
 //! so that a flood cannot fill the record; what says how things stand (plan, commands, mode, settings, usage, title) is
 //! reported when it changes.
 
@@ -9,6 +10,7 @@ use agent_client_protocol_schema::v1::{AvailableCommand, AvailableCommandsUpdate
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::collections::{HashMap, HashSet};
+use std::time::{Duration, Instant};
 
 use dcc_core::ports::sessions::{AgentCommand, AgentReport, TokenUsage, ToolStatus};
 
@@ -19,6 +21,8 @@ use super::wire::shown;
 
 /// A message is reported at the latest when it has this many characters.
 pub const MESSAGE_CHARS_MAX: usize = 4_096;
+/// And its paragraphs when they have been held for so long, so that an answer can be read while it is written.
+pub const HELD_MAX: Duration = Duration::from_secs(2);
 /// Reports of one sort that pass before only doublings are told.
 const PLAIN_REPORTS_MAX: u64 = 32;
 const PLAN_ENTRIES_MAX: usize = 200;
@@ -40,6 +44,8 @@ struct Joiner {
     voice: Option<Voice>,
     message_id: Option<String>,
     text: String,
+    /// Since when the text is held.
+    since: Option<Instant>,
 }
 
 impl Joiner {
@@ -60,12 +66,29 @@ impl Joiner {
 
     fn flush(&mut self, out: &mut Vec<AgentReport>) {
         let text = std::mem::take(&mut self.text);
+        self.since = None;
         if let Some(voice) = self.voice.take()
             && !text.trim().is_empty()
         {
             out.push(spoken(voice, text));
         }
         self.message_id = None;
+    }
+
+    /// Whole paragraphs that are held for long are told while the rest is still being said.
+    fn ripen(&mut self, now: Instant, out: &mut Vec<AgentReport>) {
+        let Some(voice) = self.voice.filter(|_| !self.text.is_empty()) else { return };
+        let since = *self.since.get_or_insert(now);
+        if now.duration_since(since) < HELD_MAX {
+            return;
+        }
+        let Some(end) = self.text.rfind("\n\n").map(|at| at + 2) else { return };
+        let rest = self.text.split_off(end);
+        let told = std::mem::replace(&mut self.text, rest);
+        self.since = Some(now);
+        if !told.trim().is_empty() {
+            out.push(spoken(voice, told));
+        }
     }
 }
 
@@ -205,6 +228,16 @@ impl Updates {
     /// Ends the message that is being joined.
     pub fn boundary(&mut self, out: &mut Vec<AgentReport>) {
         self.joiner.flush(out);
+    }
+
+    /// Something was said that is not told yet.
+    pub fn is_speaking(&self) -> bool {
+        !self.joiner.text.is_empty()
+    }
+
+    /// Tells what is held for long, as far as it can stand by itself.
+    pub fn ripen(&mut self, now: Instant, out: &mut Vec<AgentReport>) {
+        self.joiner.ripen(now, out);
     }
 
     /// The turn is over: its tokens, and what became of the calls that were begun and never ended. An agent that was told
@@ -350,6 +383,25 @@ mod tests {
         let pieces: Vec<&str> = out.iter().map(|r| if let AgentReport::Message { text } = r { text.as_str() } else { panic!("{r:?}") }).collect();
         assert!(pieces.len() > 4 && pieces.iter().all(|p| p.chars().count() <= MESSAGE_CHARS_MAX));
         assert_eq!(pieces.concat(), text);
+    }
+
+    #[test]
+    fn paragraphs_that_are_held_for_long_are_told_while_the_rest_is_said() {
+        let mut updates = Updates::default();
+        let start = Instant::now();
+        assert!(read(&mut updates, chunk("agent_message_chunk", "First.\n\nSec")).is_empty() && updates.is_speaking());
+        let mut out = Vec::new();
+        updates.ripen(start, &mut out);
+        updates.ripen(start + HELD_MAX / 2, &mut out);
+        assert!(out.is_empty(), "not yet");
+        updates.ripen(start + HELD_MAX, &mut out);
+        assert_eq!(std::mem::take(&mut out), [message("First.\n\n")]);
+        assert!(read(&mut updates, chunk("agent_message_chunk", "ond, without a break")).is_empty());
+        updates.ripen(start + HELD_MAX * 3, &mut out);
+        assert!(out.is_empty(), "a sentence is not cut");
+        updates.boundary(&mut out);
+        assert_eq!(out, [message("Second, without a break")]);
+        assert!(!updates.is_speaking());
     }
 
     #[test]

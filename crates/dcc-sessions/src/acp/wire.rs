@@ -52,6 +52,11 @@ impl<R: Read> LineReader<R> {
         Self { source, block: vec![0; BLOCK_BYTES].into_boxed_slice(), at: 0, filled: 0, line: Vec::new(), line_bytes_max }
     }
 
+    /// Where the lines come from, when nothing of them is in hand; none while more was read than was answered.
+    pub fn idle_source(&self) -> Option<&R> {
+        (self.at == self.filled).then_some(&self.source)
+    }
+
     /// The next line without its newline; none at the end of the stream or when it can no longer be read.
     pub fn next_line(&mut self) -> Option<Line<'_>> {
         if self.line.capacity() > KEEP_BYTES {

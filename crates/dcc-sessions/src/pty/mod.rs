@@ -28,7 +28,7 @@ use dcc_core::ports::sessions::{
 };
 use dcc_core::session::ProcessIdentity;
 
-use crate::launch::{AgentProcess, Launched, Launcher};
+use crate::launch::{AgentProcess, Launched, Launcher, Output};
 pub use emulator::{Emulator, dressed};
 pub use modes::Modes;
 use screen::Screen;
@@ -166,7 +166,7 @@ fn tell(live: &Live, session_id: SessionId, listener: &OnceLock<ScreenListener>)
 }
 
 /// Reads the terminal to its end, ends what is left, and tells.
-fn watch(live: &Live, session_id: SessionId, mut output: Box<dyn Read + Send>) {
+fn watch(live: &Live, session_id: SessionId, mut output: Box<dyn Output>) {
     let mut chunk = [0; 16 * 1024];
     loop {
         match output.read(&mut chunk) {

@@ -329,7 +329,8 @@ pub struct Rig {
 }
 
 pub fn options() -> AcpOptions {
-    AcpOptions { cancel_grace: PATIENCE, ..AcpOptions::default() }
+    // A loaded machine is no pause of the agent's.
+    AcpOptions { cancel_grace: PATIENCE, silence: PATIENCE, ..AcpOptions::default() }
 }
 
 impl Rig {

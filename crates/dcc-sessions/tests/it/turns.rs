@@ -2,9 +2,11 @@
 
 use dcc_core::failure::Code;
 use dcc_core::ports::sessions::{AgentReport, SessionBackend, SideEffect, ToolReport, ToolStatus};
+use dcc_sessions::AcpOptions;
 use serde_json::{Value, json};
+use std::time::Duration;
 
-use crate::support::{ALLOW, REJECT, Rig};
+use crate::support::{ALLOW, REJECT, Rig, options};
 
 fn one_turn(steps: &Value) -> Value {
     json!({"turns": [{"steps": steps}]})
@@ -46,6 +48,19 @@ fn chunks_are_joined_and_reports_keep_their_order() {
         })
         .collect();
     assert_eq!(shown, ["Hello world", "(hm)", "Second message", "plan 2", "third", "10/100", "last", "end"]);
+}
+
+#[test]
+fn words_before_a_silence_are_told_in_it() {
+    let steps = json!([{"say": "I wait."}, {"wait_for": "cancel"}]);
+    let rig = Rig::with(&one_turn(&steps), ALLOW, AcpOptions { silence: Duration::from_millis(20), ..options() });
+    rig.start().unwrap();
+    let turn = rig.prompt("go").unwrap();
+    rig.host.wait_for("the words", |heard| heard.reports.iter().any(|r| *r == AgentReport::Message { text: "I wait.".into() }).then_some(()));
+    assert!(!rig.host.heard().reports.iter().any(|r| matches!(r, AgentReport::TurnEnded { .. })), "while the turn goes on");
+    rig.backend.stop(rig.session_id).unwrap();
+    assert_eq!(rig.end_of(turn).unwrap(), "cancelled");
+    assert_eq!(rig.host.messages(), ["I wait."], "once");
 }
 
 #[test]
