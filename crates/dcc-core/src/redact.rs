@@ -9,12 +9,14 @@
 //! stays valid. What it cannot find is a secret without form or name; nothing here is a licence to record one.
 
 mod assign;
+mod known;
 #[cfg(test)]
 mod tests;
 
 use serde_json::{Map, Value};
 
 use assign::Name;
+pub use known::{known_in, refuse_known, without_known};
 
 /// What stands where a secret stood.
 pub const MARK: &str = "[redacted]";
@@ -28,6 +30,19 @@ const LOOK_BYTES: usize = 64;
 struct Span {
     start: usize,
     end: usize,
+}
+
+/// By what something is taken for a secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    Address,
+    PrivateKey,
+    /// A key whose beginning says what it is.
+    Key(&'static str),
+    WebToken,
+    Credentials,
+    /// The value of a name that says so.
+    Assigned(Name),
 }
 
 /// Redacts a JSON value: all its strings, the names of its members, and whole strings whose member name says that they
@@ -50,7 +65,7 @@ pub fn redact_bytes(bytes: &[u8]) -> (Vec<u8>, usize) {
     let (mut at, mut kept, mut count) = (0, 0, 0);
     while at < bytes.len() {
         match find_at(bytes, at) {
-            Some(span) => {
+            Some((_, span)) => {
                 out.extend_from_slice(&bytes[kept..span.start]);
                 out.extend_from_slice(MARK.as_bytes());
                 kept = span.end;
@@ -113,21 +128,32 @@ fn walk(value: &Value, name: Name, level: usize, count: &mut usize) -> Value {
 }
 
 /// The secret that is introduced at `at`, if any.
-fn find_at(bytes: &[u8], at: usize) -> Option<Span> {
+fn find_at(bytes: &[u8], at: usize) -> Option<(Form, Span)> {
+    let assigned = || assign::assignment(bytes, at).map(|(name, span)| (Form::Assigned(name), span));
     match bytes[at] {
-        b':' => url_password(bytes, at),
-        b'-' => pem(bytes, at).or_else(|| assign::assignment(bytes, at)),
+        b':' => url_password(bytes, at).map(|span| (Form::Address, span)),
+        b'-' => pem(bytes, at).map(|span| (Form::PrivateKey, span)).or_else(assigned),
         b if is_word(b) => {
-            let previous = at.checked_sub(1).map_or(b' ', |i| bytes[i]);
+            let previous = before(bytes, at);
             if is_word(previous) {
                 return None;
             }
             key_format(bytes, at)
-                .or_else(|| json_web_token(bytes, at, previous))
-                .or_else(|| scheme(bytes, at))
-                .or_else(|| assign::assignment(bytes, at))
+                .map(|(prefix, span)| (Form::Key(prefix), span))
+                .or_else(|| json_web_token(bytes, at, previous).map(|span| (Form::WebToken, span)))
+                .or_else(|| scheme(bytes, at).map(|span| (Form::Credentials, span)))
+                .or_else(assigned)
         }
         _ => None,
+    }
+}
+
+/// The byte before; a space for the letter of an escape, as a line's end is written inside JSON.
+fn before(bytes: &[u8], at: usize) -> u8 {
+    match bytes[..at] {
+        [.., b'\\', b'n' | b'r' | b't' | b'b' | b'f'] => b' ',
+        [.., last] => last,
+        [] => b' ',
     }
 }
 
@@ -233,52 +259,52 @@ impl Alphabet {
 }
 
 /// Prefix, least number of bytes after it (below [`LOOK_BYTES`]), and what they are made of.
-const KEY_FORMATS: &[(&[u8], usize, Alphabet)] = &[
-    (b"AKIA", 16, Alphabet::Upper),
-    (b"ASIA", 16, Alphabet::Upper),
-    (b"ABIA", 16, Alphabet::Upper),
-    (b"ACCA", 16, Alphabet::Upper),
-    (b"AIza", 35, Alphabet::WordDash),
-    (b"SG.", 32, Alphabet::WordDashDot),
-    (b"dckr_pat_", 20, Alphabet::WordDash),
-    (b"ghp_", 16, Alphabet::Word),
-    (b"gho_", 16, Alphabet::Word),
-    (b"ghu_", 16, Alphabet::Word),
-    (b"ghs_", 16, Alphabet::Word),
-    (b"ghr_", 16, Alphabet::Word),
-    (b"github_pat_", 16, Alphabet::Word),
-    (b"glpat-", 16, Alphabet::WordDash),
-    (b"hf_", 30, Alphabet::Word),
-    (b"npm_", 30, Alphabet::Word),
-    (b"pypi-", 32, Alphabet::WordDash),
-    (b"rk_live_", 10, Alphabet::Word),
-    (b"rk_test_", 10, Alphabet::Word),
-    (b"sk-", 16, Alphabet::WordDash),
-    (b"sk_live_", 10, Alphabet::Word),
-    (b"sk_test_", 10, Alphabet::Word),
-    (b"xoxa-", 8, Alphabet::WordDash),
-    (b"xoxb-", 8, Alphabet::WordDash),
-    (b"xoxe-", 8, Alphabet::WordDash),
-    (b"xoxe.", 8, Alphabet::WordDashDot),
-    (b"xoxo-", 8, Alphabet::WordDash),
-    (b"xoxp-", 8, Alphabet::WordDash),
-    (b"xoxr-", 8, Alphabet::WordDash),
-    (b"xoxs-", 8, Alphabet::WordDash),
-    (b"xapp-", 8, Alphabet::WordDash),
-    (b"ya29.", 16, Alphabet::WordDash),
+const KEY_FORMATS: &[(&str, usize, Alphabet)] = &[
+    ("AKIA", 16, Alphabet::Upper),
+    ("ASIA", 16, Alphabet::Upper),
+    ("ABIA", 16, Alphabet::Upper),
+    ("ACCA", 16, Alphabet::Upper),
+    ("AIza", 35, Alphabet::WordDash),
+    ("SG.", 32, Alphabet::WordDashDot),
+    ("dckr_pat_", 20, Alphabet::WordDash),
+    ("ghp_", 16, Alphabet::Word),
+    ("gho_", 16, Alphabet::Word),
+    ("ghu_", 16, Alphabet::Word),
+    ("ghs_", 16, Alphabet::Word),
+    ("ghr_", 16, Alphabet::Word),
+    ("github_pat_", 16, Alphabet::Word),
+    ("glpat-", 16, Alphabet::WordDash),
+    ("hf_", 30, Alphabet::Word),
+    ("npm_", 30, Alphabet::Word),
+    ("pypi-", 32, Alphabet::WordDash),
+    ("rk_live_", 10, Alphabet::Word),
+    ("rk_test_", 10, Alphabet::Word),
+    ("sk-", 16, Alphabet::WordDash),
+    ("sk_live_", 10, Alphabet::Word),
+    ("sk_test_", 10, Alphabet::Word),
+    ("xoxa-", 8, Alphabet::WordDash),
+    ("xoxb-", 8, Alphabet::WordDash),
+    ("xoxe-", 8, Alphabet::WordDash),
+    ("xoxe.", 8, Alphabet::WordDashDot),
+    ("xoxo-", 8, Alphabet::WordDash),
+    ("xoxp-", 8, Alphabet::WordDash),
+    ("xoxr-", 8, Alphabet::WordDash),
+    ("xoxs-", 8, Alphabet::WordDash),
+    ("xapp-", 8, Alphabet::WordDash),
+    ("ya29.", 16, Alphabet::WordDash),
 ];
 
-fn key_format(bytes: &[u8], at: usize) -> Option<Span> {
+fn key_format(bytes: &[u8], at: usize) -> Option<(&'static str, Span)> {
     let rest = &bytes[at..];
     if !matches!(rest[0], b'A' | b'S' | b'd' | b'g' | b'h' | b'n' | b'p' | b'r' | b's' | b'x' | b'y') {
         return None;
     }
-    let (prefix, least, alphabet) = KEY_FORMATS.iter().find(|(prefix, ..)| rest.starts_with(prefix))?;
+    let (prefix, least, alphabet) = KEY_FORMATS.iter().find(|(prefix, ..)| rest.starts_with(prefix.as_bytes()))?;
     let head = look(bytes, at + prefix.len(), |b| alphabet.has(b));
     // A kebab-case name that happens to begin with `sk-` has neither digits nor capitals.
-    let is_name = *prefix == b"sk-" && head.contains(&b'-') && !head.iter().any(|b| b.is_ascii_digit() || b.is_ascii_uppercase());
+    let is_name = *prefix == "sk-" && head.contains(&b'-') && !head.iter().any(|b| b.is_ascii_digit() || b.is_ascii_uppercase());
     // The whole run is read only once it is taken: names in a row would be read again and again.
-    (head.len() >= *least && !is_name).then(|| Span { start: at, end: run_end(bytes, at + prefix.len(), |b| alphabet.has(b)) })
+    (head.len() >= *least && !is_name).then(|| (*prefix, Span { start: at, end: run_end(bytes, at + prefix.len(), |b| alphabet.has(b)) }))
 }
 
 /// `eyJ….….…`: header, payload and what follows. Starts only outside a run of its own bytes, so no run is read twice.

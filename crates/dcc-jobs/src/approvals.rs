@@ -221,6 +221,7 @@ impl Runner {
             approval.presented = None;
         }
         approval::check_decision(&approval, &request, self.cx.now())?;
+        dcc_core::redact::refuse_known("reason", &json!(request.reason))?;
         let job = ledger::job(recorder, approval.job_id)?;
         self.record_decision(&job, &approval, &request)?;
         if !request.approve {
@@ -381,6 +382,7 @@ impl Runner {
         if !actor.is_operator() {
             return Err(Failure::new(Code::Capability, "only the operator cancels jobs"));
         }
+        dcc_core::redact::refuse_known("reason", &json!(reason))?;
         let failure = Failure::new(Code::Canceled, reason.unwrap_or_else(|| "cancelled by the operator".to_owned()));
         let is_ended = match (job.state, job.approval_id) {
             (JobState::AwaitingUser, Some(approval_id)) if ledger::approval(recorder, approval_id)?.status == ApprovalStatus::Pending => {

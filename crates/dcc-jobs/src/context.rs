@@ -147,6 +147,8 @@ pub struct Context {
     pub(crate) attachments: crate::attachments::Attachments,
     /// Commands that run in this process.
     pub(crate) commands: crate::commands::Commands,
+    /// What agents write that must not be kept.
+    pub(crate) unkept: crate::unkept::Unkept,
     /// The one runner over this context; set once at start so that kinds can submit child jobs.
     pub(crate) runner: OnceLock<std::sync::Weak<crate::runner::Runner>>,
 }
@@ -178,12 +180,17 @@ impl Context {
             agent_door: OnceLock::new(),
             attachments: crate::attachments::Attachments::default(),
             commands: crate::commands::Commands::default(),
+            unkept: crate::unkept::Unkept::default(),
             runner: OnceLock::new(),
         }
     }
     /// The runner over this context, for kinds that submit jobs of their own.
     pub(crate) fn require_runner(&self) -> dcc_core::Outcome<Arc<crate::runner::Runner>> {
         self.runner.get().and_then(std::sync::Weak::upgrade).ok_or_else(|| dcc_core::Failure::engine("no runner"))
+    }
+    /// The content of an agent's write by its hash: an artifact, or held while the write is under way.
+    pub fn written(&self, sha256: dcc_core::Sha256Hex) -> dcc_core::Outcome<Vec<u8>> {
+        self.unkept.get(sha256).map_or_else(|| self.ports.artifacts.get(sha256), |held| Ok(held.to_vec()))
     }
     pub fn now(&self) -> dcc_core::Timestamp {
         self.ports.clock.now()

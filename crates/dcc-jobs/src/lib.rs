@@ -28,6 +28,7 @@ pub mod repairs;
 pub mod repo_config;
 pub mod runner;
 mod scheduler;
+mod unkept;
 pub mod waivers;
 
 pub use context::{Config, Context, Limits, Ports, Recipe};

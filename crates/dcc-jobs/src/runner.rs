@@ -15,9 +15,10 @@ use dcc_core::event::{EventCode, EventOutcome, NewEvent};
 use dcc_core::gate::{Basis, GateOutcome, Resolution, Verdict};
 use dcc_core::ids::{ApprovalId, JobId};
 use dcc_core::job::{self, Job, JobRequest, JobState};
+use dcc_core::op::Op;
 use dcc_core::ports::{Appended, fresh};
 use dcc_core::principal::Actor;
-use dcc_core::{Code, Failure, Outcome, limits};
+use dcc_core::{Code, Failure, Outcome, limits, redact};
 
 use crate::context::Context;
 pub(crate) use crate::correlation::correlation;
@@ -26,6 +27,16 @@ use crate::{facts, ledger, preconditions};
 
 /// Parameters above this go by artifact, so that the accepted job fits an event with room for its envelope.
 const INLINE_PARAMS_BYTES: usize = 16 * 1024;
+
+/// Nothing of a request is kept that holds a secret of a known form: parameters go into the log, plans and records, and
+/// what waits in them is done as it was acknowledged. What an agent tells of its own call is kept without the secret.
+fn keep_no_secret(request: &mut JobRequest) -> Outcome<()> {
+    if request.op == Op::CapabilityRequest {
+        request.params = redact::without_known(std::mem::take(&mut request.params));
+    }
+    redact::refuse_known("", &request.params)?;
+    redact::refuse_known("idempotency_key", &json!(request.idempotency_key))
+}
 
 /// What came of moving a permitted job to running.
 enum Began {
@@ -238,7 +249,8 @@ impl Runner {
     }
 
     /// Writes the job down. The second value is false when the idempotency key names an earlier one.
-    fn accept(&self, actor: Actor, request: JobRequest, parent: Option<&Job>) -> Outcome<(Job, bool)> {
+    fn accept(&self, actor: Actor, mut request: JobRequest, parent: Option<&Job>) -> Outcome<(Job, bool)> {
+        keep_no_secret(&mut request)?;
         if request.idempotency_key.as_ref().is_some_and(|k| k.is_empty() || k.len() > 128) {
             return Err(Failure::invalid("an idempotency key has 1 to 128 characters"));
         }
@@ -335,11 +347,11 @@ impl Runner {
             return Err(Failure::new(Code::ApprovalConsumed, format!("already recorded at {} (event {}): {key}", by.ts, by.seq)));
         }
         self.wake();
-        if job.op == dcc_core::op::Op::BudgetSet {
+        if job.op == Op::BudgetSet {
             crate::budgets::changed(&self.cx);
         }
         self.give_back(job.job_id);
-        if job.op == dcc_core::op::Op::SandboxWaive
+        if job.op == Op::SandboxWaive
             && let Some(runner) = self.cx.runner.get().and_then(std::sync::Weak::upgrade)
         {
             crate::waivers::watch(&runner);

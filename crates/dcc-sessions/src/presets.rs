@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 
 use dcc_core::ports::sessions::Driver;
 use dcc_core::failure::{Code, Failure, Outcome};
-use dcc_core::redact::redact_text;
+use dcc_core::redact::{redact_text, refuse_known};
+use serde_json::json;
 
 use crate::acp::AgentTraits;
 use crate::scripted::DEMO_FILE;
@@ -96,6 +97,8 @@ pub fn resolve(name: &str, configured: &BTreeMap<String, AgentConfig>) -> Outcom
         None => return Err(unknown(name, configured)),
     };
     refuse_secrets(name, &config.env)?;
+    // No more than the environment: the words of a command are seen by every process of the machine besides.
+    refuse_known(&format!("[agents.{name}] command"), &json!(command))?;
     let mut env: BTreeMap<String, String> = entry.iter().flat_map(|e| e.env).map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
     env.extend(config.env.clone());
     let executable = program(name, &command[0], entry)?;

@@ -84,7 +84,7 @@ fn is_placeholder(value: &[u8]) -> bool {
 }
 
 /// `name = value`, `name: value`, `"name": "value"`, `--name value`, `Authorization: …`.
-pub(super) fn assignment(bytes: &[u8], at: usize) -> Option<Span> {
+pub(super) fn assignment(bytes: &[u8], at: usize) -> Option<(Name, Span)> {
     // Only at the head of a run of name bytes, so that no run is read twice.
     if at > 0 && is_word_or_dash(bytes[at - 1]) {
         return None;
@@ -112,7 +112,7 @@ pub(super) fn assignment(bytes: &[u8], at: usize) -> Option<Span> {
     let is_quoted = span.start > start;
     let is_call = !is_quoted && bytes.get(span.end) == Some(&b'(');
     let is_too_short = name == Name::Token && value.len() < if is_quoted || start == name_end + 1 { 3 } else { 6 };
-    (!is_call && !is_too_short).then_some(span)
+    (!is_call && !is_too_short).then_some((name, span))
 }
 
 fn blanks(bytes: &[u8], at: usize) -> usize {

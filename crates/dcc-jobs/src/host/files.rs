@@ -8,7 +8,7 @@ use dcc_core::job::JobState;
 use dcc_core::op::Op;
 use dcc_core::session::Session;
 use dcc_core::workspace::Workspace;
-use dcc_core::{Code, Failure, Outcome, RepoPath, limits};
+use dcc_core::{Code, Failure, Outcome, RepoPath, limits, redact};
 
 use super::states::{wait_decided, workspace_of};
 use super::Host;
@@ -43,7 +43,14 @@ impl Host {
         }
         // Before the file is written, not after: what rests changes nothing.
         self.rest_here(session.session_id, || false)?;
-        let sha256 = self.cx().ports.artifacts.put(content.as_bytes())?;
+        // What waits for a person waits as long as this call, so a secret need not outlive it.
+        let (sha256, _held) = match redact::known_in(content) {
+            None => (self.cx().ports.artifacts.put(content.as_bytes())?, None),
+            Some(_) => {
+                let (sha256, held) = self.cx().unkept.hold(content.as_bytes());
+                (sha256, Some(held))
+            }
+        };
         let job = self.request(session, Op::FsWrite, json!({ "path": path, "content_sha256": sha256 }))?;
         let job = if job.state == JobState::AwaitingUser {
             wait_decided(&self.runner, session.session_id, &job, None, || true)?

@@ -14,7 +14,7 @@ use dcc_core::job::Job;
 use dcc_core::locus::{LocusChange, Record, RecordKey};
 use dcc_core::plans::LocusPlan;
 use dcc_core::ports::{Drifted, StagedRecord};
-use dcc_core::{Code, Failure, Outcome};
+use dcc_core::{Code, Failure, Outcome, redact};
 
 use super::locus::{accepted, effect_of, judge, recovered_records, sync_board};
 use super::{Done, Effect, JobKind, Lock, Planned, Recovered, params};
@@ -79,8 +79,7 @@ impl JobKind for SettleEdit {
         let key = seen.accepted.key();
         let (wp_id, mt_id) = parts(&key);
         let applied = judge(cx, job, &wp_id, mt_id.as_ref(), &change)?;
-        // Kept before anything can replace them.
-        let kept = seen.bytes.as_deref().map(|bytes| cx.ports.artifacts.put(bytes)).transpose()?;
+        let kept = keep(cx, p.action, &seen)?;
         let mut bindings = job.bindings.clone();
         bindings.wp_id = Some(wp_id.clone());
         bindings.mt_id.clone_from(&mt_id);
@@ -107,10 +106,22 @@ impl JobKind for SettleEdit {
         if job.effect.is_none() || cx.ports.locus.drifted(&key_of(body))?.is_some() {
             return Ok(Recovered::Absent);
         }
-        let mut effect = effect(body, Action::Restore, *found_sha256);
+        let mut effect = effect(job, body, Action::Restore);
         effect.events.push(settled(job, body, Action::Restore, *found_sha256));
         Ok(Recovered::Finished(effect))
     }
+}
+
+/// The edited bytes as an artifact, before anything can replace them. An edit that holds a secret of a known form is not
+/// accepted, and when it is written over, what is kept of it is redacted.
+fn keep(cx: &Context, action: Action, seen: &Drifted) -> Outcome<Option<Sha256Hex>> {
+    let Some(bytes) = seen.bytes.as_deref() else { return Ok(None) };
+    if let (Action::Accept, Ok(record)) = (action, &seen.edited) {
+        let fields = serde_json::to_value(record).map_err(|e| Failure::engine(format!("the edited record cannot be written: {e}")))?;
+        redact::refuse_known(&seen.accepted.key().text(), &fields)?;
+    }
+    let held = redact::known_in(&String::from_utf8_lossy(bytes)).map(|_| redact::redact_bytes(bytes).0);
+    cx.ports.artifacts.put(held.as_deref().unwrap_or(bytes)).map(Some)
 }
 
 fn change_of(action: Action, seen: &Drifted) -> Outcome<LocusChange> {
@@ -157,7 +168,7 @@ fn take_in(cx: &Context, job: &Job, cleared: Cleared<LocusPlan>, plan: &LocusPla
     cx.ports.locus.publish(cleared, &staged)?;
     cx.journal.project_packets(&[key_of(plan)])?;
     sync_board(cx, job)?;
-    let mut done = effect(plan, Action::Accept, Some(found));
+    let mut done = effect(job, plan, Action::Accept);
     done.result.extend(effect_of(plan, &applied).result);
     if let Some(Record::MicroTask(task)) = applied.records.first() {
         done = done.with("version", task.version).with("status", task.status.as_str());
@@ -169,19 +180,20 @@ fn write_back(cx: &Context, job: &Job, cleared: Cleared<LocusPlan>, plan: &Locus
     let planned = json!({ "effect": { "restore": key_of(plan).text(), "found_sha256": found } });
     cx.journal.append(vec![NewEvent::new(EventCode::EffectPlanned, job.actor, planned).about(&correlation(job))])?;
     cx.ports.locus.restore(cleared, &key_of(plan), found)?;
-    let mut done = effect(plan, Action::Restore, found);
+    let mut done = effect(job, plan, Action::Restore);
     done.events.push(settled(job, plan, Action::Restore, found));
     Ok(Done::Finished(done))
 }
 
-fn effect(plan: &LocusPlan, action: Action, kept: Option<Sha256Hex>) -> Effect {
+fn effect(job: &Job, plan: &LocusPlan, action: Action) -> Effect {
     let mut effect = Effect::default().with("wp_id", plan.wp_id.to_string()).with("action", json!(action)).with("message", plan.sentence.clone());
     if let Some(mt_id) = &plan.mt_id {
         effect = effect.with("mt_id", mt_id.to_string());
     }
-    if let Some(kept) = kept {
+    // The planned input is the edit as it was kept.
+    for kept in &job.inputs {
         effect = effect.with("edited_sha256", kept.to_string());
-        effect.outputs.push(kept);
+        effect.outputs.push(*kept);
     }
     effect
 }

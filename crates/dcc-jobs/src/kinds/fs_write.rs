@@ -35,7 +35,8 @@ impl JobKind for WriteFile {
         let workspace_id = session.workspace_id.ok_or_else(|| Failure::new(Code::Scope, "the session has no workspace"))?;
         let workspace = ledger::workspace(cx.ports.recorder.as_ref(), workspace_id)?;
         let before = cx.ports.files.read(&workspace.binding, &p.path, limits::ARTIFACT_BYTES_MAX as u64)?;
-        let content = cx.ports.artifacts.get(p.content_sha256)?;
+        let is_kept = !cx.unkept.holds(p.content_sha256);
+        let content = cx.written(p.content_sha256)?;
         let body = FileWritePlan {
             session_id: session.session_id,
             workspace_id,
@@ -44,13 +45,13 @@ impl JobKind for WriteFile {
             content_bytes: content.len() as u64,
             before_sha256: before.map(|b| Sha256Hex::of(&b)),
         };
-        Ok(Planned { body, engine: "worktree", inputs: vec![p.content_sha256], bindings: job.bindings.clone(), claim: None })
+        Ok(Planned { body, engine: "worktree", inputs: is_kept.then_some(p.content_sha256).into_iter().collect(), bindings: job.bindings.clone(), claim: None })
     }
 
     fn apply(&self, cx: &Context, job: &Job, cleared: Cleared<FileWritePlan>) -> Outcome<Done> {
         let plan = cleared.body().clone();
         let workspace = ledger::workspace(cx.ports.recorder.as_ref(), plan.workspace_id)?;
-        let content = cx.ports.artifacts.get(plan.content_sha256)?;
+        let content = cx.written(plan.content_sha256)?;
         let row = begin(cx, job, &plan)?;
         let written = cx.ports.files.write(&workspace.binding, cleared, &content);
         let finished = row.finished(if written.is_ok() { ToolStatus::Ok } else { ToolStatus::Error });

@@ -34,6 +34,8 @@ impl JobKind for RunRecipe {
         let recipe = cx.config.recipes.get(&p.recipe).ok_or_else(|| {
             Failure::new(Code::NotFoundRecipe, format!("no recipe {:?}", p.recipe)).hint("recipes stand in your own config.toml as [recipes.NAME] argv = [...]; never in a repository")
         })?;
+        // The operator's configuration is his own; a plan, which holds this of it, is kept for good.
+        redact::refuse_known(&format!("[recipes.{}]", p.recipe), &json!({ "argv": recipe.argv, "env": recipe.env }))?;
         let workspace = params::workspace(cx, job)?;
         let probe = cx.ports.version.probe(&workspace.binding)?;
         if !matches!(probe.health, dcc_core::workspace::WorkspaceHealth::Ok | dcc_core::workspace::WorkspaceHealth::Locked) {

@@ -25,6 +25,9 @@ pub(super) fn plan_reinit(cx: &Context, job: &Job) -> Outcome<Planned<RepairPlan
     let JsonStanding::Unknown { bytes, why } = cx.ports.store.look_workspace_json(&workspace)? else {
         return Err(nothing_to_do("workspace.json is as this program writes it, or is not there"));
     };
+    if let Some(form) = dcc_core::redact::known_in(&String::from_utf8_lossy(&bytes)) {
+        return Err(Failure::invalid(format!("workspace.json holds what looks like a secret: {form}")).hint("take it out, or remove the file: it is then made anew"));
+    }
     // Kept before anything can replace them.
     let kept = cx.ports.artifacts.put(&bytes)?;
     let mut planned = planned(job, &workspace, repairs::renewal(&bytes, why), "store");

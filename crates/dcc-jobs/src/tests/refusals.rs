@@ -53,11 +53,17 @@ fn a_secret_in_a_commit_message_is_not_written_down() {
     let secret = format!("ghp_{}", "a1B2c3D4e5".repeat(4).split_at(36).0);
     let job = commit(&rig, "b.txt", "plain");
     assert_eq!(job.state, JobState::AwaitingUser);
-    let refused = commit(&rig, "c.txt", &format!("use {secret}"));
-    let failure = refused.failure.unwrap();
+    std::fs::write(rig.place.worktree().join("c.txt"), "plain").unwrap();
+    let of = Bindings { workspace_id: Some(rig.place.workspace_id), ..Bindings::default() };
+    let request = JobRequest { op: Op::VersionCommit, params: json!({ "paths": ["c.txt"], "message": format!("use {secret}") }), bindings: of, idempotency_key: None };
+    let failure = rig.runner.submit(Rig::operator(), request).unwrap_err();
     assert_eq!(failure.code, Code::InvalidInput);
+    assert!(failure.message.starts_with("message holds"), "{failure}");
     assert!(!format!("{failure:?}").contains(&secret));
-    std::fs::remove_file(rig.place.worktree().join("c.txt")).unwrap();
+    kept_nowhere(&rig, &secret);
+}
+
+fn kept_nowhere(rig: &Rig, secret: &str) {
     let mut folders = vec![rig.place.dir.path().join("repo/.handshake")];
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).unwrap().flatten() {
@@ -69,6 +75,26 @@ fn a_secret_in_a_commit_message_is_not_written_down() {
             }
         }
     }
+}
+
+#[test]
+fn no_operation_takes_a_secret_in_any_field() {
+    let rig = Rig::new();
+    let secret = format!("ghp_{}", "a1B2c3D4e5".repeat(3));
+    for op in Op::ALL.iter().filter(|op| op.is_built() && **op != Op::ApprovalDecide) {
+        let texts = [json!({ "any_field": secret }), json!({ "deep": [{ "er": format!("a line\nwith {secret} in it") }] }), json!([secret]), json!({ secret.clone(): true })];
+        for params in texts {
+            let request = JobRequest { op: *op, params, bindings: Bindings::default(), idempotency_key: None };
+            // What an agent tells of its own call is kept without the secret, and refused for its shape.
+            match rig.runner.submit_under(Rig::operator(), request, None) {
+                Err(failure) => assert!(failure.code == Code::InvalidInput && failure.message.contains("secret: a key that begins with ghp_"), "{op}: {failure}"),
+                Ok(job) => assert!(*op == Op::CapabilityRequest && job.state == JobState::Failed, "{op}: {job:?}"),
+            }
+        }
+    }
+    let request = JobRequest { op: Op::LocusSyncTaskBoard, params: json!({}), bindings: Bindings::default(), idempotency_key: Some(secret.clone()) };
+    assert!(rig.runner.submit(Rig::operator(), request).unwrap_err().message.starts_with("idempotency_key holds"));
+    kept_nowhere(&rig, &secret);
 }
 
 #[test]

@@ -32,6 +32,7 @@ mod recovery;
 mod refusals;
 mod repairs;
 mod said;
+mod secrets;
 mod slice;
 mod steering;
 mod terminal;

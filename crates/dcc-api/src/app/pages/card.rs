@@ -107,7 +107,10 @@ impl App {
         let path: Option<RepoPath> = serde_json::from_value(read("path")).ok();
         let content: Option<dcc_core::Sha256Hex> = serde_json::from_value(read("content_sha256")).ok();
         let (Some(path), Some(content)) = (path, content) else { return };
-        let Ok(new) = self.cx().ports.artifacts.get(content) else { return };
+        let Ok(new) = self.cx().written(content) else { return };
+        if let Some(form) = dcc_core::redact::known_in(&String::from_utf8_lossy(&new)) {
+            card.risk_notes.push(format!("the content holds what looks like a secret ({form}); it is kept nowhere but in the file"));
+        }
         card.facts.retain(|fact| fact.name != "bytes" && fact.name != "content sha256");
         card.facts.push(crate::view::FactView { name: "content".to_owned(), value: format!("{}, sha256 {content}", counted(new.len(), "byte")) });
         // Once it is decided the file is no longer what it was; the content stands under its hash.
