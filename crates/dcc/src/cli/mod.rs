@@ -149,7 +149,7 @@ impl Cli {
 
     pub fn link(&self) -> Outcome<Box<dyn Link>> {
         let found = self.find()?;
-        integrity::warn(&found.dirs, found.require_project_id()?);
+        integrity::warn_once(&found.dirs, found.require_project_id()?);
         link::connect(found, self.attended())
     }
 

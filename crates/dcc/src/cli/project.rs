@@ -43,7 +43,7 @@ pub fn init(cli: &Cli) -> Outcome<u8> {
 pub fn status(cli: &Cli) -> Outcome<u8> {
     let found = cli.find()?;
     let project_id = found.require_project_id()?;
-    integrity::warn(&found.dirs, project_id);
+    integrity::warn_once(&found.dirs, project_id);
     let broken = integrity::known(&found.dirs, project_id);
     let root = found.main.worktree_path.clone();
     let link = crate::link::connect(found, cli.attended())?;
@@ -94,7 +94,7 @@ pub fn doctor(cli: &Cli) -> Outcome<u8> {
     // Where it cannot be made, the sandbox says so itself.
     let _ = crate::wire::dirs::private_dir(&run_dir);
     let posture = open::sandbox(run_dir)?.posture();
-    let status = if posture.filesystem { "ok" } else { "fault" };
+    let status = if posture.confines_agents() { "ok" } else { "fault" };
     checks.push(("sandbox".into(), status.into(), format!("{}; metadata {}, network {}, processes {}, disk {}", posture.layers.join("+"), word(posture.metadata), word(posture.network), word(posture.processes), word(posture.disk)), None));
     for note in &posture.notes {
         checks.push(("sandbox note".into(), "ok".into(), note.clone(), None));

@@ -42,7 +42,7 @@ pub fn run(cli: &Cli, args: &UpArgs) -> Outcome<u8> {
         return Ok(0);
     }
     let project = open::open_or_read(&found, &OpenOptions { what: "up", wait: Duration::ZERO, serving: true })?;
-    integrity::warn(&found.dirs, found.require_project_id()?);
+    integrity::warn_once(&found.dirs, found.require_project_id()?);
     say_recovery(&here, &project);
     let no_open = args.no_open || here.out.is_json();
     serve_project(&found, &project, args.port, |ready| {

@@ -5,8 +5,6 @@
 //! atomically and by the process that owns the project only; a file whose signature does not fit is named and never
 //! replaced; the key is of mode 0600 and never leaves the state directory.
 
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -14,7 +12,7 @@ use dcc_core::ports::{Checkpoint, Clock, OutsideHead};
 use dcc_core::{Code, Failure, Outcome, ProjectId, Sha256Hex, canonical};
 use serde::{Deserialize, Serialize};
 
-use super::dirs::{Dirs, private_dir, read_small};
+use super::dirs::{Dirs, read_small, replace_private};
 
 /// The operator's key, for all projects.
 const KEY: &str = "checkpoint.key";
@@ -91,12 +89,7 @@ impl StateHead {
         let key = self.dirs.secret(KEY)?.ok_or_else(|| Failure::engine("the key of the checkpoints is gone"))?;
         let signed = Signed { checkpoint: head, signature: self.signature(&key, &head)? };
         let bytes = serde_json::to_vec(&signed).map_err(|e| Failure::engine(e.to_string()))?;
-        let target = self.path();
-        let temporary = target.with_extension(format!("{}.tmp", std::process::id()));
-        private_dir(target.parent().unwrap_or(&self.dirs.state))?;
-        let fail = |e: std::io::Error| Failure::engine(format!("{}: {e}", target.display()));
-        let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary).map_err(fail)?;
-        file.write_all(&bytes).and_then(|()| file.sync_all()).and_then(|()| std::fs::rename(&temporary, &target)).map_err(fail)
+        replace_private(&self.path(), &bytes)
     }
 }
 

@@ -5,14 +5,13 @@
 //! finding stands in the operator's state directory until a walk holds again. On failure: a note that cannot be written is
 //! said by the walk itself all the same.
 
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::Once;
 
 use dcc_core::ports::VerifyReport;
 use dcc_core::{ProjectId, Timestamp};
 
-use super::dirs::{Dirs, private_dir};
+use super::dirs::{Dirs, replace_private};
 
 fn path(dirs: &Dirs, project_id: ProjectId) -> PathBuf {
     dirs.state.join("checkpoints").join(format!("{project_id}.broken"))
@@ -21,7 +20,11 @@ fn path(dirs: &Dirs, project_id: ProjectId) -> PathBuf {
 /// Keeps, or takes back, what a whole walk found.
 pub fn note(dirs: &Dirs, project_id: ProjectId, report: &VerifyReport, now: Timestamp) {
     let path = path(dirs, project_id);
-    let _ = if report.ok { std::fs::remove_file(&path) } else { write(&path, &format!("{} ({now})", found(report))) };
+    if report.ok {
+        let _ = std::fs::remove_file(&path);
+    } else {
+        let _ = replace_private(&path, format!("{} ({now})", found(report)).as_bytes());
+    }
 }
 
 /// The finding in one sentence.
@@ -33,21 +36,15 @@ fn found(report: &VerifyReport) -> String {
     }
 }
 
-fn write(path: &Path, text: &str) -> std::io::Result<()> {
-    if let Some(folder) = path.parent() {
-        private_dir(folder).map_err(|failure| std::io::Error::other(failure.message))?;
-    }
-    std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?.write_all(text.as_bytes())
-}
-
 /// What is known to be broken; none when the last walk held, or there was none yet.
 pub fn known(dirs: &Dirs, project_id: ProjectId) -> Option<String> {
     std::fs::read_to_string(path(dirs, project_id)).ok().filter(|text| !text.is_empty())
 }
 
-/// One line on standard error when something is known to be broken.
-pub fn warn(dirs: &Dirs, project_id: ProjectId) {
+/// One line on standard error when something is known to be broken; once in a process, also when a command takes several steps.
+pub fn warn_once(dirs: &Dirs, project_id: ProjectId) {
+    static SAID: Once = Once::new();
     if let Some(found) = known(dirs, project_id) {
-        super::say(&format!("WARNING: {found}; what was recorded before cannot be trusted as it stands. dcc recorder verify looks again"));
+        SAID.call_once(|| super::say(&format!("WARNING: {found}; what was recorded before cannot be trusted as it stands. dcc recorder verify looks again")));
     }
 }

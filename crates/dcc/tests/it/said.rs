@@ -80,6 +80,9 @@ fn a_chain_that_is_known_to_be_broken_is_said_by_every_command() {
         assert!(ran.stderr.contains("WARNING: the chain is broken at event 3"), "{words:?}: {ran:?}");
     }
     assert!(world.ok(&["status"])["integrity"].as_str().unwrap().contains("event 3"));
+    // A command of several steps, the first of which already says it.
+    let refused = world.json(&["ws", "close", "00000000"]);
+    assert_eq!((refused.code_text().as_str(), refused.stderr.matches("WARNING").count()), ("HSK-404-WORKSPACE", 1), "{refused:?}");
     // Mended, and seen by a whole walk, it is not said any more.
     altered(&world, &outcome);
     assert_eq!(world.json(&["recorder", "verify"]).code, 0);
