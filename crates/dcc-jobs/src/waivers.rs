@@ -55,10 +55,9 @@ pub(crate) fn of_workspace(cx: &Context, id: WorkspaceId) -> Outcome<Option<Waiv
     Ok(in_force(cx.ports.recorder.as_ref(), cx.now())?.into_iter().find(|waiver| waiver.workspace_id == id))
 }
 
-/// True when the self-test saw files and network held.
+/// True when the self-test saw held what confines an agent.
 pub(crate) fn has_sandbox(cx: &Context) -> bool {
-    let posture = cx.ports.sandbox.posture();
-    posture.filesystem && posture.network
+    cx.ports.sandbox.posture().confines_agents()
 }
 
 /// The plan of an agent as this machine can confine it: in the sandbox; or, where there is none, under the waiver of its
@@ -77,7 +76,7 @@ pub(crate) fn confined(cx: &Context, mut body: SessionStartPlan) -> Outcome<Sess
 
 /// True for a session whose agent runs, or ran last, unconfined.
 fn is_unconfined(session: &Session) -> bool {
-    session.posture.as_ref().is_some_and(|posture| !posture.filesystem || !posture.network) && session.process.is_some()
+    session.posture.as_ref().is_some_and(|posture| !posture.confines_agents()) && session.process.is_some()
 }
 
 /// Ends the agents of a worktree that run unconfined; their sessions rest and say why.

@@ -24,6 +24,7 @@ impl App {
         let fits = |s: &Session| {
             (filter.states.is_empty() || filter.states.contains(&s.state))
                 && filter.role.is_none_or(|role| s.role == role)
+                && filter.backend.as_ref().is_none_or(|backend| s.backend == *backend)
                 && filter.wp_id.as_ref().is_none_or(|wp| s.wp_id.as_ref() == Some(wp))
                 && filter.parent_session_id.is_none_or(|parent| s.parent_session_id == Some(parent))
                 && (!filter.recovery || needs_recovery(s, &live))

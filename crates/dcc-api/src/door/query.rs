@@ -61,6 +61,8 @@ impl SearchKind {
 pub struct SessionFilter {
     pub states: Vec<SessionState>,
     pub role: Option<Role>,
+    /// `local` or `cloud`.
+    pub backend: Option<String>,
     pub wp_id: Option<WpId>,
     pub parent_session_id: Option<SessionId>,
     /// The recovery queue: what rests without an agent, with what a person needs to decide.
@@ -151,6 +153,7 @@ impl Query {
                 a.path(format_args!("/sessions"));
                 a.joined("state", filter.states.iter().map(|state| state.as_str()));
                 a.word("role", filter.role.as_ref());
+                a.opt("backend", filter.backend.as_ref());
                 a.opt("wp_id", filter.wp_id.as_ref());
                 a.opt("parent_session_id", filter.parent_session_id.as_ref());
                 a.opt("recovery", filter.recovery.then_some("true"));

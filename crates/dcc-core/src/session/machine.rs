@@ -38,6 +38,17 @@ impl SessionState {
     }
 }
 
+/// What a session waits for from a person.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Need {
+    Decision,
+    Consent,
+    Message,
+    Review,
+    /// It rests after a crash.
+    Recovery,
+}
+
 /// Why a session is in its state; a closed list (SESSIONS 2).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -108,6 +119,22 @@ impl StateReason {
     pub fn as_str(self) -> String {
         serde_json::to_value(self).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default()
     }
+    /// Reads the wire spelling.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.as_str() == text)
+    }
+    /// What an open session of this reason needs of a person; none when it goes on, rests or ends without him. Every count, filter
+    /// and colour of "needs you" is this one.
+    pub fn need(self) -> Option<Need> {
+        match self {
+            Self::ApprovalWait => Some(Need::Decision),
+            Self::ConsentMissing | Self::ConsentRevoked => Some(Need::Consent),
+            Self::InputWait => Some(Need::Message),
+            Self::ReviewWait => Some(Need::Review),
+            Self::CrashRecovery => Some(Need::Recovery),
+            _ => None,
+        }
+    }
     /// True when a session in this state can have this reason; anything else would be a lie on every screen.
     pub fn fits(self, state: SessionState) -> bool {
         use StateReason as R;
@@ -164,6 +191,19 @@ pub fn step(from: SessionState, to: SessionState) -> Outcome<SessionState> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_needs_a_person_is_open_and_said_by_its_reason() {
+        let needing: Vec<_> = StateReason::ALL.into_iter().filter(|reason| reason.need().is_some()).collect();
+        use StateReason::{ApprovalWait, ConsentMissing, ConsentRevoked, CrashRecovery, InputWait, ReviewWait};
+        assert_eq!(needing, [ApprovalWait, ConsentMissing, ConsentRevoked, InputWait, ReviewWait, CrashRecovery]);
+        for reason in needing {
+            assert_eq!(StateReason::parse(&reason.as_str()), Some(reason));
+            let states: Vec<_> = SessionState::ALL.into_iter().filter(|state| reason.fits(*state)).collect();
+            let wanted = if reason == CrashRecovery { SessionState::Paused } else { SessionState::Blocked };
+            assert_eq!(states, [wanted], "{reason:?}: a page tells them by reason and state");
+        }
+    }
 
     #[test]
     fn the_table_is_the_machine() {

@@ -28,6 +28,13 @@ pub struct Posture {
     pub notes: Vec<String>,
 }
 
+impl Posture {
+    /// True when the kernel holds files and network: without them no agent runs but under a waiver. The other flags are said, and refuse nothing.
+    pub fn confines_agents(&self) -> bool {
+        self.filesystem && self.network
+    }
+}
+
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct ProcessIdentity {
     pub pid: u32,
@@ -229,5 +236,19 @@ impl Session {
     /// The next message to be delivered.
     pub fn next_message(&self) -> Option<&WaitingMessage> {
         self.waiting.iter().find(|m| m.is_waiting())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Posture;
+
+    #[test]
+    fn files_and_network_are_what_confines() {
+        let all = Posture { filesystem: true, metadata: true, network: true, processes: true, disk: true, ..Posture::default() };
+        assert!(all.confines_agents());
+        assert!(Posture { metadata: false, processes: false, disk: false, ..all.clone() }.confines_agents(), "agents run where only these are not held");
+        assert!(!Posture { network: false, ..all.clone() }.confines_agents());
+        assert!(!Posture { filesystem: false, ..all }.confines_agents());
     }
 }

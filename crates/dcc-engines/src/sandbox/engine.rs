@@ -85,10 +85,10 @@ impl LandlockSandbox {
         Posture { layers: vec!["none".into()], notes, ..Posture::default() }
     }
 
-    /// Refuses unless files and network were seen enforced.
+    /// Refuses unless what confines an agent was seen enforced.
     pub fn require_enforced(&self) -> Outcome<&Posture> {
         let posture = self.measured();
-        if posture.filesystem && posture.network {
+        if posture.confines_agents() {
             return Ok(posture);
         }
         let why = posture.notes.first().map_or("the self-test did not see it enforced", String::as_str);

@@ -96,7 +96,7 @@ const PATH: Param = param("path", "Text");
 const B64: Param = param("b64", "Base64");
 const DIFF: &[Param] = &[param("source", "DiffSource"), param("base", "Text"), param("oid", "Oid"), PATH, B64];
 const JOBS: &[Param] = &[param("state", "JobStates"), param("op", "Op"), WP, MT, SESSION, WORKSPACE, param("root_job_id", "Uuid"), CURSOR, LIMIT];
-const SESSIONS: &[Param] = &[param("state", "SessionStates"), param("role", "Role"), WP, param("parent_session_id", "Uuid"), param("recovery", "Flag"), CURSOR, LIMIT];
+const SESSIONS: &[Param] = &[param("state", "SessionStates"), param("role", "Role"), param("backend", "Text"), WP, param("parent_session_id", "Uuid"), param("recovery", "Flag"), CURSOR, LIMIT];
 const EVENTS: &[Param] = &[
     param("after_seq", "Seq"),
     param("before_seq", "Seq"),

@@ -9,7 +9,7 @@ use dcc_core::budget::{Amount, Budget};
 use dcc_core::ids::{MtId, SessionId, WpId};
 use dcc_core::job::Bindings;
 use dcc_core::op::Op;
-use dcc_core::session::{Lane, SessionState};
+use dcc_core::session::{Lane, Posture, SessionState};
 use dcc_core::{Code, Failure, HandoffId, Outcome, limits};
 
 use super::Cli;
@@ -180,11 +180,8 @@ fn list(cli: &Cli, words: ListWords<'_>) -> Outcome<u8> {
         text.split(',').map(|word| SessionState::parse(word).ok_or_else(|| Failure::invalid(format!("{word:?} is no session state")).hint("CREATED, ACTIVE, PAUSED, BLOCKED, COMPLETED, FAILED, CANCELLED"))).collect()
     })?;
     let role = role.map(|r| serde_json::from_value(json!(r)).map_err(|_| Failure::invalid(format!("{r:?} is no role")).hint("coder, validator, human or orchestrator"))).transpose()?;
-    let filter = SessionFilter { states, role, wp_id: wp.map(WpId::parse).transpose()?, parent_session_id: None, recovery };
+    let filter = SessionFilter { states, role, backend: backend.map(str::to_owned), wp_id: wp.map(WpId::parse).transpose()?, parent_session_id: None, recovery };
     let mut value = cli.query(&Query::Sessions { filter, paging: Paging::default() })?;
-    if let (Some(backend), Some(rows)) = (backend, value["items"].as_array_mut()) {
-        rows.retain(|row| row["backend"] == backend);
-    }
     if let (Some(key), Some(rows)) = (key, value["items"].as_array_mut()) {
         for row in rows.iter_mut() {
             row["group"] = row[key].clone();
@@ -237,8 +234,8 @@ fn recovery_table(value: &Value) -> String {
 
 /// The layers that hold an agent, or that none does.
 fn confinement(posture: &Value) -> String {
-    let holds = posture["filesystem"] == true && posture["network"] == true;
-    if posture.is_object() && !holds { "UNENFORCED".to_owned() } else { posture["layers"].to_string() }
+    let holds = || serde_json::from_value::<Posture>(posture.clone()).is_ok_and(|posture| posture.confines_agents());
+    if posture.is_object() && !holds() { "UNENFORCED".to_owned() } else { posture["layers"].to_string() }
 }
 
 fn show(cli: &Cli, session: &str) -> Outcome<u8> {

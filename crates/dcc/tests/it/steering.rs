@@ -168,6 +168,9 @@ fn three_agents_and_a_killed_server() {
         assert!(row["checkpoint_age_ms"].is_i64() && row["heartbeat_age_ms"].is_i64() && row["dirty_files"].is_u64() && row["pending_calls"].is_array(), "{row}");
     }
     assert_eq!(world.ok(&["status"])["sessions_to_recover"], 3);
+    let of_backend = |backend: &str| world.ok(&["session", "list", "--backend", backend])["items"].as_array().unwrap().len();
+    let backend = world.ok(&["session", "show", &sessions[0]])["backend"].as_str().unwrap().to_owned();
+    assert_eq!((of_backend(&backend), of_backend("another")), (3, 0));
     assert_eq!(agents_alive(&world), 0, "nothing is resumed by itself");
     // Resume delivers what waited, retry makes a successor, cancel ends.
     world.ok(&["session", "resume", &sessions[0]]);

@@ -5,7 +5,7 @@
 use dcc_core::job::JobState;
 use dcc_core::locus::RecordKey;
 use dcc_core::ports::{AgentListing, JobFilter, Locus, LoginState, MirrorState};
-use dcc_core::session::StateReason;
+use dcc_core::session::{Posture, StateReason};
 use dcc_core::workspace::WorkspaceStatus;
 use dcc_core::{MtId, WpId, limits};
 use serde_json::json;
@@ -154,14 +154,7 @@ impl App {
 
     fn agent_checks(&self) -> Vec<HealthRow> {
         let ports = &self.cx().ports;
-        let posture = ports.sandbox.posture();
-        let notes = if posture.notes.is_empty() { String::new() } else { format!(": {}", posture.notes.join("; ")) };
-        // Files, what is known of them, and network are what the kernel has to hold; the rest is watched, and the notes say so.
-        let holds = posture.filesystem && posture.metadata && posture.network;
-        let mut rows = vec![row("Sandbox", if holds { "ok" } else if posture.filesystem { "needs" } else { "fault" }, &format!("{}{notes}", posture_word(&posture)))];
-        if !holds {
-            rows.push(fixed(row("Waiver", "absent", "agents are refused here unless you waive the sandbox for one worktree and a time"), "How to waive", None, Some("dcc sandbox waive --ws WS --for 30m --reason R")));
-        }
+        let mut rows = sandbox_rows(&ports.sandbox.posture());
         for waiver in dcc_jobs::waivers::in_force(ports.recorder.as_ref(), self.cx().now()).unwrap_or_default() {
             let evidence = format!("unenforced: agents in workspace {} run unconfined until {}: {}", waiver.workspace_id.short(), waiver.expires_at, waiver.reason);
             let mut revoke = fixed(row("Sandbox waiver", "needs", &evidence), "Revoke", Some("sandbox.revoke"), None);
@@ -240,6 +233,21 @@ fn group(title: &str, note: &str, rows: Vec<HealthRow>) -> HealthGroup {
     HealthGroup { title: title.to_owned(), note: note.to_owned(), rows }
 }
 
+/// What the self-test saw, and where agents are refused for it how a person waives it.
+fn sandbox_rows(posture: &Posture) -> Vec<HealthRow> {
+    let notes = if posture.notes.is_empty() { String::new() } else { format!(": {}", posture.notes.join("; ")) };
+    let status = match (posture.confines_agents(), posture.metadata) {
+        (false, _) => "fault",
+        (true, false) => "needs",
+        (true, true) => "ok",
+    };
+    let mut rows = vec![row("Sandbox", status, &format!("{}{notes}", posture_word(posture)))];
+    if !posture.confines_agents() {
+        rows.push(fixed(row("Waiver", "absent", "agents are refused here unless you waive the sandbox for one worktree and a time"), "How to waive", None, Some("dcc sandbox waive --ws WS --for 30m --reason R")));
+    }
+    rows
+}
+
 fn agent_row(agent: AgentListing) -> HealthRow {
     let evidence = format!("login: {} ({}); {}", agent.login.as_str(), agent.login_evidence, agent.what);
     let listed = row(&format!("Agent {}", agent.name), "ok", &evidence);
@@ -253,4 +261,23 @@ fn row(name: &str, status: &str, evidence: &str) -> HealthRow {
 
 fn fixed(row: HealthRow, label: &str, op: Option<&str>, command: Option<&str>) -> HealthRow {
     HealthRow { fix: Some(FixView { label: label.to_owned(), op: op.map(str::to_owned), command: command.map(str::to_owned), ..FixView::default() }), ..row }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_waiver_is_offered_only_where_agents_are_refused() {
+        let said = |filesystem, network, metadata| {
+            let posture = Posture { layers: vec!["landlock".into()], filesystem, network, metadata, ..Posture::default() };
+            sandbox_rows(&posture).into_iter().map(|row| (row.name, row.status)).collect::<Vec<_>>()
+        };
+        let sandbox = |status: &str| ("Sandbox".to_owned(), status.to_owned());
+        let waiver = ("Waiver".to_owned(), "absent".to_owned());
+        assert_eq!(said(true, true, true), [sandbox("ok")]);
+        assert_eq!(said(true, true, false), [sandbox("needs")], "agents run where only the metadata of files is not held");
+        assert_eq!(said(true, false, true), [sandbox("fault"), waiver.clone()]);
+        assert_eq!(said(false, true, true), [sandbox("fault"), waiver]);
+    }
 }

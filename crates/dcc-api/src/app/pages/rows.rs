@@ -360,7 +360,7 @@ pub(super) fn budget_view(budget: &Budget, totals: &Totals) -> Option<BudgetView
 }
 
 pub(super) fn posture_word(posture: &dcc_core::session::Posture) -> String {
-    if !posture.filesystem || !posture.network {
+    if !posture.confines_agents() {
         return "unenforced".to_owned();
     }
     if posture.layers.is_empty() { "none".to_owned() } else { posture.layers.join("+") }

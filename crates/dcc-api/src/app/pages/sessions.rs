@@ -5,7 +5,7 @@
 use dcc_core::budget::BudgetScope;
 use dcc_core::event::EventCode;
 use dcc_core::ports::{EventFilter, Order};
-use dcc_core::session::{Session, SessionState, StateReason};
+use dcc_core::session::Session;
 use dcc_core::workspace::WorkspaceStatus;
 use dcc_core::{Outcome, limits};
 use dcc_jobs::budgets;
@@ -73,20 +73,8 @@ fn wanted(session: &Session, filter: &SessionsFilter) -> bool {
     let state = match filter.state.as_str() {
         "all" => true,
         "" | "open" => !session.state.is_terminal(),
-        "needs" => needs_a_person(session),
+        "needs" => !session.state.is_terminal() && session.state_reason.need().is_some(),
         state => session.state.as_str().eq_ignore_ascii_case(state),
     };
     state && filter.role.as_deref().is_none_or(|role| session.role.as_str() == role) && filter.backend.as_deref().is_none_or(|backend| session.backend == backend)
-}
-
-/// It waits for a decision, a word or a look; what rests after a crash waits too.
-fn needs_a_person(session: &Session) -> bool {
-    match session.state {
-        SessionState::Blocked => matches!(
-            session.state_reason,
-            StateReason::ApprovalWait | StateReason::ConsentMissing | StateReason::ConsentRevoked | StateReason::InputWait | StateReason::ReviewWait
-        ),
-        SessionState::Paused => session.state_reason == StateReason::CrashRecovery,
-        _ => false,
-    }
 }

@@ -4,7 +4,7 @@
 
 use dcc_core::job::JobState;
 use dcc_core::ports::JobFilter;
-use dcc_core::session::{Session, SessionState, StateReason};
+use dcc_core::session::{Need, Posture, Session, SessionState};
 use dcc_core::{Code, limits};
 
 use super::super::App;
@@ -16,7 +16,7 @@ impl App {
         let cx = self.cx();
         let ports = &cx.ports;
         let head = ports.recorder.head().ok();
-        let sessions = ports.store.sessions(limits::PAGE_MAX).unwrap_or_default();
+        let sessions = ports.store.open_sessions().unwrap_or_default();
         let verified = self.last_verified();
         Shell {
             project_name: cx.config.project_name.clone(),
@@ -56,10 +56,11 @@ impl App {
             .filter(|a| now < a.expires_at)
             .collect();
         let stalled = store.jobs(&JobFilter { states: vec![JobState::Stalled], ..JobFilter::default() }).unwrap_or_default();
-        let open = |reason: &[StateReason]| sessions.iter().filter(|s| !s.state.is_terminal() && reason.contains(&s.state_reason)).collect::<Vec<_>>();
-        let questions = open(&[StateReason::InputWait]);
-        let reviews = open(&[StateReason::ReviewWait]);
-        let crashed = open(&[StateReason::CrashRecovery]);
+        // Those that wait for a decision count by their requests, which also stand without a session.
+        let open = |needs: &[Need]| sessions.iter().filter(|s| s.state_reason.need().is_some_and(|need| needs.contains(&need))).collect::<Vec<_>>();
+        let questions = open(&[Need::Message, Need::Consent]);
+        let reviews = open(&[Need::Review]);
+        let crashed = open(&[Need::Recovery]);
         let mut waiting: Vec<(i64, String)> = approvals.iter().map(|a| (a.requested_at.as_ms(), format!("/approval/{}", a.approval_id))).collect();
         waiting.extend(questions.iter().chain(&reviews).chain(&crashed).map(|s| (s.last_activity_at.as_ms(), format!("/session/{}", s.session_id))));
         waiting.extend(stalled.iter().map(|j| (j.updated_at.as_ms(), format!("/job/{}", j.job_id))));
@@ -93,12 +94,9 @@ impl App {
                 notices.push(notice("bad", "locus", &view.message, Some(failure.code), Some(("/health", "Open Health"))));
             }
         }
-        let posture = cx.ports.sandbox.posture();
-        if !posture.filesystem {
-            let why = posture.notes.first().map_or_else(String::new, |n| format!(": {n}"));
-            notices.push(notice("warn", "no sandbox", &format!("The kernel cannot confine agents here{why}. Sessions and recipes are refused."), Some(Code::SandboxUnavailable), Some(("/health", "Open Health"))));
-        }
-        for waiver in dcc_jobs::waivers::in_force(cx.ports.recorder.as_ref(), cx.now()).unwrap_or_default() {
+        let waivers = dcc_jobs::waivers::in_force(cx.ports.recorder.as_ref(), cx.now()).unwrap_or_default();
+        notices.extend(no_sandbox(&cx.ports.sandbox.posture(), !waivers.is_empty()));
+        for waiver in waivers {
             let says = format!("Agents in workspace {} run unconfined until {}: {}", waiver.workspace_id.short(), waiver.expires_at, waiver.reason);
             notices.push(notice("bad", "unenforced", &says, None, Some(("/health", "Revoke it"))));
         }
@@ -109,6 +107,16 @@ impl App {
         }
         notices
     }
+}
+
+/// What is refused because nothing confines an agent; a waiver in force has a notice of its own.
+fn no_sandbox(posture: &Posture, waived: bool) -> Option<NoticeView> {
+    if posture.confines_agents() {
+        return None;
+    }
+    let why = posture.notes.first().map_or_else(String::new, |n| format!(": {n}"));
+    let refused = if waived { "Recipes are refused, and sessions in other worktrees." } else { "Sessions and recipes are refused." };
+    Some(notice("warn", "no sandbox", &format!("The kernel cannot confine agents here{why}. {refused}"), Some(Code::SandboxUnavailable), Some(("/health", "Open Health"))))
 }
 
 fn notice(kind: &str, word: &str, message: &str, code: Option<Code>, to: Option<(&str, &str)>) -> NoticeView {

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use dcc_core::event::{Event, EventCode};
 use dcc_core::ports::{EventFilter, Order};
+use dcc_core::session::StateReason;
 use dcc_core::{Code, EventId, Failure, Outcome, limits};
 
 use super::super::App;
@@ -158,7 +159,7 @@ fn change_span(spans: &mut Vec<TimelineSpan>, event: &Event) {
     let kind = match event.payload["to"].as_str().unwrap_or("") {
         "ACTIVE" => "run",
         "PAUSED" => "pause",
-        "BLOCKED" if matches!(reason, "approval_wait" | "input_wait" | "review_wait") => "wait",
+        "BLOCKED" if StateReason::parse(reason).is_some_and(|reason| reason.need().is_some()) => "wait",
         "BLOCKED" => "blocked",
         _ => return,
     };

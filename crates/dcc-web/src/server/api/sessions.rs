@@ -18,6 +18,7 @@ pub async fn list(State(app): State<App>, caller: Caller, params: Params) -> Ans
     let filter = SessionFilter {
         states: params.words("state")?,
         role: params.word("role")?,
+        backend: params.owned("backend"),
         wp_id: params.parsed("wp_id")?,
         parent_session_id: params.parsed("parent_session_id")?,
         recovery: params.flag("recovery")?,

@@ -52,6 +52,7 @@ fn every_query() -> Vec<Query> {
             filter: SessionFilter {
                 states: vec![SessionState::Active, SessionState::Paused],
                 role: Some(Role::Coder),
+                backend: Some("acp".into()),
                 wp_id: Some("WP-0001".parse().unwrap()),
                 parent_session_id: Some(ID.parse().unwrap()),
                 recovery: true,

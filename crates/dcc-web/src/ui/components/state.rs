@@ -5,6 +5,7 @@
 use maud::{Markup, html};
 
 use dcc_api::view::{CardView, QuietView, SessionRef, SessionRow, WorkspaceRow};
+use dcc_core::session::{Need, StateReason};
 
 use super::icon;
 use crate::safe_text::t;
@@ -89,10 +90,8 @@ impl Pip {
     pub fn of_session(state: &str, reason: Option<&str>) -> Self {
         match state {
             "ACTIVE" => Self::Active,
-            "BLOCKED" => match reason {
-                Some("approval_wait" | "consent_missing" | "consent_revoked" | "input_wait" | "review_wait") => Self::Needs,
-                _ => Self::Blocked,
-            },
+            "BLOCKED" if need(reason).is_some() => Self::Needs,
+            "BLOCKED" => Self::Blocked,
             "PAUSED" => Self::Paused,
             "COMPLETED" => Self::Done,
             "FAILED" => Self::Failed,
@@ -174,16 +173,20 @@ pub fn words(wire: &str) -> String {
     wire.replace('_', " ").to_lowercase()
 }
 
+fn need(reason: Option<&str>) -> Option<Need> {
+    reason.and_then(StateReason::parse).and_then(StateReason::need)
+}
+
 /// The state of a session in words: `waits for you: approval`.
 #[must_use]
 pub fn session_words(state: &str, reason: Option<&str>) -> String {
-    let waits = match reason {
-        Some("approval_wait") => Some("approval"),
-        Some("consent_missing" | "consent_revoked") => Some("consent"),
-        Some("input_wait") => Some("your next message"),
-        Some("review_wait") => Some("review"),
-        _ => None,
-    };
+    let waits = need(reason).map(|need| match need {
+        Need::Decision => "approval",
+        Need::Consent => "consent",
+        Need::Message => "your next message",
+        Need::Review => "review",
+        Need::Recovery => "a look after the crash",
+    });
     match (state, waits, reason) {
         ("BLOCKED", Some(what), _) => format!("waits for you: {what}"),
         ("ACTIVE", _, Some("dispatching")) => "starting".to_owned(),
