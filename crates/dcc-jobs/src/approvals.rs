@@ -276,7 +276,7 @@ impl Runner {
         }
         match self.cx.journal.try_append(events)? {
             Appended::Written(_) => Ok(()),
-            Appended::Taken { key, .. } if key.starts_with(job::MOVE_KEY) => Err(Failure::new(Code::ApprovalConsumed, "the job that asked is over meanwhile")),
+            Appended::Taken { key, .. } if key.starts_with(job::MOVE_KEY) => Err(Failure::new(Code::ApprovalConsumed, "the job that asked is over meanwhile").hint("dcc job show JOB says how it ended; whoever needs it asks again")),
             Appended::Taken { by, .. } => Err(Failure::new(
                 Code::ApprovalConsumed,
                 format!("already decided by {} over {:?} at {}", by.actor_id, by.actor.surface, by.ts),

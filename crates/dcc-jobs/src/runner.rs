@@ -255,7 +255,7 @@ impl Runner {
             return Err(Failure::invalid("an idempotency key has 1 to 128 characters"));
         }
         let fraction = dcc_core::canonical::first_fraction(&request.params);
-        fraction.map_or(Ok(()), |place| Err(Failure::invalid(format!("{place} is a number with a fraction; no parameter takes one"))))?;
+        fraction.map_or(Ok(()), |place| Err(Failure::invalid(format!("{place} is a number with a fraction; no parameter takes one")).hint("give a whole number, or the text of an amount in quotes")))?;
         let clock = self.cx.ports.clock.as_ref();
         let now = clock.now();
         let job_id: JobId = fresh(clock);
@@ -347,15 +347,8 @@ impl Runner {
             return Err(Failure::new(Code::ApprovalConsumed, format!("already recorded at {} (event {}): {key}", by.ts, by.seq)));
         }
         self.wake();
-        if job.op == Op::BudgetSet {
-            crate::budgets::changed(&self.cx);
-        }
+        kinds::kind_of(job.op)?.finished(&self.cx);
         self.give_back(job.job_id);
-        if job.op == Op::SandboxWaive
-            && let Some(runner) = self.cx.runner.get().and_then(std::sync::Weak::upgrade)
-        {
-            crate::waivers::watch(&runner);
-        }
         ledger::job(self.cx.ports.recorder.as_ref(), job.job_id)
     }
 

@@ -4,13 +4,18 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::failure::Outcome;
+use crate::failure::{Code, Failure, Outcome};
 use crate::gate::Cleared;
 use crate::ids::{JobId, MtId, Oid, SessionId, Sha256Hex, WorkspaceId, WpId};
 use crate::path::RepoPath;
 use crate::plans::{CommitPlan, RepairPlan, WorktreeMend, WorktreePlan};
 use crate::time::Timestamp;
 use crate::workspace::{WorkspaceHealth, WorktreeBinding};
+
+/// The refusal of whoever meets git's lock of the index.
+pub fn index_locked(path: &str, age_s: u64) -> Failure {
+    Failure::new(Code::Locked, format!("the index is locked: {path}, {age_s} s old")).hint("another git command is at work, or one was killed; when none runs, remove the file yourself")
+}
 
 /// What discovery finds at a path; used at registration only, never before an effect.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]

@@ -6,6 +6,7 @@ use dcc_core::failure::{Code, Failure, Outcome};
 use dcc_core::ids::Oid;
 use dcc_core::path::RepoPath;
 use dcc_core::plans::{Repair, RepairPlan};
+use dcc_core::ports::version::index_locked;
 use dcc_core::workspace::{EXCLUDE_LINE, JSON_PATH, WorktreeBinding};
 
 use super::builder::{Access, Repo};
@@ -35,8 +36,7 @@ impl GitCli {
         let path = RepoPath::new(JSON_PATH)?;
         let repo = self.open(binding, Access::Write)?;
         if let Some((lock, age)) = index_lock(&repo) {
-            return Err(Failure::new(Code::Locked, format!("the index is locked: {lock}, {age} s old"))
-                .hint("another git command is at work, or one was killed; when none runs, remove the file yourself"));
+            return Err(index_locked(&lock, age));
         }
         if self.entry_in(&repo, &path)?.as_ref() != Some(index_oid) {
             return Err(Failure::new(Code::StalePreview, format!("the index entry of {JSON_PATH} changed since the plan was made")).hint("ask again: the new preview shows the state of now"));

@@ -57,6 +57,11 @@ impl JobKind for SetBudget {
         Ok(Done::Finished(Effect { events: vec![set], ..Effect::default() }))
     }
 
+    /// It holds for the turns that run already.
+    fn finished(&self, cx: &Context) {
+        budgets::changed(cx);
+    }
+
     fn recover(&self, _cx: &Context, _job: &Job, _body: &BudgetPlan) -> Outcome<Recovered> {
         // The event is written together with the job's end: no end means no change.
         Ok(Recovered::Absent)

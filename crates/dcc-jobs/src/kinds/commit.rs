@@ -8,10 +8,10 @@ use dcc_core::gate::Cleared;
 use dcc_core::ids::Oid;
 use dcc_core::job::{Bindings, Job};
 use dcc_core::plans::CommitPlan;
-use dcc_core::ports::version::{CommitIntent, CommitStamp, PreparedCommit};
+use dcc_core::ports::version::{CommitIntent, CommitStamp, PreparedCommit, index_locked};
 use dcc_core::principal::Principal;
 use dcc_core::workspace::Workspace;
-use dcc_core::{Code, Failure, Outcome, RepoPath, limits};
+use dcc_core::{Failure, Outcome, RepoPath, limits};
 
 use super::{Done, Effect, JobKind, Lock, Planned, Recovered, params};
 use crate::context::Context;
@@ -69,8 +69,7 @@ impl JobKind for Commit {
         };
         if let Some((path, age)) = cx.ports.version.index_lock(&workspace.binding)? {
             // People are not asked about what would fail anyway.
-            return Err(Failure::new(Code::Locked, format!("the index is locked: {path}, {age} s old"))
-                .hint("another git command is at work, or one was killed; when none runs, remove the file yourself"));
+            return Err(index_locked(&path, age));
         }
         let body = cx.ports.version.plan_commit(&workspace.binding, &intent)?;
         Ok(Planned { body, engine: "git-cli", inputs: vec![message_sha256], bindings, claim: None })

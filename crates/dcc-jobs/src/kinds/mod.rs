@@ -133,6 +133,8 @@ pub(crate) trait JobKind: Send + Sync {
         Ok(())
     }
     fn apply(&self, cx: &Context, job: &Job, cleared: Cleared<Self::Plan>) -> Outcome<Done>;
+    /// Its end is on record, with what it did.
+    fn finished(&self, _cx: &Context) {}
     /// Only called for a job that was running when its process ended.
     fn recover(&self, cx: &Context, job: &Job, body: &Self::Plan) -> Outcome<Recovered>;
 }
@@ -159,6 +161,7 @@ pub(crate) trait Kind: Send + Sync {
     fn run(&self, cx: &Context, job: &Job, plan: &Value) -> Outcome<Option<Run>>;
     fn waits(&self, cx: &Context, job: &Job, plan: &Value) -> Outcome<Vec<NewEvent>>;
     fn gave_up(&self, cx: &Context, job: &Job, failure: &Failure) -> Outcome<()>;
+    fn finished(&self, cx: &Context);
     fn execute(&self, cx: &Context, job: &Job, plan: Value, verdict: &Verdict) -> Outcome<Done>;
     fn recover(&self, cx: &Context, job: &Job, plan: Value) -> Outcome<Recovered>;
 }
@@ -189,6 +192,9 @@ impl<K: JobKind> Kind for K {
     }
     fn gave_up(&self, cx: &Context, job: &Job, failure: &Failure) -> Outcome<()> {
         JobKind::gave_up(self, cx, job, failure)
+    }
+    fn finished(&self, cx: &Context) {
+        JobKind::finished(self, cx);
     }
     fn execute(&self, cx: &Context, job: &Job, plan: Value, verdict: &Verdict) -> Outcome<Done> {
         let cleared = gate::clear(thaw::<K::Plan>(plan)?, verdict)?;

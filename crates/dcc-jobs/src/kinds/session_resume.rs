@@ -15,6 +15,7 @@ use dcc_core::job::{Job, JobState};
 use dcc_core::op::Op;
 use dcc_core::plans::{Origin, SessionStartPlan};
 use dcc_core::ports::sessions::{ResumeStyle, Steer};
+use dcc_core::ports::version::index_locked;
 use dcc_core::ports::{EventFilter, JobFilter, Order};
 use dcc_core::principal::Actor;
 use dcc_core::session::{Run, Session, SessionState, Source, StateReason, Steering};
@@ -175,7 +176,7 @@ fn check(cx: &Context, session: &Session) -> Result<Vec<String>, (StateReason, F
     match cx.ports.version.index_lock(&workspace.binding) {
         Ok(None) => {}
         Ok(Some(_)) if is_own => {}
-        Ok(Some((path, age))) => return Err((StateReason::LockConflict, Failure::new(Code::Locked, format!("git's lock {path} is held since {age} s")))),
+        Ok(Some((path, age))) => return Err((StateReason::LockConflict, index_locked(&path, age))),
         Err(failure) => return Err((StateReason::LockConflict, failure)),
     }
     let mut notes = Vec::new();

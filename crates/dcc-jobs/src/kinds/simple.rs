@@ -171,7 +171,7 @@ fn still_free(cx: &Context, act: &SimpleAct) -> Outcome<()> {
             require_no_session(cx, *workspace_id)
         }
         SimpleAct::LinkWorkspace { workspace_id, wp_id, .. } => match ledger::worktree_of(cx.ports.recorder.as_ref(), wp_id)?.filter(|w| w.workspace_id != *workspace_id) {
-            Some(other) => Err(Failure::new(Code::WorktreeConflict, format!("{wp_id} already has the worktree {}", other.binding.worktree_path))),
+            Some(other) => Err(Failure::new(Code::WorktreeConflict, format!("{wp_id} already has the worktree {}", other.binding.worktree_path)).hint("close that one, or unlink it first: dcc ws unlink WS")),
             None => Ok(()),
         },
         SimpleAct::OpenWorkspace { workspace_id } => {

@@ -37,7 +37,8 @@ impl JobKind for Waive {
 
     fn plan(&self, cx: &Context, job: &Job) -> Outcome<Planned<WaivePlan>> {
         if !job.actor.is_operator() || !job.actor.attended {
-            return Err(Failure::new(Code::SameTurnConsent, "a waiver of the sandbox is asked for by a person at a terminal or in the browser"));
+            return Err(Failure::new(Code::SameTurnConsent, "a waiver of the sandbox is asked for by a person at a terminal or in the browser")
+                .hint("run it yourself in a terminal: dcc sandbox waive --ws WS --for 30m --reason R"));
         }
         let p: Asked = params::parse(cx, job)?;
         let reason = params::reason(&p.reason)?;
@@ -46,7 +47,7 @@ impl JobKind for Waive {
         }
         let workspace = super::launch::usable(cx, params::workspace_id(job)?)?;
         if waivers::has_sandbox(cx) {
-            return Err(Failure::new(Code::IllegalTransition, "the sandbox works here: there is nothing to waive"));
+            return Err(Failure::new(Code::IllegalTransition, "the sandbox works here: there is nothing to waive").hint("start the agent: dcc session start --ws WS --agent A"));
         }
         let missing = cx.ports.sandbox.posture().notes.first().cloned().unwrap_or_else(|| "the self-test did not see it enforced".to_owned());
         let body = WaivePlan { workspace_id: workspace.workspace_id, worktree: workspace.binding.worktree_path.clone(), for_ms: p.for_ms, reason, missing };
@@ -65,6 +66,13 @@ impl JobKind for Waive {
         Ok(Done::Finished(effect))
     }
 
+    /// Its end is waited for from now on.
+    fn finished(&self, cx: &Context) {
+        if let Ok(runner) = cx.require_runner() {
+            waivers::watch(&runner);
+        }
+    }
+
     fn recover(&self, _cx: &Context, _job: &Job, _body: &WaivePlan) -> Outcome<Recovered> {
         // The event is written together with the job's end: no end means no waiver.
         Ok(Recovered::Absent)
@@ -81,7 +89,7 @@ impl JobKind for Revoke {
         let holding = waivers::in_force(cx.ports.recorder.as_ref(), cx.now())?;
         let chosen: Vec<_> = holding.iter().filter(|w| named.is_none_or(|id| id == w.workspace_id)).map(|w| (w.waiver_id, w.workspace_id)).collect();
         if chosen.is_empty() {
-            return Err(Failure::new(Code::NotFoundGrant, "no waiver of the sandbox is in force"));
+            return Err(Failure::new(Code::NotFoundGrant, "no waiver of the sandbox is in force").hint("dcc sandbox show lists them with their ends"));
         }
         Ok(Planned { body: WaiverEndPlan { waivers: chosen }, engine: "dcc", inputs: Vec::new(), bindings: job.bindings.clone(), claim: None })
     }

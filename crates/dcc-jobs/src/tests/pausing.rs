@@ -267,7 +267,7 @@ fn a_check_that_fails_blocks_with_its_reason() {
     std::fs::File::options().write(true).open(&lock).unwrap().set_modified(two_hours_ago).unwrap();
     let (code, said) = rig.refused(Op::SessionResume, id, json!({}));
     assert_eq!(code, Code::Locked);
-    assert!(said.contains("since 72"), "{said}");
+    assert!(said.contains("is locked") && said.contains(", 72"), "{said}");
     assert_eq!(rig.state(id), (SessionState::Blocked, StateReason::LockConflict));
     std::fs::remove_file(&lock).unwrap();
     // Another packet.

@@ -104,4 +104,5 @@ fn a_parameter_with_a_fraction_is_named_and_refused() {
     let failure = rig.runner.submit(Rig::operator(), request).unwrap_err();
     assert_eq!(failure.code, Code::InvalidInput);
     assert!(failure.message.contains("budget.max_tokens"), "{}", failure.message);
+    assert!(failure.hint.unwrap().contains("whole number"));
 }

@@ -209,7 +209,7 @@ impl Live {
         }
         if self.screen.has_ended() {
             // The kernel would take it: our end of the terminal is still open.
-            return Err(Failure::new(Code::AgentFailed, "the command has ended; nothing reads its terminal any more"));
+            return Err(Failure::new(Code::AgentFailed, "the command has ended; nothing reads its terminal any more").hint("start it anew: dcc session start --ws WS -- COMMAND"));
         }
         let mut input = self.input.lock().unwrap_or_else(PoisonError::into_inner);
         input.write_all(bytes).and_then(|()| input.flush()).map_err(|error| Failure::new(Code::AgentFailed, format!("the terminal takes no input: {error}")))

@@ -74,6 +74,7 @@ fn only_a_person_waives_and_only_where_there_is_no_sandbox() {
     let with_sandbox = bench.world.serve();
     let refused = bench.ask(&with_sandbox.http.browser());
     assert_eq!(refused["failure"]["code"], "HSK-409-ILLEGAL-TRANSITION", "{refused}");
+    assert!(refused["failure"]["hint"].as_str().is_some_and(|hint| hint.contains("dcc session start")), "{refused}");
     bench.world.ok(&["up", "--stop"]);
     drop(with_sandbox);
     let server = bench.serve();
@@ -116,6 +117,7 @@ fn while_it_holds_everything_says_unenforced_and_its_end_ends_the_agents() {
     for page in ["/sessions", "/board", "/health"] {
         let text = browser.call("GET", page, None).text();
         assert!(text.contains("unenforced"), "{page}");
+        assert!(text.contains("sessions in other worktrees") && !text.contains("Sessions and recipes are refused"), "{page}");
     }
     assert!(bench.world.dcc(&["doctor"]).stdout.contains("UNENFORCED"));
     assert!(bench.world.dcc(&["session", "show", &session]).stdout.contains("UNENFORCED"));
@@ -127,7 +129,8 @@ fn while_it_holds_everything_says_unenforced_and_its_end_ends_the_agents() {
     assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists(), "its host is gone");
     assert_eq!(session_state(&bench.world, &session), ("BLOCKED".into(), "isolation_missing".into()));
     assert_eq!(bench.start().code_text(), "HSK-503-SANDBOX-UNAVAILABLE");
-    assert_eq!(bench.world.json(&["sandbox", "revoke"]).code_text(), "HSK-404-GRANT");
+    let none = bench.world.json(&["sandbox", "revoke"]);
+    assert!(none.code_text() == "HSK-404-GRANT" && none.stdout.contains("dcc sandbox show"), "{none:?}");
     for op in [Op::SandboxWaive, Op::SandboxRevoke] {
         assert_table(&bench.world, op);
     }

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use dcc_core::failure::{Code, Failure, Outcome};
 use dcc_core::path::RepoPath;
 use dcc_core::plans::CommitPlan;
-use dcc_core::ports::version::{HeadState, PreparedCommit};
+use dcc_core::ports::version::{HeadState, PreparedCommit, index_locked};
 use dcc_core::workspace::WorktreeBinding;
 
 use super::select;
@@ -216,8 +216,7 @@ impl IndexLock {
             }
         }
         let (path, age) = index_lock(repo).unwrap_or_else(|| (shown(&lock), 0));
-        Err(Failure::new(Code::Locked, format!("the index is locked: {path}, {age} s old"))
-            .hint("another git command is at work, or one was killed; when none runs, remove the file yourself"))
+        Err(index_locked(&path, age))
     }
 
     /// Puts the new index in place.

@@ -167,7 +167,7 @@ async fn call(State(mcp): State<Mcp>, UrlPath(name): UrlPath<String>, request: R
     let text = if bytes.is_empty() { "{}".into() } else { String::from_utf8_lossy(&bytes) };
     // What is called goes on record; the token does not, whatever an agent does with it.
     let text = text.replace(&token, "[token]");
-    unique_keys::check(text.as_bytes()).map_err(|error| Failure::invalid(format!("the arguments are ambiguous: {error}")))?;
+    unique_keys::check(text.as_bytes()).map_err(|error| Failure::invalid(format!("the arguments are ambiguous: {error}")).hint("name each key once"))?;
     let arguments: Map<String, Value> = serde_json::from_str(&text).map_err(|error| Failure::invalid(format!("the arguments are no JSON object: {error}")))?;
     // The caller goes along: its place is free again when the work is over, not when the client loses interest.
     let work = tokio::task::spawn_blocking(move || mcp.tools.call(caller.session_id(), tool, arguments));
