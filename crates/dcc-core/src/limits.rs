@@ -182,6 +182,8 @@ pub const TERMINAL_PAGE_HISTORY_LINES: usize = 300;
 pub const TERMINAL_TELL_MS: u64 = 80;
 /// Typed at once; more is no typing.
 pub const TERMINAL_INPUT_BYTES_MAX: usize = 64 * 1024;
+/// Who leaves a terminal is not held longer than this by keys before it that its program does not read, milliseconds.
+pub const ATTACHMENT_LEAVE_MS: u64 = 1_000;
 /// People at one session's terminal at once; each holds a thread.
 pub const SESSION_ATTACHMENTS_MAX: usize = 8;
 /// An attached terminal says in this time that it is still there, milliseconds: it decides how large the screen is.

@@ -187,6 +187,21 @@ fn every_key_goes_to_the_program_and_one_leaves_it() {
 }
 
 #[test]
+fn who_leaves_does_not_wait_behind_keys_that_nobody_reads() {
+    let (world, session) = running("stty raw -echo; echo ready; exec sleep 1000");
+    let mut desk = Desk::attach(&world, 20, 70, &session);
+    desk.sees("ready");
+    desk.press(&vec![b'x'; 200_000]);
+    desk.press(&[0x1d]);
+    let pressed = std::time::Instant::now();
+    assert!(desk.ends().success());
+    // Far below the time that one piece after the other would take, each until nobody has taken it.
+    assert!(pressed.elapsed() < std::time::Duration::from_secs(20), "{:?}", pressed.elapsed());
+    desk.sees("left; the command goes on");
+    assert_eq!(world.ok(&["session", "show", &session])["live"], true);
+}
+
+#[test]
 fn a_full_screen_program_is_drawn_and_gone_when_the_person_leaves() {
     let script = "seq 1 60; printf 'shell'; read -r x; printf '\\033[?1049h\\033[2J\\033[5;7H\\033[1;31min vi\\033[0m\\033[?2004h\\033[?25l'; read -r x; printf '\\033[?1049l'; echo back; read -r x";
     let (world, session) = running(script);

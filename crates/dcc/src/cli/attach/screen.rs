@@ -3,9 +3,10 @@
 //! Authority: none; the attachment is the job `session.attach`. Invariants: the person's terminal is restored however this
 //! ends; when the server goes, so does the attachment. Failure: the server's answer, after the terminal is restored.
 
+use std::collections::VecDeque;
 use std::io::Write as _;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -26,6 +27,8 @@ use crate::link::Link;
 
 /// Often enough for the lease, whatever else happens.
 const STILL_HERE: Duration = Duration::from_millis(limits::ATTACHMENT_LEASE_MS / 3);
+
+const LEAVES_WITHIN: Duration = Duration::from_millis(limits::ATTACHMENT_LEAVE_MS);
 
 /// What the main thread waits for.
 enum Next {
@@ -99,23 +102,30 @@ impl Attached<'_> {
         let (to, next) = channel();
         read_on(self.cli, self.session_id, &to)?;
         raw::listen(&to)?;
+        let (mut typed, mut others) = (Vec::new(), VecDeque::new());
         loop {
-            match next.recv_timeout(STILL_HERE) {
-                Ok(Next::Person(Told::Keys(keys))) => {
-                    let leaves = keys.iter().position(|key| *key == detach.byte);
-                    let typed = &keys[..leaves.unwrap_or(keys.len())];
-                    if !typed.is_empty() {
-                        self.tell(&TerminalInput { b64: Some(base64(typed)), ..self.nothing() })?;
-                    }
-                    if leaves.is_some() {
-                        return Ok(Over::Left);
-                    }
+            // All that came meanwhile: the key that leaves does not stand in line behind keys that nobody reads.
+            for came in next.try_iter() {
+                match came {
+                    Next::Person(Told::Keys(keys)) => typed.extend(keys),
+                    other => others.push_back(other),
                 }
+            }
+            if self.typed(&mut typed, detach)? {
+                return Ok(Over::Left);
+            }
+            let came = match others.pop_front() {
+                Some(other) => Ok(other),
+                None if !typed.is_empty() => continue,
+                None => next.recv_timeout(STILL_HERE),
+            };
+            match came {
+                Ok(Next::Person(Told::Keys(keys))) => typed = keys,
                 Ok(Next::Person(Told::Resized)) => {
                     let size = raw::size();
                     self.painter.resize(size);
                     self.paint()?;
-                    self.tell(&TerminalInput { size: Some(size), ..self.nothing() })?;
+                    _ = self.tell(&TerminalInput { size: Some(size), ..self.nothing() })?;
                 }
                 Ok(Next::Person(Told::Closed | Told::Interrupt | Told::End)) | Err(RecvTimeoutError::Disconnected) => return Ok(Over::Left),
                 Ok(Next::State(state)) => self.take_up(&state)?,
@@ -124,26 +134,43 @@ impl Attached<'_> {
                         return Ok(Over::CommandEnded);
                     }
                 }
-                Err(RecvTimeoutError::Timeout) => self.tell(&self.nothing())?,
+                Err(RecvTimeoutError::Timeout) => _ = self.tell(&self.nothing())?,
             }
         }
     }
 
-    /// Says it to the server. An attachment that ended by itself, while this machine slept, is begun anew; a command that
-    /// ended is told by what is read of it.
-    fn tell(&mut self, input: &TerminalInput) -> Outcome<()> {
+    /// Hands on the first of what was typed; true when the person leaves. What he typed before that is handed on as long as
+    /// it is taken.
+    fn typed(&mut self, typed: &mut Vec<u8>, detach: &DetachKey) -> Outcome<bool> {
+        let leaves = typed.iter().position(|key| *key == detach.byte);
+        let mut before = leaves.unwrap_or(typed.len());
+        let since = Instant::now();
+        while before > 0 {
+            let piece: Vec<u8> = typed.drain(..before.min(raw::KEYS_AT_ONCE)).collect();
+            before -= piece.len();
+            let is_taken = self.tell(&TerminalInput { b64: Some(base64(&piece)), ..self.nothing() })?;
+            if leaves.is_none() || !is_taken || since.elapsed() > LEAVES_WITHIN {
+                break;
+            }
+        }
+        Ok(leaves.is_some())
+    }
+
+    /// Says it to the server; false when it was not taken. An attachment that ended by itself, while this machine slept, is
+    /// begun anew; a command that ended is told by what is read of it.
+    fn tell(&mut self, input: &TerminalInput) -> Outcome<bool> {
         match self.link.at_terminal(self.session_id, input) {
             Err(failure) if failure.code == Code::IllegalTransition => {}
             // A program that does not read its terminal loses what was typed, as anywhere.
-            Err(failure) if failure.code == Code::AgentFailed => return draw("\u{7}"),
-            other => return other,
+            Err(failure) if failure.code == Code::AgentFailed => return draw("\u{7}").map(|()| false),
+            other => return other.map(|()| true),
         }
         match begin(self.cli, self.link, self.session_id, raw::size()) {
             Ok(attachment) => {
                 self.attachment = attachment;
-                self.link.at_terminal(self.session_id, &TerminalInput { attachment, ..input.clone() })
+                self.link.at_terminal(self.session_id, &TerminalInput { attachment, ..input.clone() }).map(|()| true)
             }
-            Err(_) => draw("\u{7}"),
+            Err(_) => draw("\u{7}").map(|()| false),
         }
     }
 

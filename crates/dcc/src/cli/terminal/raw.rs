@@ -74,6 +74,9 @@ pub fn size() -> TerminalSize {
     asked.map_or(TerminalSize { rows: 24, columns: 80 }, |size| TerminalSize { rows: size.ws_row.min(limits::TERMINAL_ROWS_MAX), columns: size.ws_col.min(limits::TERMINAL_COLUMNS_MAX) })
 }
 
+/// A terminal hands on and takes no more at once.
+pub const KEYS_AT_ONCE: usize = 4096;
+
 /// What the terminal and the kernel tell.
 pub enum Told {
     Keys(Vec<u8>),
@@ -93,7 +96,7 @@ pub fn listen<T: From<Told> + Send + 'static>(to: &Sender<T>) -> Outcome<()> {
     std::thread::Builder::new()
         .name("keys".to_owned())
         .spawn(move || {
-            let mut chunk = [0; 4096];
+            let mut chunk = [0; KEYS_AT_ONCE];
             loop {
                 let told = match std::io::stdin().lock().read(&mut chunk) {
                     Ok(0) => Told::Closed,
