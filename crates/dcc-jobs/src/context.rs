@@ -127,6 +127,8 @@ pub struct Context {
     pub(crate) requests: crate::host::flood::Requests,
     /// True while a thread records the heartbeats of live runs.
     pub(crate) beating: Mutex<bool>,
+    /// Agents without a sandbox that are being started.
+    pub(crate) unconfined_starts: crate::waivers::Starts,
     /// True while a thread waits for the end of waivers.
     pub(crate) watching_waivers: Mutex<bool>,
     /// When each live session was checkpointed.
@@ -170,6 +172,7 @@ impl Context {
             scheduler: crate::scheduler::Scheduler::default(),
             requests: crate::host::flood::Requests::default(),
             beating: Mutex::new(false),
+            unconfined_starts: crate::waivers::Starts::default(),
             watching_waivers: Mutex::new(false),
             pace: crate::host::checkpoints::Pace::default(),
             stopping: Mutex::default(),

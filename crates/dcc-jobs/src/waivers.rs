@@ -1,40 +1,36 @@
 //! Waivers of the sandbox in force, what runs under them, and their end.
 //!
-//! Authority: canon decides; nothing is remembered here but the thread that waits for an end. Invariants: no agent runs
-//! unconfined a second longer than its waiver holds, give or take [`LOOK_EVERY`]; a waiver from before the clock was set
-//! back does not hold; one that ended never holds again.
+//! Authority: canon decides; remembered here are the thread that waits for an end, and the starts under way. Invariants: no
+//! agent runs unconfined a second longer than its waiver holds, give or take [`LOOK_EVERY`], however the clock is set
+//! meanwhile; a waiver from before the clock was set back does not hold; one that ended never holds again.
 //!
 //! On failure: what cannot be read counts as no waiver.
 
-use std::sync::{Arc, PoisonError};
-use std::time::Duration;
+use std::collections::HashMap;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use dcc_core::event::{Correlation, Event, EventCode, NewEvent};
+use dcc_core::event::{Correlation, EventCode, NewEvent};
 use dcc_core::plans::SessionStartPlan;
 use dcc_core::ports::{Driver, EventFilter, Recorder};
 use dcc_core::principal::Actor;
 use dcc_core::session::{Session, SessionState, StateReason};
 use dcc_core::waiver::{self, Waiver};
-use dcc_core::{Code, Failure, Outcome, Timestamp, WorkspaceId, limits};
+use dcc_core::{Code, Failure, JobId, Outcome, SessionId, Timestamp, WorkspaceId, limits};
 
 use crate::context::Context;
 use crate::host::{self, Move, move_if};
 use crate::runner::Runner;
-use crate::{kinds, ledger};
+use crate::{delivery, kinds, ledger};
 
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// What was waived and not revoked, in or out of time.
 fn standing(recorder: &dyn Recorder) -> Outcome<Vec<Waiver>> {
-    let events = ledger::read_all(recorder, EventFilter { codes: vec![EventCode::SandboxWaived, EventCode::SandboxWaiverEnded], ..EventFilter::default() })?;
-    if events.is_empty() {
-        return Ok(Vec::new());
-    }
-    let stepped_back = ledger::clock_stepped_back(recorder)?;
-    let since: Vec<Event> = events.into_iter().filter(|e| e.seq > stepped_back).collect();
-    Ok(waiver::standing(&since))
+    let codes = vec![EventCode::SandboxWaived, EventCode::SandboxWaiverEnded, EventCode::ClockWentBack];
+    Ok(waiver::standing(&ledger::read_all(recorder, EventFilter { codes, ..EventFilter::default() })?))
 }
 
 /// The waivers that hold now.
@@ -74,6 +70,56 @@ pub(crate) fn confined(cx: &Context, mut body: SessionStartPlan) -> Outcome<Sess
     Ok(body)
 }
 
+/// Starts of agents without a sandbox that are under way in this process.
+#[derive(Default)]
+pub(crate) struct Starts {
+    under_way: Mutex<HashMap<SessionId, WorkspaceId>>,
+    over: Condvar,
+}
+
+/// One of them, until it is dropped.
+pub(crate) struct UnderWay<'a> {
+    starts: &'a Starts,
+    session: SessionId,
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.starts.under_way.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.session);
+        self.starts.over.notify_all();
+    }
+}
+
+impl Starts {
+    /// The start counts from here on; whoever ends the waiver afterwards waits for it. None: it is over already.
+    pub(crate) fn begin<'a>(&'a self, cx: &Context, session: SessionId, workspace: WorkspaceId, waiver: JobId) -> Outcome<Option<UnderWay<'a>>> {
+        self.under_way.lock().unwrap_or_else(PoisonError::into_inner).insert(session, workspace);
+        let begun = UnderWay { starts: self, session };
+        Ok(holds(cx, workspace, waiver)?.then_some(begun))
+    }
+
+    /// Ends those of a worktree, and returns when none is left. The waiver is over before, so none follows.
+    fn end(&self, cx: &Context, workspace: WorkspaceId) -> Outcome<()> {
+        loop {
+            let under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+            let of_it: Vec<SessionId> = under_way.iter().filter(|(_, at)| **at == workspace).map(|(session, _)| *session).collect();
+            if of_it.is_empty() {
+                return Ok(());
+            }
+            // An agent can be ended from the moment on that it has a process, of which nobody is told.
+            drop(self.over.wait_timeout(under_way, LOOK_EVERY / 10));
+            for session in of_it {
+                host::stop_agent(cx, session)?;
+            }
+        }
+    }
+}
+
+/// True while this very waiver is in force.
+pub(crate) fn holds(cx: &Context, workspace: WorkspaceId, waiver: JobId) -> Outcome<bool> {
+    Ok(of_workspace(cx, workspace)?.is_some_and(|found| found.waiver_id == waiver))
+}
+
 /// True for a session whose agent runs, or ran last, unconfined.
 fn is_unconfined(session: &Session) -> bool {
     session.posture.as_ref().is_some_and(|posture| !posture.confines_agents()) && session.process.is_some()
@@ -82,22 +128,24 @@ fn is_unconfined(session: &Session) -> bool {
 /// Ends the agents of a worktree that run unconfined; their sessions rest and say why.
 pub(crate) fn end_agents(runner: &Arc<Runner>, id: WorkspaceId, why: &str) -> Outcome<usize> {
     let cx = &runner.cx;
-    let mut ended = 0;
-    for derived in cx.ports.store.open_sessions()? {
-        if derived.workspace_id != Some(id) || derived.state.is_terminal() || !is_unconfined(&derived) || !cx.ports.sessions.live().contains(&derived.session_id) {
-            continue;
-        }
-        let session = derived.session_id;
-        let turn = host::running_turn(cx, session)?;
-        host::stop_agent(cx, session)?;
+    cx.unconfined_starts.end(cx, id)?;
+    let live = cx.ports.sessions.live();
+    let ending: Vec<SessionId> = cx.ports.store.open_sessions()?.iter().filter(|s| s.workspace_id == Some(id) && is_unconfined(s) && live.contains(&s.session_id)).map(|s| s.session_id).collect();
+    for session in &ending {
+        // All of them first: the slot of one that ends is not for another's turn.
+        host::mark_stopping(cx, *session);
+        delivery::drop_queued_turns(runner, *session, why)?;
+    }
+    for session in &ending {
+        let turn = host::running_turn(cx, *session)?;
+        host::stop_agent(cx, *session)?;
         if let Some(turn) = turn {
             kinds::end_turn(runner, turn, Ok("cancelled".into()))?;
         }
         let rests = |s: &Session| (!s.state.is_terminal()).then(|| Move::new(SessionState::Blocked, StateReason::IsolationMissing).with(json!({ "fault": why })));
-        move_if(cx, session, None, rests)?;
-        ended += 1;
+        move_if(cx, *session, None, rests)?;
     }
-    Ok(ended)
+    Ok(ending.len())
 }
 
 /// The event that ends a waiver, once.
@@ -119,10 +167,11 @@ pub(crate) fn watch(runner: &Arc<Runner>) {
     }
     let weak = Arc::downgrade(runner);
     let spawned = std::thread::Builder::new().name("waivers".to_owned()).spawn(move || {
+        let mut seen = HashMap::new();
         loop {
             let Some(runner) = weak.upgrade() else { return };
             let mut watching = runner.cx.watching_waivers.lock().unwrap_or_else(PoisonError::into_inner);
-            match sweep(&runner) {
+            match sweep(&runner, &mut seen) {
                 Ok(true) => drop(watching),
                 Ok(false) => {
                     *watching = false;
@@ -143,18 +192,28 @@ pub(crate) fn watch(runner: &Arc<Runner>) {
     }
 }
 
+/// When each waiver was first looked at, by a clock that nobody sets and by the one of its times.
+type Seen = HashMap<JobId, (Instant, Timestamp)>;
+
 /// Ends what has run out; true while any waiver still stands.
-fn sweep(runner: &Arc<Runner>) -> Outcome<bool> {
+fn sweep(runner: &Arc<Runner>, seen: &mut Seen) -> Outcome<bool> {
     let cx = &runner.cx;
     let recorder = cx.ports.recorder.as_ref();
     // Those from before the clock was set back are over too, so the whole list is taken.
     let events = ledger::read_all(recorder, EventFilter { codes: vec![EventCode::SandboxWaived, EventCode::SandboxWaiverEnded], ..EventFilter::default() })?;
-    let holds = in_force(recorder, cx.now())?;
+    let now = cx.now();
+    // Steps back that are too small, or fall between two events, are on no record.
+    let mut felt = |waiver: &Waiver| {
+        let (since, then) = *seen.entry(waiver.waiver_id).or_insert_with(|| (Instant::now(), now));
+        now.max(then.plus_ms(i64::try_from(since.elapsed().as_millis()).unwrap_or(i64::MAX)))
+    };
+    let mut holds = in_force(recorder, now)?;
+    holds.retain(|waiver| felt(waiver) < waiver.expires_at);
     for waiver in waiver::standing(&events) {
         if holds.contains(&waiver) {
             continue;
         }
-        let why = if cx.now() >= waiver.expires_at { "its time is over" } else { "the clock was set back" };
+        let why = if felt(&waiver) >= waiver.expires_at { "its time is over" } else { "the clock was set back" };
         cx.journal.try_append(vec![ended(Actor::SYSTEM, waiver.waiver_id, waiver.workspace_id, why)])?;
         end_agents(runner, waiver.workspace_id, "the waiver of the sandbox is over")?;
     }

@@ -256,6 +256,12 @@ pub(super) fn begin_process(cx: &Context, session_id: SessionId, cleared: Cleare
     let waived = cleared.body().waiver.map(|waiver_id| (cleared.body().workspace_id, waiver_id));
     // An earlier agent of the session was ended by us; this one's exit is news again.
     cx.stopping.lock().unwrap_or_else(PoisonError::into_inner).remove(&session_id);
+    let waiver_is_over = || Failure::new(Code::SandboxUnavailable, "the waiver of the sandbox ended while the agent started");
+    let _under_way = match waived {
+        Some((workspace_id, waiver_id)) => Some(cx.unconfined_starts.begin(cx, session_id, workspace_id, waiver_id)?.ok_or_else(waiver_is_over)?),
+        None => None,
+    };
+    let still_waived = || waived.map_or(Ok(true), |(workspace_id, waiver_id)| crate::waivers::holds(cx, workspace_id, waiver_id));
     let begun = extras(cx, session_id).and_then(|extras| {
         let is_handed = extras.mcp.is_some();
         cx.ports.sessions.start(session_id, cleared, extras, host).map(|started| (started, is_handed))
@@ -264,7 +270,8 @@ pub(super) fn begin_process(cx: &Context, session_id: SessionId, cleared: Cleare
         Ok(begun) => begun,
         Err(failure) => {
             host::forget_agent(cx, session_id);
-            return Err(failure);
+            // Then it was ended with its waiver, whatever it said about that.
+            return Err(if still_waived()? { failure } else { waiver_is_over() });
         }
     };
     let session = ledger::session(cx.ports.recorder.as_ref(), session_id)?;
@@ -282,12 +289,9 @@ pub(super) fn begin_process(cx: &Context, session_id: SessionId, cleared: Cleare
             "resumed": started.resumed, "tools": is_handed && started.capabilities.mcp,
         }),
     )?;
-    if let Some((workspace_id, waiver_id)) = waived
-        && !crate::waivers::of_workspace(cx, workspace_id)?.is_some_and(|waiver| waiver.waiver_id == waiver_id)
-    {
-        // Over while it started.
+    if !still_waived()? {
         host::stop_agent(cx, session_id)?;
-        return Err(Failure::new(Code::SandboxUnavailable, "the waiver of the sandbox ended while the agent started"));
+        return Err(waiver_is_over());
     }
     host::beats::tend(&runner);
     Ok(started)

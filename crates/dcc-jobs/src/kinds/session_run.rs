@@ -71,7 +71,7 @@ impl JobKind for RunTurn {
         begin(cx, job, &session, &plan)?;
         let briefed = if plan.preamble.is_some() { json!({ "briefed": preamble::conversation(&session) }) } else { json!({}) };
         // A pause may have come between; a session that rests takes no turn, whatever the table allows.
-        let begins = |s: &Session| matches!(s.state, SessionState::Created | SessionState::Blocked).then(|| Move::new(SessionState::Active, StateReason::Running).with(briefed));
+        let begins = |s: &Session| (matches!(s.state, SessionState::Created | SessionState::Blocked) && !host::is_stopping(cx, s.session_id)).then(|| Move::new(SessionState::Active, StateReason::Running).with(briefed));
         if move_if(cx, plan.session_id, Some(job.job_id), begins)?.is_none() {
             returned(cx, job, &session, &plan, "the session rests")?;
             return Err(Failure::new(Code::IllegalTransition, "the session rests").hint("dcc session resume S; the message waits"));

@@ -14,3 +14,4 @@ mod refusals;
 mod rig;
 mod scheduling;
 mod sending;
+mod waiving;

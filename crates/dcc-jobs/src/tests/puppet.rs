@@ -1,7 +1,7 @@
 //! Agents on strings: they do what the test says, when it says it.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -81,6 +81,8 @@ pub struct Puppets {
     manners: Mutex<Manners>,
     /// As after kill -9 of the server: nothing that happens is told to anybody.
     dead: AtomicBool,
+    /// How often somebody asked who lives.
+    looks: AtomicUsize,
 }
 
 /// An answer that comes later.
@@ -128,6 +130,9 @@ impl Puppets {
     /// The person's words only: the last piece of each prompt.
     pub fn heard(&self, id: SessionId) -> Vec<String> {
         self.lock().told.iter().filter(|(s, _)| *s == id).filter_map(|(_, texts)| texts.last().cloned()).collect()
+    }
+    pub fn looks(&self) -> usize {
+        self.looks.load(Ordering::Acquire)
     }
     pub fn starts(&self) -> Vec<SessionStartPlan> {
         self.lock().starts.clone()
@@ -313,6 +318,7 @@ impl SessionBackend for Puppets {
     }
 
     fn live(&self) -> Vec<SessionId> {
+        self.looks.fetch_add(1, Ordering::AcqRel);
         self.lock().agents.keys().copied().collect()
     }
 

@@ -40,12 +40,14 @@ impl Clock for RealClock {
     }
 }
 
-/// A machine that can confine; puppets are no processes, and nothing is run here.
-struct Confined;
+/// A machine; puppets are no processes, and nothing is run here.
+struct Machine {
+    confines: bool,
+}
 
-impl Sandbox for Confined {
+impl Sandbox for Machine {
     fn posture(&self) -> Posture {
-        Posture { filesystem: true, network: true, ..Posture::default() }
+        Posture { filesystem: self.confines, network: self.confines, ..Posture::default() }
     }
     fn resolve(&self, program: &str) -> Outcome<(String, Sha256Hex)> {
         Err(Failure::new(Code::NotFound, format!("no program {program} in this test")))
@@ -67,6 +69,7 @@ pub struct Place {
     pub workspace_id: WorkspaceId,
     project_id: ProjectId,
     git: Arc<GitCli>,
+    confines: bool,
 }
 
 /// The project as one process has it.
@@ -92,7 +95,7 @@ fn git(at: &Path, arguments: &[&str]) {
 }
 
 impl Place {
-    fn new() -> Arc<Self> {
+    fn new(confines: bool) -> Arc<Self> {
         let dir = tempfile::tempdir().expect("a directory");
         let repo = dir.path().join("repo");
         for sub in ["repo", "private"] {
@@ -104,7 +107,7 @@ impl Place {
         git(&repo, &["commit", "--quiet", "-m", "First"]);
         git(&repo, &["worktree", "add", "--quiet", "-b", "work", "../work"]);
         let engine = GitCli::new(GitOptions { git_program: None, operator_home: None, private_dir: dir.path().join("private") }).expect("git");
-        Arc::new(Self { dir, workspace_id: fresh(&RealClock), project_id: fresh(&RealClock), git: Arc::new(engine) })
+        Arc::new(Self { dir, workspace_id: fresh(&RealClock), project_id: fresh(&RealClock), git: Arc::new(engine), confines })
     }
     pub fn worktree(&self) -> PathBuf {
         self.dir.path().join("work")
@@ -124,7 +127,16 @@ impl Rig {
     }
 
     pub fn with(limits: Limits) -> Self {
-        let rig = Self::open(&Place::new(), limits);
+        Self::on(&Place::new(true), limits)
+    }
+
+    /// On a machine that has no sandbox, where nothing is waived yet.
+    pub fn unconfined(limits: Limits) -> Self {
+        Self::on(&Place::new(false), limits)
+    }
+
+    fn on(place: &Arc<Place>, limits: Limits) -> Self {
+        let rig = Self::open(place, limits);
         let facts = rig.place.git.inspect(&rig.place.dir.path().join("repo")).expect("a repository");
         let binding = rig.place.git.bind(&facts.common_dir, &rig.place.worktree().to_string_lossy()).expect("a worktree");
         let now = RealClock.now();
@@ -169,7 +181,7 @@ impl Rig {
             locus: Arc::new(locus),
             store: Arc::new(store),
             version: Arc::clone(&place.git) as _,
-            sandbox: Arc::new(Confined),
+            sandbox: Arc::new(Machine { confines: place.confines }),
             search: Arc::new(RipgrepSearch::new(Arc::new(|_| Ok(Vec::new())))),
             files: Arc::new(WorktreeFs),
             sessions: Arc::clone(&puppets) as _,

@@ -32,15 +32,24 @@ impl Bench {
         self.world.serve_with(change).expect("the server starts")
     }
     fn set_clock(&self, minutes: i64) {
+        self.set_clock_ms(minutes * 60_000);
+    }
+    fn set_clock_ms(&self, ms: i64) {
         let next = self.world.path().join("clock.next");
-        std::fs::write(&next, (minutes * 60_000).to_string()).unwrap();
+        std::fs::write(&next, ms.to_string()).unwrap();
         std::fs::rename(next, &self.clock).unwrap();
     }
     fn ask(&self, http: &Http) -> Value {
-        http.submit("sandbox.waive", json!({ "workspace_id": self.ws }), json!({ "for_ms": 1_800_000, "reason": "no kernel for it here" })).json()
+        self.ask_for(http, 1_800_000)
+    }
+    fn ask_for(&self, http: &Http, for_ms: i64) -> Value {
+        http.submit("sandbox.waive", json!({ "workspace_id": self.ws }), json!({ "for_ms": for_ms, "reason": "no kernel for it here" })).json()
     }
     fn waive(&self, browser: &Http) {
-        let asked = self.ask(browser);
+        self.waive_for(browser, 1_800_000);
+    }
+    fn waive_for(&self, browser: &Http, for_ms: i64) {
+        let asked = self.ask_for(browser, for_ms);
         let decided = approve(browser, asked["approval_id"].as_str().unwrap_or_else(|| panic!("{asked}")), true);
         assert_eq!(decided.json()["job"]["state"], "completed", "{}", decided.text());
     }
@@ -162,6 +171,21 @@ fn it_survives_a_restart_and_neither_its_time_nor_a_clock_set_back() {
     assert_eq!((bench.waivers(&server.http), bench.start().code_text().as_str()), (0, "HSK-503-SANDBOX-UNAVAILABLE"), "it does not come back");
     let ended = || bench.world.ok(&["timeline", "--code", "FR-EVT-SEC-009"])["items"].as_array().unwrap().len();
     until("the end of the second on record", || (ended() == 2).then_some(()));
+}
+
+/// A clock that is set back again and again, a little each time, makes no time stand still.
+#[test]
+fn its_time_goes_on_while_the_clock_stands_still() {
+    let bench = Bench::new();
+    let server = bench.serve();
+    bench.waive_for(&server.http.browser(), 3_000);
+    let since = std::time::Instant::now();
+    let ended = until("the end of the waiver", || {
+        bench.set_clock_ms(-i64::try_from(since.elapsed().as_millis()).unwrap());
+        bench.world.ok(&["timeline", "--code", "FR-EVT-SEC-009"])["items"].as_array().unwrap().first().cloned()
+    });
+    assert_eq!(ended["payload"]["why"], "its time is over", "{ended}");
+    assert_eq!((bench.waivers(&server.http), bench.start().code_text().as_str()), (0, "HSK-503-SANDBOX-UNAVAILABLE"));
 }
 
 #[test]
