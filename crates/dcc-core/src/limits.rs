@@ -16,6 +16,8 @@ pub const TEXT_BYTES_MAX: usize = 256 * 1024;
 pub const LINE_BYTES_MAX: usize = 2_000;
 /// A page of a list (PRODUCT, CLI).
 pub const PAGE_MAX: usize = 1_000;
+/// A file that was gone and came back is told of for a day: long enough for whoever removed it to read it.
+pub const WRITTEN_BACK_SHOWN_MS: i64 = 24 * 60 * 60 * 1000;
 /// Events in one append: a job's batch is below 40, a burst of updates below this.
 pub const APPEND_BATCH_MAX: usize = 1_000;
 /// Diff text of one file before it is cut with a mark and offered as an artifact.

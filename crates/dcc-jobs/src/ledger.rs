@@ -28,6 +28,15 @@ pub fn read_all(recorder: &dyn Recorder, mut filter: EventFilter) -> Outcome<Vec
     }
 }
 
+/// Records whose file was missing and was written back within the last day: key and sentence, the latest first.
+pub fn written_back(recorder: &dyn Recorder, now: Timestamp) -> Outcome<Vec<(String, String)>> {
+    let since = Some(now.plus_ms(-limits::WRITTEN_BACK_SHOWN_MS));
+    let filter = EventFilter { codes: vec![EventCode::DriftFound], since, order: Order::Descending, limit: limits::PAGE_MAX, ..EventFilter::default() };
+    let text = |event: &Event, name: &str| event.payload[name].as_str().unwrap_or_default().to_owned();
+    let events = recorder.read(&filter)?;
+    Ok(events.iter().filter(|e| e.payload["action"] == "written_back").map(|e| (text(e, "key"), format!("{} at {}", text(e, "message"), e.ts))).collect())
+}
+
 pub fn job(recorder: &dyn Recorder, id: JobId) -> Outcome<Job> {
     let events = read_all(
         recorder,

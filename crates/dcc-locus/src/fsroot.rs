@@ -15,6 +15,9 @@ use rustix::io::Errno;
 /// One temporary name a directory: only the holder of the project lock writes, and a leftover is simply replaced.
 const TEMPORARY: &str = ".dcc-replacement.tmp";
 
+/// What stands where something is to be replaced is read up to here; a larger file is told by how it looks.
+const REPLACED_BYTES_MAX: u64 = dcc_core::limits::ARTIFACT_BYTES_MAX as u64;
+
 const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// What a file looked like, to tell without reading that it is still the same.
@@ -33,6 +36,10 @@ impl Signature {
             i128::from(stat.st_ctime_nsec),
         ])
     }
+
+    fn seal(&self) -> Sha256Hex {
+        Sha256Hex::of(format!("large {:?}", self.0).as_bytes())
+    }
 }
 
 /// What stands at a path.
@@ -40,14 +47,18 @@ impl Signature {
 pub(crate) enum Found {
     Missing,
     File { bytes: Vec<u8>, signature: Signature },
-    /// Something that is not read: a link, a directory, a device, too large. The sentence's second half: "is a directory".
+    /// A regular file of more than is read. The seal is a hash of how it looks: any write to it changes the seal.
+    Large { seal: Sha256Hex, signature: Signature, bytes_max: u64 },
+    /// Something that is not read: a link, a directory, a device. The sentence's second half: "is a directory".
     Refused(String),
 }
 
 impl Found {
+    /// What tells it from any other content; none for what has none.
     pub(crate) fn sha256(&self) -> Option<Sha256Hex> {
         match self {
             Self::File { bytes, .. } => Some(Sha256Hex::of(bytes)),
+            Self::Large { seal, .. } => Some(*seal),
             Self::Missing | Self::Refused(_) => None,
         }
     }
@@ -110,13 +121,18 @@ impl FsRoot {
             FileType::Directory => return Ok(Found::Refused("is a directory".into())),
             _ => return Ok(Found::Refused("is not a regular file".into())),
         }
+        let signature = Signature::of(&stat);
+        let large = || Found::Large { seal: signature.seal(), signature, bytes_max };
+        if u64::try_from(stat.st_size).is_ok_and(|size| size > bytes_max) {
+            return Ok(large());
+        }
         let mut bytes = Vec::new();
         let read = File::from(file).take(bytes_max + 1).read_to_end(&mut bytes);
         read.map_err(|e| Failure::engine(format!("{name} in {} cannot be read: {e}", self.path.display())))?;
         if bytes.len() as u64 > bytes_max {
-            return Ok(Found::Refused(format!("is larger than {} MiB", bytes_max / 1024 / 1024)));
+            return Ok(large());
         }
-        Ok(Found::File { bytes, signature: Signature::of(&stat) })
+        Ok(Found::File { bytes, signature })
     }
 
     /// For many looks in a row below one top directory; none when it is missing or not a directory.
@@ -154,7 +170,7 @@ impl FsRoot {
         };
         let describe = |e: std::io::Error| Failure::engine(format!("{} cannot be written: {e}", path.display()));
         Self::write_temporary(&fd, name, bytes).map_err(describe)?;
-        let now = self.read_in(&fd, name, u64::MAX - 1)?;
+        let now = self.read_in(&fd, name, REPLACED_BYTES_MAX)?;
         if !expected(&now) {
             let _ = rustix::fs::unlinkat(&fd, TEMPORARY, AtFlags::empty());
             return Ok(Some(now));
@@ -164,6 +180,19 @@ impl FsRoot {
         rustix::fs::fsync(&fd).map_err(|e| describe(e.into()))?;
         dcc_core::failpoint!("after record file");
         Ok(None)
+    }
+
+    /// Gives a file another name beside its own, when `expected` says yes to what stands there.
+    pub(crate) fn set_aside(&self, relative: &str, aside: &str, expected: &dyn Fn(&Found) -> bool) -> Outcome<bool> {
+        let ((folder, name), (_, aside)) = (split(relative), split(aside));
+        let Folder::Open(fd) = self.folder(&folder, false)? else { return Ok(false) };
+        if !expected(&self.read_in(&fd, name, REPLACED_BYTES_MAX)?) {
+            return Ok(false);
+        }
+        let describe = |e: Errno| Failure::engine(format!("{} cannot be set aside: {e}", self.path_of(relative).display()));
+        rustix::fs::renameat_with(&fd, name, &fd, aside, rustix::fs::RenameFlags::NOREPLACE).map_err(describe)?;
+        rustix::fs::fsync(&fd).map_err(describe)?;
+        Ok(true)
     }
 
     fn write_temporary(folder: &OwnedFd, name: &str, bytes: &[u8]) -> std::io::Result<()> {

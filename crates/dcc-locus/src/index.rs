@@ -64,6 +64,10 @@ pub(crate) struct Index {
     pub entries: BTreeMap<IndexKey, Accepted>,
     /// Records whose accepted bytes are nowhere to be found: key text, hash, sentence.
     pub lost: BTreeMap<IndexKey, (RecordKey, String)>,
+    /// True while the store is opened.
+    pub is_opening: bool,
+    /// Records whose missing file was written back at the open: version, and the event that named it.
+    pub brought_back: Vec<(RecordKey, u64, u64)>,
     /// All events of these codes up to here are folded.
     pub seen_seq: u64,
 }

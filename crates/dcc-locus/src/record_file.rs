@@ -40,12 +40,18 @@ pub(crate) fn difference(found: &Found, accepted: &Record) -> String {
     let what = match found {
         Found::Missing => "is missing".to_owned(),
         Found::Refused(why) => why.clone(),
+        Found::Large { bytes_max, .. } => too_large(*bytes_max),
         Found::File { bytes, .. } => match parse(&key, bytes) {
             Err(why) => why,
             Ok(record) => edited(&record, accepted),
         },
     };
     format!("{path} {what}; version {version} goes on being used")
+}
+
+/// The sentence's second half for a file that is not read.
+pub(crate) fn too_large(bytes_max: u64) -> String {
+    format!("is larger than {} MiB and is not read", bytes_max / 1024 / 1024)
 }
 
 fn edited(record: &Record, accepted: &Record) -> String {
@@ -70,6 +76,7 @@ fn fields(record: &Record) -> serde_json::Map<String, Value> {
 pub(crate) fn not_accepted(key: Option<&RecordKey>, path: &str, found: &Found) -> String {
     let detail = match (key, found) {
         (_, Found::Refused(why)) => format!("; it {why}"),
+        (Some(_), Found::Large { bytes_max, .. }) => format!("; it {}", too_large(*bytes_max)),
         (Some(key), Found::File { bytes, .. }) => parse(key, bytes).err().map(|why| format!("; it {why}")).unwrap_or_default(),
         (None, _) => "; its directory is not a packet's or micro-task's name".to_owned(),
         (Some(_), Found::Missing) => String::new(),

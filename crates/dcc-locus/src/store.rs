@@ -58,7 +58,11 @@ impl LocusStore {
     fn opened(gov_dir: &Path, recorder: Arc<dyn Recorder>, artifacts: Arc<dyn ArtifactStore>, may_write: bool) -> Outcome<Self> {
         let root = FsRoot::open(gov_dir, may_write)?;
         let store = Self { root, may_write, recorder, artifacts, index: Mutex::default(), written: Mutex::default() };
-        store.refresh(&mut store.lock())?;
+        let mut index = store.lock();
+        index.is_opening = true;
+        store.refresh(&mut index)?;
+        index.is_opening = false;
+        drop(index);
         Ok(store)
     }
 
@@ -73,9 +77,15 @@ impl LocusStore {
         let mut findings: Vec<_> =
             index.entries.values().filter_map(|a| a.drift.as_ref().map(|why| (a.record.key().text(), why.clone()))).take(FINDINGS_MAX).collect();
         findings.extend(index.lost.values().map(|(key, why)| (key.text(), why.clone())));
-        self.strangers(&index, &mut findings)?;
+        self.add_strangers(&index, &mut findings)?;
         findings.truncate(FINDINGS_MAX);
         Ok(findings)
+    }
+
+    /// Records whose file was gone when this store was opened and was written back, with the version and the event that
+    /// named it. A publication that was cut short looks the same; who knows the jobs can tell.
+    pub fn brought_back(&self) -> Vec<(RecordKey, u64, u64)> {
+        self.lock().brought_back.clone()
     }
 
     fn lock(&self) -> MutexGuard<'_, Index> {
@@ -141,7 +151,11 @@ impl LocusStore {
             }
         };
         let mut accepted = Accepted { record, sha256: staged.sha256, predecessor: staged.predecessor, edited: staged.edited, signature: None, drift: None, seq };
+        let was_missing = matches!(found, Found::Missing);
         self.settle_file(&mut accepted, found, &bytes);
+        if index.is_opening && was_missing && accepted.drift.is_none() {
+            index.brought_back.push((staged.key.clone(), staged.version, seq));
+        }
         index.lost.remove(key);
         index.entries.insert(key.clone(), accepted);
         Ok(())
@@ -154,7 +168,7 @@ impl LocusStore {
         let may_replace = |found: &Found| match found {
             Found::Missing => true,
             Found::File { .. } => [Some(wanted), predecessor, edited].contains(&found.sha256()),
-            Found::Refused(_) => false,
+            Found::Large { .. } | Found::Refused(_) => false,
         };
         let now = if found.sha256() == Some(wanted) {
             Ok(found)
@@ -215,7 +229,7 @@ impl LocusStore {
     }
 
     /// Files in the places of records that no event names.
-    fn strangers(&self, index: &Index, findings: &mut Vec<(String, String)>) -> Outcome<()> {
+    fn add_strangers(&self, index: &Index, findings: &mut Vec<(String, String)>) -> Outcome<()> {
         for folder in self.root.names(&[PACKETS])? {
             let key = WpId::parse(&folder).ok().map(|wp_id| RecordKey::Packet { wp_id });
             self.stranger(index, key, format!("{PACKETS}/{folder}/packet.json"), findings)?;
@@ -288,7 +302,7 @@ impl LocusStore {
 fn note_file(accepted: &mut Accepted, found: &Found) {
     accepted.drift = if found.sha256() == Some(accepted.sha256) { None } else { Some(record_file::difference(found, &accepted.record)) };
     accepted.signature = match found {
-        Found::File { signature, .. } => Some(*signature),
+        Found::File { signature, .. } | Found::Large { signature, .. } => Some(*signature),
         Found::Missing | Found::Refused(_) => None,
     };
 }
@@ -430,6 +444,12 @@ impl Locus for LocusStore {
                 findings.push((lost.text(), why.clone()));
             }
         }
+        Ok(findings)
+    }
+
+    fn strangers(&self) -> Outcome<Vec<(String, String)>> {
+        let mut findings = Vec::new();
+        self.add_strangers(&self.lock(), &mut findings)?;
         Ok(findings)
     }
 

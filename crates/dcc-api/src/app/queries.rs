@@ -171,7 +171,12 @@ impl App {
             })
             .chain(gone.iter().filter(|p| !ready && status.is_none_or(|s| p.status == s)).map(|p| packet_json(p, &[], &index, &at_work)))
             .collect();
-        Ok(page(items, paging))
+        let mut value = page(items, paging);
+        let strangers = self.cx().ports.locus.strangers()?;
+        if !strangers.is_empty() {
+            value["not_accepted"] = strangers.into_iter().map(|(key, message)| json!({ "key": key, "message": message })).collect();
+        }
+        Ok(value)
     }
 
     fn packet(&self, wp_id: &WpId) -> Outcome<Value> {

@@ -39,8 +39,10 @@ pub struct Drifted {
     pub accepted_sha256: Sha256Hex,
     /// What is wrong, for a person.
     pub sentence: String,
-    /// What stands there; none when the file is gone or is nothing that can be read (a link, a directory).
+    /// What stands there; none when the file is gone or is nothing that is read (a link, a directory, too large).
     pub bytes: Option<Vec<u8>>,
+    /// What tells it from any other: the hash of the bytes, or of how a file that is too large to be read looks.
+    pub found: Option<Sha256Hex>,
     /// The bytes as a record of the same key; else what is wrong with them, with line and column.
     pub edited: Result<Record, String>,
     /// From the accepted lines to those of the file.
@@ -49,8 +51,13 @@ pub struct Drifted {
 
 impl Drifted {
     pub fn found_sha256(&self) -> Option<Sha256Hex> {
-        self.bytes.as_deref().map(Sha256Hex::of)
+        self.found
     }
+}
+
+/// Below `gov/`: where a file that is too large to be kept as an artifact goes when its record is written back.
+pub fn set_aside_path(key: &RecordKey, found: Sha256Hex) -> String {
+    format!("{}.{}", key.relative_path(), &found.to_string()[..8])
 }
 
 /// The mirror table of DATA 3.
@@ -117,6 +124,8 @@ pub trait Locus: Send + Sync {
     /// Takes in accepted records from events that this process did not write, and rolls files forward whose hash is a
     /// predecessor's. Called at open and after each batch; returns the drift found, as (key, sentence).
     fn catch_up(&self, events: &[Event]) -> Outcome<Vec<(String, String)>>;
+    /// Files in the places of records that no event names, as (key or path, sentence). They are used by nobody.
+    fn strangers(&self) -> Outcome<Vec<(String, String)>>;
     /// The board file against the canonical rendering. Reads only.
     fn board(&self) -> Outcome<BoardFacts>;
     /// Writes the canonical rendering when the mirror table allows it; returns the facts after. `force_create` is never

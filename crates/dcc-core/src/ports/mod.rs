@@ -18,7 +18,7 @@ use crate::ids::{EventId, InstanceId};
 use crate::time::Timestamp;
 use uuid::Uuid;
 
-pub use locus::{BoardFacts, Drifted, Locus, LocusEntry, MirrorState, StagedRecord};
+pub use locus::{BoardFacts, Drifted, Locus, LocusEntry, MirrorState, StagedRecord, set_aside_path};
 pub use recorder::{Appended, ArtifactStore, ChainHead, Checkpoint, EventFilter, Order, OutsideHead, Recorder, VerifyReport};
 pub use sandbox::{Recent, RunReport, RunningCommand, Sandbox};
 pub use search::{CodeHit, CodeQuery, CodeResults, CodeSearch};

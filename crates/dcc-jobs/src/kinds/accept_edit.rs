@@ -13,7 +13,7 @@ use dcc_core::ids::{MtId, Sha256Hex, WpId};
 use dcc_core::job::Job;
 use dcc_core::locus::{LocusChange, Record, RecordKey};
 use dcc_core::plans::LocusPlan;
-use dcc_core::ports::{Drifted, StagedRecord};
+use dcc_core::ports::{Drifted, StagedRecord, set_aside_path};
 use dcc_core::{Code, Failure, Outcome, redact};
 
 use super::locus::{accepted, effect_of, judge, recovered_records, sync_board};
@@ -194,6 +194,10 @@ fn effect(job: &Job, plan: &LocusPlan, action: Action) -> Effect {
     for kept in &job.inputs {
         effect = effect.with("edited_sha256", kept.to_string());
         effect.outputs.push(*kept);
+    }
+    // What was found and is no artifact was too large for one.
+    if let (LocusChange::RestoreFile { found_sha256: Some(found), .. }, []) = (&plan.change, job.inputs.as_slice()) {
+        effect = effect.with("kept_as", format!(".handshake/gov/{}", set_aside_path(&key_of(plan), *found)));
     }
     effect
 }

@@ -60,7 +60,7 @@ impl Mirror<'_> {
             let judged = self.judge(&found, entries)?;
             let Some(bytes) = judged.write else { return Ok(judged.facts) };
             let before = found.sha256();
-            let unchanged = |now: &Found| !matches!(now, Found::Refused(_)) && now.sha256() == before;
+            let unchanged = |now: &Found| !matches!(now, Found::Refused(_) | Found::Large { .. }) && now.sha256() == before;
             if self.root.replace(BOARD_FILE, &bytes, &unchanged)?.is_none() {
                 let zones_sha256 = layout(&bytes).ok().map(|l| l.zones_sha256());
                 let seq = self.recorded()?.map_or(0, |w| w.seq);
@@ -114,6 +114,7 @@ impl Mirror<'_> {
                 let rendering = render(None, entries).expect("the opening text of a new board has no zones and no code");
                 return Ok(answer(MirrorState::Stale, None, Some(format!("{BOARD_FILE} {message}")), Some(rendering)));
             }
+            Found::Large { bytes_max, .. } => return Ok(untouched(crate::record_file::too_large(*bytes_max))),
             Found::Refused(why) => return Ok(untouched(why.clone())),
             Found::File { bytes, .. } if bytes.contains(&0) => return Ok(untouched("is not a text file: it holds a NUL byte".to_owned())),
             Found::File { bytes, .. } => bytes,

@@ -7,7 +7,7 @@ use dcc_core::gate::Cleared;
 use dcc_core::lines;
 use dcc_core::locus::RecordKey;
 use dcc_core::plans::LocusPlan;
-use dcc_core::ports::Drifted;
+use dcc_core::ports::{Drifted, set_aside_path};
 use dcc_core::ports::version::Hunk;
 use dcc_core::{Code, Failure, Outcome, Sha256Hex};
 
@@ -38,15 +38,17 @@ impl LocusStore {
         let edited = match &found {
             Found::File { bytes, .. } => record_file::parse(&key, bytes),
             Found::Missing => Err("is missing".to_owned()),
+            Found::Large { bytes_max, .. } => Err(record_file::too_large(*bytes_max)),
             Found::Refused(why) => Err(why.clone()),
         };
+        let found_sha256 = found.sha256();
         let bytes = match found {
             Found::File { bytes, .. } => Some(bytes),
-            Found::Missing | Found::Refused(_) => None,
+            Found::Missing | Found::Large { .. } | Found::Refused(_) => None,
         };
         let ours = self.accepted_bytes(accepted)?;
         let hunks = hunks(&ours, bytes.as_deref().unwrap_or_default());
-        Ok(Some(Drifted { accepted: accepted.record.clone(), accepted_sha256: accepted.sha256, sentence, bytes, edited, hunks }))
+        Ok(Some(Drifted { accepted: accepted.record.clone(), accepted_sha256: accepted.sha256, sentence, bytes, found: found_sha256, edited, hunks }))
     }
 
     pub(super) fn write_back(&self, cleared: &Cleared<LocusPlan>, key: &RecordKey, shown: Option<Sha256Hex>) -> Outcome<()> {
@@ -61,6 +63,13 @@ impl LocusStore {
         let path = accepted.record.key().relative_path();
         // What was written back already, by a run that ended before it could say so, is no other edit.
         let unchanged = |found: &Found| found.sha256() == shown || found.sha256() == Some(accepted.sha256);
+        // What no artifact holds is kept beside; what is missing then is written whatever ends this in between.
+        let is_large = |found: &Found| matches!(found, Found::Large { .. }) && found.sha256() == shown;
+        let is_aside = match shown {
+            Some(seal) => self.root.set_aside(&path, &set_aside_path(&accepted.record.key(), seal), &is_large)?,
+            None => false,
+        };
+        let unchanged = |found: &Found| if is_aside { matches!(found, Found::Missing) } else { unchanged(found) };
         if self.root.replace(&path, &bytes, &unchanged)?.is_some() {
             return Err(Failure::new(Code::StalePreview, format!("{path} changed again meanwhile; it is left as it is")).hint("look at it again, then decide anew"));
         }

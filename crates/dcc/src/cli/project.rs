@@ -148,6 +148,7 @@ fn canon_checks(found: &crate::wire::project::Found) -> Outcome<Vec<doctor::Chec
     };
     let waived = dcc_jobs::waivers::in_force(&recorder, found.clock.now())?.into_iter().map(|w| ("sandbox waiver".into(), "needs".into(), format!("UNENFORCED: agents in workspace {} run unconfined until {}: {}", w.workspace_id.short(), w.expires_at, w.reason), Some("dcc sandbox revoke".into())));
     let mut checks: Vec<doctor::Check> = waived.collect();
+    checks.extend(doctor::record_checks(found)?);
     checks.extend([
         clock_check(&recorder, found.clock.now())?,
         ("recorder file".into(), if problems.is_empty() { "ok" } else { "fault" }.into(), if problems.is_empty() { "intact".into() } else { problems.join("; ") }, None),

@@ -121,7 +121,11 @@ fn list(cli: &Cli, status: Option<&str>, ready: bool, all: bool) -> Outcome<u8> 
                 vec![text(p, "wp_id"), status, format!("P{}", p["priority"]), count, text(p, "title"), why]
             })
             .collect();
-        if rows.is_empty() { "no packets; dcc wp create --title T makes one".to_owned() } else { table(&["packet", "status", "prio", "tasks", "title", "why"], rows) }
+        let mut out = if rows.is_empty() { "no packets; dcc wp create --title T makes one".to_owned() } else { table(&["packet", "status", "prio", "tasks", "title", "why"], rows) };
+        for stranger in value["not_accepted"].as_array().into_iter().flatten() {
+            out.push_str(&format!("\n{}", one_line(&text(stranger, "message"))));
+        }
+        out
     });
     Ok(0)
 }

@@ -1,6 +1,8 @@
 //! Checks of the machine: what a person would look at when something does not work.
 
-use dcc_core::ports::{JsonStanding, VersionEngine as _};
+use std::sync::Arc;
+
+use dcc_core::ports::{JsonStanding, Locus as _, VersionEngine as _};
 use dcc_core::workspace::{JSON_PATH, WorkspaceKind, WorkspaceStatus, WorktreeBinding};
 use dcc_core::{Outcome, RepoPath};
 
@@ -61,6 +63,39 @@ pub fn workspace_checks(found: &Found) -> Vec<Check> {
         checks.extend(workspace_check(found, &workspace.binding, &name, Some(&workspace.workspace_id.short())));
     }
     checks
+}
+
+/// How many records are shown by themselves; more have one cause.
+const RECORD_ROWS: usize = 20;
+
+/// Packet and micro-task files that are not as accepted, files that no event names, and those that were written back
+/// lately. Canon is read as it stands: what is missing stays so until somebody opens the project for work.
+pub fn record_checks(found: &Found) -> Outcome<Vec<Check>> {
+    let recorder = Arc::new(dcc_recorder::SqliteRecorder::open_read_only(found.state_dir.join("recorder.db"))?);
+    let artifacts = Arc::new(dcc_recorder::FileArtifacts::open_read_only(found.state_dir.join("artifacts"))?);
+    let locus = dcc_locus::LocusStore::open_read_only(&found.state_dir.join("gov"), Arc::clone(&recorder) as _, artifacts)?;
+    let (drift, strangers) = (locus.catch_up(&[])?, locus.strangers()?);
+    let mut checks: Vec<Check> = drift
+        .iter()
+        .take(RECORD_ROWS)
+        .map(|(key, sentence)| {
+            let record = key.replace('/', " ");
+            let fix = if strangers.iter().any(|(stranger, _)| stranger == key) {
+                "move it away; dcc wp create makes packets".to_owned()
+            } else {
+                format!("dcc wp show {}, then dcc wp accept|restore {record}", record.split(' ').next().unwrap_or_default())
+            };
+            (format!("record {key}"), "needs".to_owned(), sentence.clone(), Some(fix))
+        })
+        .collect();
+    if drift.len() > RECORD_ROWS {
+        checks.push(("records".to_owned(), "needs".to_owned(), format!("{} more are not as accepted", drift.len() - RECORD_ROWS), None));
+    }
+    if drift.is_empty() {
+        checks.push(("records".to_owned(), "ok".to_owned(), "packets and micro-tasks are as last accepted".to_owned(), None));
+    }
+    checks.extend(dcc_jobs::ledger::written_back(recorder.as_ref(), found.clock.now())?.into_iter().map(|(key, said)| (format!("record {key}"), "ok".to_owned(), said, None)));
+    Ok(checks)
 }
 
 fn workspace_check(found: &Found, binding: &WorktreeBinding, name: &str, short: Option<&str>) -> Vec<Check> {

@@ -1,5 +1,6 @@
 //! Wiring: directories, configuration, the project's lock, and the adapters behind the ports. Only this crate sees all.
 
+mod brought_back;
 pub mod checkpoint;
 pub mod clock;
 pub mod config;

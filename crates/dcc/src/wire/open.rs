@@ -95,6 +95,7 @@ pub fn open(found: &Found, options: &OpenOptions) -> Outcome<Project> {
     let (runner, app) = assemble(found, &records, None)?;
     first_events(&runner, found, known.is_none())?;
     let store_opened = settle_store(&runner, &opened)?;
+    super::brought_back::say(&runner, &records)?;
     let recovery = runner.recover(options.serving)?;
     // What a killed process left; the trees that worked in it have been ended by now.
     private_dirs(found).iter().for_each(|dir| {

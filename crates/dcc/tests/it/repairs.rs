@@ -94,6 +94,90 @@ fn an_illegal_edit_is_refused_by_name_and_gates_go_on_with_the_accepted_version(
 }
 
 #[test]
+fn a_deleted_file_comes_back_and_that_is_recorded_and_said() {
+    let world = World::new(DCC);
+    world.ok(&["init"]);
+    let wp = started_packet(&world);
+    let (file, task) = (packet_file(&world, &wp), world.state_dir().join(format!("gov/micro_tasks/{wp}/MT-001/packet.json")));
+    let accepted = [std::fs::read(&file).unwrap(), std::fs::read(&task).unwrap()];
+    std::fs::remove_file(&file).unwrap();
+    std::fs::remove_file(&task).unwrap();
+    // Looked at without opening for work, both are missing and stay so.
+    let seen = world.dcc(&["doctor"]).stdout;
+    assert!(seen.contains(&format!("work_packets/{wp}/packet.json is missing")) && !file.exists(), "{seen}");
+    let said = world.dcc(&["wp", "list"]).stderr;
+    assert!(said.contains(&format!("work_packets/{wp}/packet.json was missing")) && said.contains("MT-001/packet.json was missing"), "{said}");
+    assert_eq!([std::fs::read(&file).unwrap(), std::fs::read(&task).unwrap()], accepted);
+    assert_eq!(world.dcc(&["wp", "list"]).stderr, "", "it is said once");
+    let events = world.ok(&["timeline", "--wp", &wp, "--code", "FR-EVT-DRIFT-001"]);
+    let keys: Vec<&str> = events["items"].as_array().unwrap().iter().map(|e| e["payload"]["key"].as_str().unwrap()).collect();
+    assert_eq!(keys, [wp.clone(), format!("{wp}/MT-001")]);
+    let doctor = world.dcc(&["doctor"]).stdout;
+    assert!(doctor.contains("was written back at"), "{doctor}");
+    let server = world.serve();
+    let health = server.http.browser().call("GET", "/health", None).text();
+    assert!(health.contains("was written back at"), "{health}");
+    // Where a server is at work it stays missing, and Health offers to restore it.
+    std::fs::remove_file(&file).unwrap();
+    let listed = world.ok(&["wp", "list"]);
+    assert!(listed["items"][0]["drift"].as_str().unwrap().contains("is missing"), "{listed}");
+    world.ok(&["wp", "restore", &wp]);
+    assert_eq!(std::fs::read(&file).unwrap(), accepted[0]);
+}
+
+#[test]
+fn a_file_that_nobody_accepted_is_named() {
+    let world = World::new(DCC);
+    world.ok(&["init"]);
+    let wp = started_packet(&world);
+    let foreign = world.state_dir().join("gov/work_packets/WP-0088/packet.json");
+    std::fs::create_dir_all(foreign.parent().unwrap()).unwrap();
+    std::fs::copy(packet_file(&world, &wp), &foreign).unwrap();
+    std::fs::write(packet_file(&world, &wp), "{").unwrap();
+    let listed = world.dcc(&["wp", "list"]).stdout;
+    assert!(listed.contains("WP-0088/packet.json is not accepted: no recorded event names it"), "{listed}");
+    assert_eq!(world.ok(&["wp", "list"])["not_accepted"][0]["key"], "WP-0088");
+    let doctor = world.dcc(&["doctor"]).stdout;
+    assert!(doctor.contains("record WP-0088") && doctor.contains("move it away"), "{doctor}");
+    assert!(doctor.contains(&format!("record {wp}")) && doctor.contains("half-written") && doctor.contains("accept|restore"), "{doctor}");
+    assert_eq!(world.json(&["wp", "show", "WP-0088"]).code, 6, "it is used by nobody");
+}
+
+#[test]
+fn a_file_too_large_to_be_read_is_set_aside_and_the_accepted_one_written_back() {
+    const LARGE: u64 = 100 << 20;
+    let world = World::new(DCC);
+    world.ok(&["init"]);
+    let wp = started_packet(&world);
+    let file = packet_file(&world, &wp);
+    let accepted = std::fs::read(&file).unwrap();
+    let grow = || std::fs::OpenOptions::new().write(true).open(&file).unwrap().set_len(LARGE).unwrap();
+    grow();
+    let ran = world.json(&["wp", "accept", &wp]);
+    assert!(ran.code_text() == "HSK-409-DRIFT" && ran.stdout.contains("is larger than 64 MiB"), "{ran:?}");
+    let aside = |done: &serde_json::Value| {
+        assert_eq!(std::fs::read(&file).unwrap(), accepted);
+        let kept = world.repo().join(done["kept_as"].as_str().unwrap_or_else(|| panic!("{done}")));
+        assert_eq!(std::fs::metadata(&kept).unwrap().len(), LARGE, "nothing is lost");
+    };
+    aside(&world.ok(&["wp", "restore", &wp]));
+    // The page's button: with what it saw, and without the file in memory.
+    let server = world.serve();
+    let before = server.resident_kib().1;
+    grow();
+    let shown = server.http.get(&format!("/api/v1/wps/{wp}"))["drifted"][0]["found_sha256"].clone();
+    assert!(shown.is_string(), "{shown}");
+    let restore = || server.http.submit("locus.accept_edit", json!({ "wp_id": wp }), json!({ "record": wp, "action": "restore", "found_sha256": shown })).json();
+    // It is written to once more.
+    std::fs::OpenOptions::new().write(true).open(&file).unwrap().set_len(LARGE + 1).unwrap();
+    assert_eq!(restore()["failure"]["code"], "HSK-409-STALE-PREVIEW");
+    grow();
+    let shown = server.http.get(&format!("/api/v1/wps/{wp}"))["drifted"][0]["found_sha256"].clone();
+    aside(&server.http.submit("locus.accept_edit", json!({ "wp_id": wp }), json!({ "record": wp, "action": "restore", "found_sha256": shown })).json());
+    assert!(server.resident_kib().1 - before < 48 * 1024, "{before} KiB grew to {:?}", server.resident_kib());
+}
+
+#[test]
 fn a_broken_file_is_refused_with_its_place_and_can_be_restored() {
     let world = World::new(DCC);
     world.ok(&["init"]);

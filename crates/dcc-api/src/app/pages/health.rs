@@ -90,11 +90,14 @@ impl App {
             Ok(drift) => drift,
             Err(failure) => return vec![row("Packet records", "fault", &failure.message)],
         };
+        let mut rows: Vec<HealthRow> = drift.iter().take(DRIFT_ROWS).map(|(key, sentence)| drift_row(locus.as_ref(), key, sentence)).collect();
         if drift.is_empty() {
             let packets = locus.packets().map_or(0, |p| p.len());
-            return vec![row("Packet records", "ok", &format!("{}, all as last accepted", counted(packets, "packet")))];
+            rows.push(row("Packet records", "ok", &format!("{}, all as last accepted", counted(packets, "packet"))));
         }
-        drift.iter().take(DRIFT_ROWS).map(|(key, sentence)| drift_row(locus.as_ref(), key, sentence)).collect()
+        let back = dcc_jobs::ledger::written_back(self.cx().ports.recorder.as_ref(), self.cx().now()).unwrap_or_default();
+        rows.extend(back.iter().take(DRIFT_ROWS).map(|(key, said)| row(&format!("Record {key}"), "ok", said)));
+        rows
     }
 
     fn board_check(&self) -> HealthRow {
