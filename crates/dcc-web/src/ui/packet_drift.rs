@@ -37,10 +37,10 @@ fn one(drift: &DriftView) -> Markup {
     let (accept, restore) = (settle("accept"), settle("restore"));
     let why = drift.refusal.as_ref().map(|failure| format!("{} {}", failure.code, failure.message));
     html! {
-        header.ph {
+        header.ph.wrap {
             h2 { "The file of " (t(name(drift))) " was changed outside DCC" }
             (st(Pip::Stale, "drift"))
-            span.push.row {
+            span.push.row.wrap {
                 (op_button(OpButton { op: "locus.accept_edit", label: "Accept the edit", class: "btn sm go", bind: &ids, params: &accept, then: Some("reload"), why_not: why.as_deref(), ..OpButton::default() }))
                 (op_button(OpButton { op: "locus.accept_edit", label: "Restore the accepted version", class: "btn sm", bind: &ids, params: &restore, then: Some("reload"), ..OpButton::default() }))
             }

@@ -140,9 +140,9 @@ fn line(row: &SessionRow, now_ms: i64) -> Markup {
     html! {
         tr id={ "s-" (row.session_id) } data-row data-copy=(row.session_id) {
             th scope="row" class={ "lvl-" (row.depth.clamp(0, 3)) } { @if row.depth > 0 { span.lab { (icon("right")) span.sr { "depth " (row.depth) ": " } } } a.link href={ "/session/" (query(&row.session_id)) } title=(t(&row.session_id)) { b { (t(&row.agent)) } " " span.m { (t(short(&row.session_id))) } } }
-            td.cut { (session_state(row)) @if let (Some(at), None) = (row.state_since_at_ms, &row.quiet) { " " span.lab { (ago(at, now_ms)) } } @if row.cascade > 0 || row.near_limit.is_some() { span.row.lab { (family_words(row)) } } }
+            td.says-all { (session_state(row)) @if let (Some(at), None) = (row.state_since_at_ms, &row.quiet) { " " span.lab { (ago(at, now_ms)) } } @if row.cascade > 0 || row.near_limit.is_some() { span.row.lab { (family_words(row)) } } }
             td.nw { @if let Some(wp) = &row.wp_id { (wp_link(wp, row.mt_id.as_deref())) } }
-            td.nw { @if let (Some(ws), Some(branch)) = (&row.workspace_id, &row.branch) { a.link.m href={ "/ws/" (query(ws)) } { (t(branch)) } } }
+            td.gives { @if let (Some(ws), Some(branch)) = (&row.workspace_id, &row.branch) { a.link.m.cut href={ "/ws/" (query(ws)) } title=(t(branch)) { (t(branch)) } } }
             td.nw.lab { (t(&row.role)) @if let Some(model) = &row.model_id { ", " (t(model)) } @if row.lane != "PRIMARY" && !row.lane.is_empty() { ", " (row.lane.to_lowercase()) } }
             td.cut.lab.w-in title=(t(&row.sandbox_posture)) { @if !row.backend.is_empty() { (t(&row.backend)) ", " } @if row.driver == "human" { "a person" } @else if row.sandbox_posture.is_empty() { "unknown sandbox" } @else { (t(&row.sandbox_posture)) } }
             td.n data-label="calls" { (row.tool_calls) }

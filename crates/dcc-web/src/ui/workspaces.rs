@@ -74,7 +74,7 @@ fn line(row: &WorkspaceRow, shows: Shows, now_ms: i64) -> Markup {
             th scope="row" { a.link.m href={ "/ws/" (query(&row.workspace_id)) } title=(t(&row.path)) { (t(row.branch.as_deref().unwrap_or("detached"))) } @if row.kind == "root" { " " span.lab { "root" } } @else { " " span.lab { (t(&row.role)) } } }
             td.cut { @if let Some(wp) = &row.wp_id { (wp_link(wp, row.mt_id.as_deref())) " " } @if let Some(title) = &row.wp_title { span.lab { (t(title)) } }
                 @if let Some(failure) = &row.health_failure { " " span.st-failed.lab { (t(&failure.message)) @if let Some(hint) = &failure.hint { " " (t(hint)) } } } }
-            td.nw { (super::components::outside_marks(row)) @for session in &row.sessions { (session_pip(session)) " " } @if row.approvals > 0 { a.st.st-needs href="/inbox" { (icon("s-needs")) (row.approvals) " waits" } } }
+            td.nw { (super::components::outside_marks(row)) @for session in &row.sessions { (session_pip(session)) " " } @if row.approvals > 0 { a.st.st-needs href="/inbox" { (icon("s-needs")) (row.approvals) @if row.approvals == 1 { " waits for you" } @else { " wait for you" } } } }
             td.n data-label="changes" { @match row.dirty_files { Some(0) => span.mut { "clean" }, Some(n) => { "±" (n) }, None => span.mut { "?" } } }
             td.n data-label="ahead" { @match row.ahead { Some(n) => (n), None => span.mut { "?" } } }
             td.n data-label="behind" { @match row.behind { Some(n) => (n), None => span.mut { "?" } } }

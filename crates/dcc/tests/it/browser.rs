@@ -5,6 +5,7 @@
 
 mod by_keyboard;
 mod by_pointer;
+mod cut;
 mod lists;
 mod read_only_files;
 mod screens;

@@ -43,7 +43,7 @@ pub fn approval_line(row: &ApprovalRow, href: &str, selected: bool, now_ms: i64)
                 @if let Some(agent) = &row.agent { " · " (t(agent)) }
                 @if !waiting {
                     " · " (decided_word(&row.status)) @if let Some(scope) = &row.scope { " " (t(scope)) }
-                    @if let Some(reason) = &row.reason { ": " (t(reason)) }
+                    @if let Some(reason) = row.reason.as_ref().filter(|reason| !reason.is_empty()) { ": " (t(reason)) }
                 }
             }
             span.exp {
@@ -168,7 +168,7 @@ fn who(card: &ApprovalCard) -> Markup {
 
 fn before(card: &ApprovalCard) -> Markup {
     html! {
-        @if card.before.is_empty() { span.lab { "Nothing: this is the first act." } }
+        @if card.before.is_empty() { p.lab { "Nothing: this is the first act." } }
         @else { (call_list(&card.before, &format!("b-{}-", short(&card.approval.approval_id)))) }
         (super::event_slice("approval", &card.approval.approval_id))
     }
@@ -241,7 +241,7 @@ fn buttons(card: &ApprovalCard, now_ms: i64) -> Markup {
 fn scope_button(scope: &ScopeView, grave: bool, now_ms: i64) -> Markup {
     let once = scope.scope == "once";
     html! {
-        button.btn .go[once && !grave] type="button" data-decide="approve" data-scope=(scope.scope) data-key=[once.then_some("a")] .narrow-hide[!matches!(scope.scope.as_str(), "once" | "job")] {
+        button.btn .go[once && !grave] .wide-scope[!once] type="button" data-decide="approve" data-scope=(scope.scope) data-key=[once.then_some("a")] .narrow-hide[!matches!(scope.scope.as_str(), "once" | "job")] {
             b { (t(&title_case(&scope.scope))) @if once { " " kbd { "a" } } }
             small {
                 (t(&scope.covers))
@@ -269,7 +269,7 @@ fn outcome(card: &ApprovalCard, now_ms: i64) -> Markup {
                 @if let Some(at) = row.decided_at_ms { span.lab { (super::ago_words(at, now_ms)) } }
                 @if let Some(outcome) = &row.outcome { span.lab { (t(outcome)) } }
             }
-            @if let Some(reason) = &row.reason { p { span.lab { "reason " } (t(reason)) } }
+            @if let Some(reason) = row.reason.as_ref().filter(|reason| !reason.is_empty()) { p { span.lab { "reason " } (t(reason)) } }
             @if let Some(failure) = &row.failure { p { span.st-failed { (t(&failure.message)) } " " span.m.mut { (t(&failure.code)) } @if let Some(hint) = &failure.hint { " " span.lab { (t(hint)) } } } }
             @if !card.released.is_empty() { p.lab { "Released by this decision" } (super::job_rows(&card.released, now_ms)) }
         }
