@@ -3,11 +3,11 @@
 use dcc_core::locus::RecordKey;
 use dcc_core::plan::Precondition;
 use dcc_core::ports::version::HeadState;
-use dcc_core::workspace::{WorkspaceHealth, unescape_path};
+use dcc_core::workspace::unescape_path;
 use dcc_core::{Code, Failure, MtId, Outcome, Sha256Hex, WorkspaceId, WpId, limits};
 
 use crate::context::Context;
-use crate::ledger;
+use crate::{ledger, repairs};
 
 /// All of them; the first that does not hold ends the job with nothing done.
 pub fn check_all(cx: &Context, preconditions: &[Precondition]) -> Outcome<()> {
@@ -109,10 +109,7 @@ fn check(cx: &Context, precondition: &Precondition) -> Outcome<()> {
 
 fn head_is(cx: &Context, workspace_id: WorkspaceId, name: &str) -> Outcome<()> {
     let workspace = ledger::workspace(cx.ports.recorder.as_ref(), workspace_id)?;
-    let probe = cx.ports.version.probe(&workspace.binding)?;
-    if !matches!(probe.health, WorkspaceHealth::Ok | WorkspaceHealth::Locked) {
-        return Err(Failure::new(Code::VcsRepoInvalid, probe.message));
-    }
+    let probe = repairs::require_whole(cx, &workspace)?;
     let now = match &probe.head {
         Some(HeadState::Branch { name, .. } | HeadState::Unborn { name }) => format!("refs/heads/{name}"),
         Some(HeadState::Detached { oid }) => format!("detached at {}", oid.short()),

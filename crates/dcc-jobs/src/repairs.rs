@@ -10,7 +10,7 @@ use dcc_core::plans::{ConfigChange, JsonRenewal, Repair};
 use dcc_core::ports::JsonStanding;
 use dcc_core::ports::version::{HeadState, WorktreeProbe};
 use dcc_core::workspace::{JSON_PATH, Workspace, WorkspaceHealth, WorkspaceStatus};
-use dcc_core::{Outcome, RepoPath, Sha256Hex};
+use dcc_core::{Code, Failure, Outcome, RepoPath, Sha256Hex};
 
 use crate::context::Context;
 use crate::ledger;
@@ -31,7 +31,7 @@ pub struct Finding {
 pub fn findings(cx: &Context, workspace: &Workspace) -> Outcome<Vec<Finding>> {
     let mut found = Vec::new();
     let probe = cx.ports.version.probe(&workspace.binding)?;
-    if !matches!(probe.health, WorkspaceHealth::Ok | WorkspaceHealth::Locked) {
+    if !is_whole(&probe) {
         found.push(worktree_finding(cx, workspace, &probe));
         return Ok(found);
     }
@@ -71,9 +71,23 @@ pub fn findings(cx: &Context, workspace: &Workspace) -> Outcome<Vec<Finding>> {
     Ok(found)
 }
 
+/// True for a worktree that stands where and as it was registered; a lock only keeps git from moving it.
+pub fn is_whole(probe: &WorktreeProbe) -> bool {
+    matches!(probe.health, WorkspaceHealth::Ok | WorkspaceHealth::Locked)
+}
+
+/// The worktree as it is, when work may go on in it.
+pub(crate) fn require_whole(cx: &Context, workspace: &Workspace) -> Outcome<WorktreeProbe> {
+    let probe = cx.ports.version.probe(&workspace.binding)?;
+    if is_whole(&probe) {
+        return Ok(probe);
+    }
+    Err(Failure::new(Code::VcsRepoInvalid, probe.message).hint(format!("dcc ws repair {} says what mends it", workspace.workspace_id.short())))
+}
+
 /// A worktree that does not stand as registered, and what mends it.
-fn worktree_finding(cx: &Context, workspace: &Workspace, probe: &WorktreeProbe) -> Finding {
-    let evidence = format!("{}: {}", probe.health.as_str(), probe.message);
+pub fn worktree_finding(cx: &Context, workspace: &Workspace, probe: &WorktreeProbe) -> Finding {
+    let evidence = format!("{}: {}", probe.health.as_str().replace('_', " "), probe.message);
     match cx.ports.version.plan_mend(&workspace.binding, workspace.branch.as_deref(), None) {
         Ok(mend) => Finding { name: "worktree", evidence, fix: Some(mend.how.word()), would: format!("{}, after your approval", mend.would()) },
         Err(refusal) => {
@@ -104,7 +118,7 @@ pub fn refresh_files(cx: &Context) -> (usize, Option<String>) {
     let mut left = (0, None);
     let workspaces = ledger::workspaces(cx.ports.recorder.as_ref()).unwrap_or_default();
     for workspace in workspaces.iter().filter(|w| w.status != WorkspaceStatus::Archived) {
-        let healthy = cx.ports.version.probe(&workspace.binding).is_ok_and(|p| matches!(p.health, WorkspaceHealth::Ok | WorkspaceHealth::Locked));
+        let healthy = cx.ports.version.probe(&workspace.binding).is_ok_and(|p| is_whole(&p));
         if !healthy {
             continue;
         }

@@ -64,7 +64,7 @@ pub(crate) fn confined(cx: &Context, mut body: SessionStartPlan) -> Outcome<Sess
     }
     let Some(waiver) = of_workspace(cx, body.workspace_id)? else {
         return Err(Failure::new(Code::SandboxUnavailable, "no sandbox can be had here, and none was waived for this worktree")
-            .hint("dcc doctor says what is missing; a person may waive it: dcc sandbox waive --ws WS --for 30m --reason R"));
+            .hint(format!("dcc doctor says what is missing; a person may waive it: dcc sandbox waive --ws {} --for 30m --reason R", body.workspace_id.short())));
     };
     body.waiver = Some(waiver.waiver_id);
     Ok(body)

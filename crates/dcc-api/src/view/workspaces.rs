@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{CommitRow, FailureView, SessionRef, WpRef};
+use super::{CommitRow, FailureView, FixView, SessionRef, WpRef};
 
 /// The list.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -41,6 +41,8 @@ pub struct WorkspaceRow {
     pub health: String,
     /// Sentence and one fix where health is not ok.
     pub health_failure: Option<FailureView>,
+    /// The repair that fits, where there is one.
+    pub repair: Option<FixView>,
     pub ahead: Option<i64>,
     pub behind: Option<i64>,
     pub dirty_files: Option<i64>,

@@ -207,7 +207,7 @@ fn relocate(binding: &WorktreeBinding, examined: Examined, place: &Path) -> Outc
     let is_registered = registry::registered_path(&git_dir).is_some_and(|p| registry::same_file(&p, place));
     if !is_known && !names_entry && !is_registered {
         return Err(Failure::new(Code::VcsRepoInvalid, format!("nothing shows that {} is the worktree that was registered", place.display()))
-            .hint("put its own directory back, or name where it stands: dcc ws repair WS --relocate --path DIR"));
+            .hint("put its own directory back, or name where it stands: --relocate --path DIR"));
     }
     if let Some(other) = registry::registered_path(&git_dir).filter(|p| !registry::same_file(p, place) && check_pointer(p, &git_dir).is_ok() && p.join(".git").exists()) {
         return Err(Failure::new(Code::WorktreeConflict, format!("git has this worktree registered at {}, and that directory says so too: one of the two is a copy", other.display()))

@@ -21,7 +21,7 @@ const FILLING_WAIT: Duration = Duration::from_secs(10);
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Examined {
     pub(super) health: WorkspaceHealth,
-    /// One sentence: what is wrong and what would repair it.
+    /// One sentence: what is wrong. What would repair it names the workspace, which is not known here.
     pub(super) message: String,
     /// The directory and the repository's side agree; reading with the registered directories is safe.
     pub(super) is_readable: bool,
@@ -33,7 +33,7 @@ impl Examined {
     }
     /// The failure for an operation that cannot go on.
     pub(super) fn failure(&self) -> Failure {
-        Failure::new(Code::VcsRepoInvalid, self.message.clone()).hint("nothing was touched; dcc ws list shows the state of each workspace")
+        Failure::new(Code::VcsRepoInvalid, self.message.clone()).hint("nothing was touched; dcc ws list shows each workspace's state, dcc ws repair what mends it")
     }
 }
 
@@ -64,7 +64,7 @@ fn check_directory(binding: &WorktreeBinding, worktree: &Path) -> Result<(), Exa
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Err(gone(binding, worktree)),
         Err(e) => return Err(Examined::bad(WorkspaceHealth::Foreign, format!("{shown} cannot be examined: {e}"))),
     };
-    let foreign = |why: &str| Err(Examined::bad(WorkspaceHealth::Foreign, format!("{shown} {why}; put the registered directory back, or see what dcc ws repair WS offers")));
+    let foreign = |why: &str| Err(Examined::bad(WorkspaceHealth::Foreign, format!("{shown} {why}")));
     if !meta.is_dir() {
         return foreign("is not a directory any more");
     }
@@ -92,11 +92,11 @@ fn gone(binding: &WorktreeBinding, worktree: &Path) -> Examined {
     match moved_to(binding, worktree) {
         Some(now) => Examined::bad(
             WorkspaceHealth::Moved,
-            format!("{} now stands at {}; move it back, or let DCC follow it: dcc ws repair WS --relocate", binding.worktree_path, escape_path(now.as_os_str().as_bytes())),
+            format!("{} now stands at {}", binding.worktree_path, escape_path(now.as_os_str().as_bytes())),
         ),
         None => Examined::bad(
             WorkspaceHealth::Missing,
-            format!("{} is gone; its branch and commits are still in the repository: dcc ws repair WS --recreate checks it out again, --relocate --path DIR follows a moved one", binding.worktree_path),
+            format!("{} is gone; its branch and commits are still in the repository", binding.worktree_path),
         ),
     }
 }
@@ -118,7 +118,7 @@ fn owned(git_dir: &Path) -> Result<(), Examined> {
 }
 
 fn check_linked(git_dir: &Path, common: &Path, worktree: &Path) -> Result<(), Examined> {
-    let lost = |why: String| Err(Examined::bad(WorkspaceHealth::RegistrationLost, format!("{why}; the files in {} are untouched, dcc ws repair WS says what mends it", worktree.display())));
+    let lost = |why: String| Err(Examined::bad(WorkspaceHealth::RegistrationLost, format!("{why}; the files in {} are untouched", worktree.display())));
     if git_dir.parent() != Some(common.join("worktrees").as_path()) {
         return Err(Examined::bad(WorkspaceHealth::Foreign, format!("{} is not a worktree entry of {}", git_dir.display(), common.display())));
     }
@@ -144,13 +144,13 @@ fn check_pointer(worktree: &Path, git_dir: &Path) -> Result<(), Examined> {
     let pointer = worktree.join(".git");
     let bad = |health, message| Err(Examined { health, message, is_readable: true });
     let Ok(meta) = std::fs::symlink_metadata(&pointer) else {
-        return bad(WorkspaceHealth::RegistrationLost, format!("{} is gone; dcc ws repair WS --relocate writes it anew", pointer.display()));
+        return bad(WorkspaceHealth::RegistrationLost, format!("{} is gone", pointer.display()));
     };
     let named = if meta.is_file() { pointer_target(&pointer) } else { Some(pointer.clone()) };
     if named.is_some_and(|dir| same_file(&dir, git_dir)) {
         return Ok(());
     }
-    bad(WorkspaceHealth::Foreign, format!("{} names another repository than the one registered: somebody swapped it; dcc ws repair WS --relocate writes it anew", pointer.display()))
+    bad(WorkspaceHealth::Foreign, format!("{} names another repository than the one registered: somebody swapped it", pointer.display()))
 }
 
 /// What a `.git` file points to; a claim.

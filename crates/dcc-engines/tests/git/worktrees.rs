@@ -152,7 +152,7 @@ fn a_lost_pointer_can_be_read_but_not_written() {
     assert_eq!(lab.engine.probe(&binding).unwrap().health, WorkspaceHealth::RegistrationLost);
     assert!(lab.engine.status(&binding).unwrap().entries.is_empty());
     let refused = failure(lab.engine.plan_commit(&binding, &lab.intent(&[path("a.txt")])));
-    assert!(refused.message.contains("dcc ws repair"));
+    assert!(refused.hint.is_some_and(|hint| hint.contains("dcc ws repair")));
 }
 
 #[test]

@@ -19,14 +19,14 @@ use dcc_core::ports::sessions::{BackendCapabilities, StartedAgent, Steer};
 use dcc_core::ports::{AgentSpec, EventFilter, Driver, StartExtras};
 use dcc_core::principal::Role;
 use dcc_core::session::{Lane, Run, Session, SessionState, Source, StateReason, provider_of};
-use dcc_core::workspace::{Workspace, WorkspaceHealth, WorkspaceKind, WorkspaceStatus};
+use dcc_core::workspace::{Workspace, WorkspaceKind, WorkspaceStatus};
 use dcc_core::{Code, Failure, Outcome, limits};
 
 use super::{Done, Effect, JobKind, Planned, Recovered, params};
 use crate::context::Context;
 use crate::delivery::{self, Occasion, Outgoing};
 use crate::host::{self, Host, Move, move_if, note};
-use crate::ledger;
+use crate::{ledger, repairs};
 use crate::runner::correlation;
 
 /// A kind that makes a session and starts its agent: it says with what plan, and nothing else differs.
@@ -114,12 +114,9 @@ pub(super) fn usable(cx: &Context, id: WorkspaceId) -> Outcome<Workspace> {
         return Err(Failure::new(Code::Scope, "agents do not run in the main worktree: its git directory would be writable").hint("dcc ws create --wp WP makes a worktree"));
     }
     if workspace.status != WorkspaceStatus::Active {
-        return Err(Failure::new(Code::IllegalTransition, format!("the workspace is {}", workspace.status.as_str())).hint("dcc ws open WS"));
+        return Err(Failure::new(Code::IllegalTransition, format!("the workspace is {}", workspace.status.as_str())).hint(format!("dcc ws open {}", id.short())));
     }
-    let probe = cx.ports.version.probe(&workspace.binding)?;
-    if !matches!(probe.health, WorkspaceHealth::Ok | WorkspaceHealth::Locked) {
-        return Err(Failure::new(Code::VcsRepoInvalid, probe.message));
-    }
+    repairs::require_whole(cx, &workspace)?;
     Ok(workspace)
 }
 

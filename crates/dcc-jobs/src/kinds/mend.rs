@@ -28,7 +28,7 @@ pub(super) fn plan(cx: &Context, job: &Job, how: Mending, path: Option<&str>) ->
         return Err(Failure::invalid(format!("{} is not an absolute path", named.display())).hint("name the directory from the root on"));
     }
     if named.is_some() && how != Mending::Relocate {
-        return Err(Failure::invalid("only relocate takes a path").hint("dcc ws repair WS --relocate --path DIR"));
+        return Err(Failure::invalid("only relocate takes a path").hint(format!("dcc ws repair {} --relocate --path DIR", workspace.workspace_id.short())));
     }
     let mend = cx.ports.version.plan_mend(&workspace.binding, workspace.branch.as_deref(), named.as_deref())?;
     if mend.how != how {

@@ -16,6 +16,7 @@ use dcc_core::{Code, Failure, Outcome};
 
 use super::{Done, Effect, JobKind, Planned, Recovered, params};
 use crate::context::Context;
+use crate::repairs;
 use crate::runner::correlation;
 
 pub(super) struct RunRecipe;
@@ -37,10 +38,7 @@ impl JobKind for RunRecipe {
         // The operator's configuration is his own; a plan, which holds this of it, is kept for good.
         redact::refuse_known(&format!("[recipes.{}]", p.recipe), &json!({ "argv": recipe.argv, "env": recipe.env }))?;
         let workspace = params::workspace(cx, job)?;
-        let probe = cx.ports.version.probe(&workspace.binding)?;
-        if !matches!(probe.health, dcc_core::workspace::WorkspaceHealth::Ok | dcc_core::workspace::WorkspaceHealth::Locked) {
-            return Err(Failure::new(Code::VcsRepoInvalid, probe.message));
-        }
+        repairs::require_whole(cx, &workspace)?;
         let program = recipe.argv.first().ok_or_else(|| Failure::invalid("the recipe has no command"))?;
         let (executable, executable_sha256) = cx.ports.sandbox.resolve(program)?;
         let mut bindings = job.bindings.clone();

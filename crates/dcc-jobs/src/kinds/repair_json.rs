@@ -23,7 +23,7 @@ use crate::{repairs, repo_config};
 pub(super) fn plan_reinit(cx: &Context, job: &Job) -> Outcome<Planned<RepairPlan>> {
     let workspace = params::workspace(cx, job)?;
     let JsonStanding::Unknown { bytes, why } = cx.ports.store.look_workspace_json(&workspace)? else {
-        return Err(nothing_to_do("workspace.json is as this program writes it, or is not there"));
+        return Err(nothing_to_do(&workspace, "workspace.json is as this program writes it, or is not there"));
     };
     if let Some(form) = dcc_core::redact::known_in(&String::from_utf8_lossy(&bytes)) {
         return Err(Failure::invalid(format!("workspace.json holds what looks like a secret: {form}")).hint("take it out, or remove the file: it is then made anew"));
@@ -39,7 +39,7 @@ pub(super) fn plan_untrack(cx: &Context, job: &Job) -> Outcome<Planned<RepairPla
     let workspace = params::workspace(cx, job)?;
     repo_config::require_accepted(cx, job)?;
     let index_oid = cx.ports.version.index_entry(&workspace.binding, &RepoPath::new(JSON_PATH)?)?;
-    let index_oid = index_oid.ok_or_else(|| nothing_to_do("git does not track .handshake/workspace.json here"))?;
+    let index_oid = index_oid.ok_or_else(|| nothing_to_do(&workspace, "git does not track .handshake/workspace.json here"))?;
     Ok(planned(job, &workspace, Repair::UntrackJson { index_oid }, "git-cli"))
 }
 
@@ -50,8 +50,8 @@ fn planned(job: &Job, workspace: &Workspace, repair: Repair, engine: &'static st
     Planned { body, engine, inputs: Vec::new(), bindings, claim: None }
 }
 
-fn nothing_to_do(why: &str) -> Failure {
-    Failure::new(Code::IllegalTransition, format!("there is nothing to repair: {why}")).hint("dcc ws repair WS lists what is found")
+fn nothing_to_do(workspace: &Workspace, why: &str) -> Failure {
+    Failure::new(Code::IllegalTransition, format!("there is nothing to repair: {why}")).hint(format!("dcc ws repair {} lists what is found", workspace.workspace_id.short()))
 }
 
 pub(super) fn apply(cx: &Context, job: &Job, cleared: Cleared<RepairPlan>) -> Outcome<Effect> {

@@ -18,13 +18,13 @@ use dcc_core::ports::RunReport;
 use dcc_core::ports::sessions::{Observed, SessionPlace, SideEffect, ToolReport, ToolStatus};
 use dcc_core::principal::Principal;
 use dcc_core::redact;
-use dcc_core::workspace::{Workspace, WorkspaceHealth, WorkspaceKind, escape_path};
+use dcc_core::workspace::{Workspace, WorkspaceKind, escape_path};
 use dcc_core::{Code, Failure, Outcome, limits};
 
 use super::{Done, Effect, JobKind, Planned, Recovered, params};
 use crate::commands::EndedBy;
 use crate::context::Context;
-use crate::ledger;
+use crate::{ledger, repairs};
 use crate::runner::correlation;
 
 pub(super) struct RunCommand;
@@ -63,10 +63,7 @@ impl JobKind for RunCommand {
             }
             None => (params::workspace(cx, job)?, None),
         };
-        let probe = cx.ports.version.probe(&workspace.binding)?;
-        if !matches!(probe.health, WorkspaceHealth::Ok | WorkspaceHealth::Locked) {
-            return Err(Failure::new(Code::VcsRepoInvalid, probe.message));
-        }
+        repairs::require_whole(cx, &workspace)?;
         let cwd = directory(&workspace, p.cwd.as_deref())?;
         let (command, argv) = words(&p)?;
         let (argv, executable, executable_sha256) = find(cx, argv, &cwd, place.as_ref())?;

@@ -4,11 +4,11 @@
 
 use maud::{Markup, html};
 
-use dcc_api::view::{FixView, HealthRow, HealthView, RecoveryRow, Shell};
+use dcc_api::view::{HealthRow, HealthView, RecoveryRow, Shell};
 
 use super::components::forms::OpButton;
 use super::components::path::query;
-use super::components::{Pip, ago, ago_words, bind, icon, job_link, not_built, op_button, params, session_link, st, wp_link};
+use super::components::{Pip, ago, ago_words, bind, fix_button, job_link, not_built, op_button, params, session_link, st, wp_link};
 use super::shell::{Place, page};
 use crate::safe_text::t;
 
@@ -52,7 +52,6 @@ fn head(view: &HealthView, now_ms: i64) -> Markup {
             div.row.push.tools {
                 a.btn.sm href="/health" { "Check again" }
                 button.btn.sm type="button" data-verify-record { "Verify the record" }
-                (op_button(OpButton { op: "store.rebuild", label: "Rebuild, dry run", class: "btn sm", bind: &bind(&[]), params: &params(&[("dry_run", true.into())]), ..OpButton::default() }))
                 (op_button(OpButton { op: "store.rebuild", label: "Rebuild", class: "btn sm", bind: &bind(&[]), then: Some("reload"), ..OpButton::default() }))
             }
         }
@@ -69,16 +68,6 @@ fn line(row: &HealthRow, now_ms: i64) -> Markup {
             td.nw.lab { @if let Some(at) = row.since_at_ms { (ago(at, now_ms)) } }
             td.nw { span.row { @if let Some(fix) = &row.fix { (fix_button(fix)) } @if let Some(other) = &row.other { (fix_button(other)) } } }
         }
-    }
-}
-
-fn fix_button(fix: &FixView) -> Markup {
-    html! {
-        @if fix.op.as_deref() == Some("recorder.verify") { button.btn.sm type="button" data-verify-record { (t(&fix.label)) } }
-        @else if let Some(op) = &fix.op { (op_button(OpButton { op, label: &fix.label, class: "btn sm", bind: fix.bindings.as_deref().unwrap_or("{}"), params: fix.params.as_deref().unwrap_or_default(), then: Some("reload"), ..OpButton::default() })) }
-        @else if let Some(href) = &fix.href { a.btn.sm href=(href) { (t(&fix.label)) } }
-        @else if let Some(command) = &fix.command { button.btn.sm type="button" data-copy-text=(t(command)) title=(t(command)) { (icon("copy")) " " (t(&fix.label)) } }
-        @else { span.lab { (t(&fix.label)) } }
     }
 }
 

@@ -9,7 +9,7 @@ use dcc_api::view::{GateView, PacketView};
 use super::components::approval::tier;
 use super::components::path::query;
 use super::components::state::{session_state, words};
-use super::components::{Pip, ago, event_rows, event_slice, job_rows, money, short, st, st_quiet, workspace_link};
+use super::components::{Pip, ago, broken_note, event_rows, event_slice, job_rows, money, short, st, st_quiet, workspace_link};
 use crate::safe_text::t;
 
 /// The whole side.
@@ -63,10 +63,10 @@ fn bindings(view: &PacketView, now_ms: i64) -> Markup {
                         (st_quiet(Pip::of_workspace(ws), &ws.health))
                         (workspace_link(&ws.workspace_id, ws.branch.as_deref().unwrap_or(&ws.name)))
                         (super::components::outside_marks(ws))
-                        @if let Some(failure) = &ws.health_failure { span.lab.st-failed.cut title=(t(&failure.message)) { (t(&failure.message)) @if let Some(hint) = &failure.hint { " " (t(hint)) } } }
                         span.m.push.mut.nw { @match ws.dirty_files { Some(0) => "clean", Some(n) => { "±" (n) }, None => "± ?" } @if let Some(ahead) = ws.ahead { ", " (ahead) " ahead" } }
                         a.btn.sm href={ "/ws/" (query(&ws.workspace_id)) } { "Review" }
                     }
+                    @if ws.health_failure.is_some() { li.bare { (broken_note(ws)) } }
                 }
                 @for session in &view.sessions {
                     li data-row data-copy=(session.session_id) {

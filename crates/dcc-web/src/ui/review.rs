@@ -10,7 +10,7 @@ use dcc_api::view::{FileDiff, FileRow, ReviewView, Shell};
 use super::components::diff::{kind_letter, path_id};
 use super::components::path::{path_json, path_text, query};
 use super::components::state::session_pip;
-use super::components::{Pip, ago, approval_line, bind, diff_lines, event_slice, failure_note, file_article, icon, job_rows, not_built, path_cell, path_key, pm, said, short, soon, st, wp_link};
+use super::components::{Pip, ago, broken_note, approval_line, bind, diff_lines, event_slice, failure_note, file_article, icon, job_rows, not_built, path_cell, path_key, pm, said, short, soon, st, wp_link};
 use super::shell::{Place, page};
 use super::workspaces::health;
 use crate::safe_text::t;
@@ -22,7 +22,7 @@ pub fn review(shell: &Shell, view: &ReviewView, now_ms: i64) -> Markup {
     let name = ws.branch.as_deref().unwrap_or(&ws.name);
     let body = html! {
         (head(view, name, now_ms))
-        @if let Some(failure) = &view.failure { (failure_note(failure)) }
+        @if ws.repair.is_some() { (broken_note(ws)) } @else if let Some(failure) = &view.failure { (failure_note(failure)) }
         (super::components::outside_notes(ws, now_ms))
         @if !view.approvals.is_empty() { ol aria-label="Waits for you" { @for row in &view.approvals { (approval_line(row, &format!("/approval/{}", query(&row.approval_id)), false, now_ms)) } } }
         (link_form(view))

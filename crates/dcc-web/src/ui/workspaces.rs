@@ -10,7 +10,7 @@ use super::components::basics::bytes;
 use super::components::forms::OpButton;
 use super::components::path::query;
 use super::components::state::session_pip;
-use super::components::{Pip, ago, bind, event_slice, icon, not_built, op_button, said, short, st, wp_link};
+use super::components::{Pip, ago, bind, broken_note, event_slice, icon, not_built, op_button, said, short, st, wp_link};
 use super::shell::{Place, page};
 use crate::safe_text::t;
 
@@ -39,7 +39,7 @@ pub fn workspaces(shell: &Shell, view: &WorkspacesView, now_ms: i64) -> Markup {
             } }
         }
         (not_built(&[
-            ("Import, remove, prune, repair", "Use git worktree and dcc in a terminal; DCC notices on its own."),
+            ("Import, remove, prune", "Use git worktree in a terminal; DCC notices on its own."),
             ("Open in an editor", "The path is shown: open it yourself."),
             ("Anchors", "Nothing yet."),
         ]))
@@ -72,8 +72,7 @@ fn line(row: &WorkspaceRow, shows: Shows, now_ms: i64) -> Markup {
         tr id={ "ws-" (row.workspace_id) } data-row data-copy=(row.workspace_id) {
             td.nw { (health(row)) }
             th scope="row" { a.link.m href={ "/ws/" (query(&row.workspace_id)) } title=(t(&row.path)) { (t(row.branch.as_deref().unwrap_or("detached"))) } @if row.kind == "root" { " " span.lab { "root" } } @else { " " span.lab { (t(&row.role)) } } }
-            td.cut { @if let Some(wp) = &row.wp_id { (wp_link(wp, row.mt_id.as_deref())) " " } @if let Some(title) = &row.wp_title { span.lab { (t(title)) } }
-                @if let Some(failure) = &row.health_failure { " " span.st-failed.lab { (t(&failure.message)) @if let Some(hint) = &failure.hint { " " (t(hint)) } } } }
+            td.cut { @if let Some(wp) = &row.wp_id { (wp_link(wp, row.mt_id.as_deref())) " " } @if let Some(title) = &row.wp_title { span.lab { (t(title)) } } }
             td.nw { (super::components::outside_marks(row)) @for session in &row.sessions { (session_pip(session)) " " } @if row.approvals > 0 { a.st.st-needs href="/inbox" { (icon("s-needs")) (row.approvals) @if row.approvals == 1 { " waits for you" } @else { " wait for you" } } } }
             td.n data-label="changes" { @match row.dirty_files { Some(0) => span.mut { "clean" }, Some(n) => { "±" (n) }, None => span.mut { "?" } } }
             td.n data-label="ahead" { @match row.ahead { Some(n) => (n), None => span.mut { "?" } } }
@@ -95,6 +94,7 @@ fn line(row: &WorkspaceRow, shows: Shows, now_ms: i64) -> Markup {
                 }
             }
         }
+        @if row.health_failure.is_some() { tr.more-row { td colspan=(9 + usize::from(shows.disk) + usize::from(shows.opened)) { (broken_note(row)) } } }
     }
 }
 

@@ -3,6 +3,7 @@
 //! `DCC_TEST_BROWSER=skip` leaves them out; `DCC_TEST_CHROMIUM` and `DCC_TEST_CHROMEDRIVER` name other programs.
 //! Pictures of the screens in both themes are left in `target/screenshots`.
 
+mod broken;
 mod by_keyboard;
 mod by_pointer;
 mod cut;

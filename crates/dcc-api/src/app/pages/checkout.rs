@@ -8,15 +8,18 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use dcc_core::event::EventCode;
+use dcc_core::op::Op;
 use dcc_core::ports::version::{CommitFacts, HeadState};
 use dcc_core::workspace::{Workspace, WorkspaceHealth, WorkspaceKind, WorkspaceStatus};
 use dcc_core::{Code, Oid, WorkspaceId};
+use dcc_jobs::repairs::{self, Finding};
+use serde_json::json;
 
 use super::super::App;
 use super::changes::commit_row;
 use super::names::Names;
 use super::rows::session_ref;
-use crate::view::{FailureView, WorkspaceRow};
+use crate::view::{FailureView, FixView, WorkspaceRow};
 
 /// Worktrees asked in one rendering.
 const ASKED_MAX: usize = 8;
@@ -39,6 +42,8 @@ pub(super) enum Depth {
 pub(super) struct Checkout {
     pub health: Option<WorkspaceHealth>,
     pub message: String,
+    /// What mends it, when it is broken.
+    pub repair: Option<Finding>,
     pub head: Option<HeadState>,
     pub dirty: Option<i64>,
     pub ahead: Option<i64>,
@@ -149,6 +154,9 @@ impl App {
         match version.probe(&workspace.binding) {
             Ok(probe) => {
                 seen.health = Some(probe.health);
+                if !repairs::is_whole(&probe) {
+                    seen.repair = Some(repairs::worktree_finding(self.cx(), workspace, &probe));
+                }
                 seen.message = probe.message;
                 seen.head = probe.head;
             }
@@ -195,7 +203,8 @@ pub(super) fn workspace_row(workspace: &Workspace, seen: Option<&Checkout>, name
         head_oid: seen.and_then(Checkout::head_oid).map(ToString::to_string),
         status: workspace.status.as_str().to_owned(),
         health: seen.and_then(|s| s.health).map_or_else(String::new, |h| h.as_str().to_owned()),
-        health_failure: seen.and_then(health_failure),
+        health_failure: seen.and_then(|seen| health_failure(seen, workspace.workspace_id)),
+        repair: seen.and_then(|seen| seen.repair.as_ref()).and_then(|found| repair_view(found, workspace.workspace_id)),
         ahead: seen.and_then(|s| s.ahead),
         behind: seen.and_then(|s| s.behind),
         dirty_files: seen.and_then(|s| s.dirty),
@@ -213,19 +222,44 @@ pub(super) fn workspace_row(workspace: &Workspace, seen: Option<&Checkout>, name
     }
 }
 
-/// Why a worktree cannot be used now; none when it can.
-pub(super) fn health_failure(seen: &Checkout) -> Option<FailureView> {
-    let (what, fix) = match seen.health {
-        Some(WorkspaceHealth::Ok) => return None,
-        Some(WorkspaceHealth::Missing) => ("the worktree's directory is gone", "put it back, or dcc ws repair WS --recreate"),
-        Some(WorkspaceHealth::Moved) => ("the worktree stands elsewhere", "move it back, or dcc ws repair WS --relocate"),
-        Some(WorkspaceHealth::RegistrationLost) => ("git no longer knows this worktree", "dcc ws repair WS says what mends it"),
-        Some(WorkspaceHealth::Locked) => ("the worktree is locked", "git worktree unlock"),
-        Some(WorkspaceHealth::Foreign) => ("something else stands at the worktree's path", "move it away and put the worktree back, or see dcc ws repair WS"),
-        None => ("the worktree could not be read", "look at it in a terminal: git status"),
+/// Why a worktree cannot be used now, and the command that mends it; none when it can.
+pub(super) fn health_failure(seen: &Checkout, id: WorkspaceId) -> Option<FailureView> {
+    let (what, fix) = match (seen.health, &seen.repair) {
+        (Some(WorkspaceHealth::Ok), _) => return None,
+        (Some(WorkspaceHealth::Locked), _) => ("the worktree is locked", "git worktree unlock".to_owned()),
+        (_, Some(found)) => ("the worktree does not stand as registered", match command_of(found, id) {
+            Some(command) => format!("{command} would {}", found.would),
+            None => found.would.clone(),
+        }),
+        (_, None) => ("the worktree could not be read", "look at it in a terminal: git status".to_owned()),
     };
     let message = if seen.message.is_empty() { what.to_owned() } else { seen.message.clone() };
-    Some(FailureView { code: Code::VcsRepoInvalid.as_str().to_owned(), message, hint: Some(fix.to_owned()) })
+    Some(FailureView { code: Code::VcsRepoInvalid.as_str().to_owned(), message, hint: Some(fix) })
+}
+
+/// The command of a finding's repair, with the workspace's own id.
+pub(super) fn command_of(found: &Finding, id: WorkspaceId) -> Option<String> {
+    Some(format!("dcc ws repair {} --{}", id.short(), found.fix?.replace('_', "-")))
+}
+
+/// The control of a finding's repair.
+pub(super) fn repair_view(found: &Finding, id: WorkspaceId) -> Option<FixView> {
+    let fix = found.fix?;
+    let label = match fix {
+        "untrack_json" => "Stop tracking it",
+        "reinit_json" => "Make it anew",
+        "relocate" => "Repair: relocate",
+        "reregister" => "Repair: register again",
+        "recreate" => "Repair: check out again",
+        _ => "Repair",
+    };
+    Some(FixView {
+        label: label.to_owned(),
+        op: Some(Op::WorkspaceRepair.as_str().to_owned()),
+        params: Some(json!({ "fix": fix }).to_string()),
+        bindings: Some(json!({ "workspace_id": id }).to_string()),
+        ..FixView::default()
+    })
 }
 
 #[cfg(test)]
@@ -242,7 +276,12 @@ mod tests {
 
     #[test]
     fn a_checkout_that_was_not_read_is_a_failure() {
-        assert!(health_failure(&Checkout::default()).is_some());
-        assert!(health_failure(&Checkout { health: Some(WorkspaceHealth::Ok), ..Checkout::default() }).is_none());
+        let id = "0198c0de-0000-7000-8000-000000000001".parse::<WorkspaceId>().unwrap();
+        assert!(health_failure(&Checkout::default(), id).is_some());
+        assert!(health_failure(&Checkout { health: Some(WorkspaceHealth::Ok), ..Checkout::default() }, id).is_none());
+        let repair = Some(Finding { name: "worktree", evidence: "moved".into(), fix: Some("relocate"), would: "follow it".into() });
+        let moved = Checkout { health: Some(WorkspaceHealth::Moved), message: "it stands elsewhere".into(), repair, ..Checkout::default() };
+        let said = health_failure(&moved, id).unwrap();
+        assert_eq!(said.hint.unwrap(), format!("dcc ws repair {} --relocate would follow it", id.short()));
     }
 }

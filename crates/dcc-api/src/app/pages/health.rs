@@ -11,6 +11,7 @@ use dcc_core::{MtId, WpId, limits};
 use serde_json::json;
 
 use super::super::App;
+use super::checkout::{command_of, repair_view};
 use super::rows::{counted, posture_word};
 use crate::view::{FixView, HealthGroup, HealthRow, HealthView, RecoveryRow};
 
@@ -121,17 +122,10 @@ impl App {
         for workspace in workspaces.iter().filter(|w| w.status != WorkspaceStatus::Archived) {
             let id = workspace.workspace_id;
             let name = workspace.branch.clone().unwrap_or_else(|| id.short());
-            // The others have rows of their own.
-            for finding in dcc_jobs::repairs::findings(self.cx(), workspace).unwrap_or_default().into_iter().filter(|f| !matches!(f.name, "worktree" | "git configuration")) {
-                let command = finding.fix.map(|fix| format!(" (dcc ws repair {} --{})", id.short(), fix.replace('_', "-"))).unwrap_or_default();
-                let fix = finding.fix.map(|fix| FixView {
-                    label: if fix == "untrack_json" { "Stop tracking it".to_owned() } else { "Make it anew".to_owned() },
-                    op: Some("workspace.repair".to_owned()),
-                    params: Some(json!({ "fix": fix }).to_string()),
-                    bindings: Some(json!({ "workspace_id": id }).to_string()),
-                    ..FixView::default()
-                });
-                rows.push(HealthRow { fix, ..row(&format!("{} of {name}", finding.name), "needs", &format!("{}; would {}{command}", finding.evidence, finding.would)) });
+            // The configuration has a row of its own.
+            for finding in dcc_jobs::repairs::findings(self.cx(), workspace).unwrap_or_default().into_iter().filter(|f| f.name != "git configuration") {
+                let command = command_of(&finding, id).map(|command| format!(" ({command})")).unwrap_or_default();
+                rows.push(HealthRow { fix: repair_view(&finding, id), ..row(&format!("{} of {name}", finding.name), "needs", &format!("{}; would {}{command}", finding.evidence, finding.would)) });
             }
         }
         rows

@@ -32,7 +32,7 @@ impl App {
             workspace: workspace_row(&workspace, Some(&seen), &names),
             mt_id: workspace.mt_id.as_ref().map(ToString::to_string),
             source: source_word(source).to_owned(),
-            failure: health_failure(&seen).filter(|_| !seen.is_readable()),
+            failure: health_failure(&seen, workspace.workspace_id).filter(|_| !seen.is_readable()),
             recipes: self.cx().config.recipes.keys().cloned().collect(),
             ..ReviewView::default()
         };

@@ -30,7 +30,7 @@ impl App {
             db_status: if cx.journal.store_fault().is_some() { "behind".to_owned() } else { ports.store.health().status },
             needs: self.needs(&sessions),
             running: sessions.iter().filter(|s| s.state == SessionState::Active).count() as i64,
-            running_limit: Some(limits::SESSIONS_RUNNING_MAX as i64),
+            running_limit: Some(cx.config.limits.runs.running as i64),
             notices: self.notices(),
             read_only: (!ports.recorder.is_writable()).then(|| FailureView {
                 code: Code::Recorder.as_str().to_owned(),

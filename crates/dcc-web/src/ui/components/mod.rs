@@ -22,7 +22,7 @@ pub use calls::{call_list, observed};
 pub use diff::{diff_lines, file_article};
 pub use forms::{bind, field_lines, field_text, op_button, params, said, why_not};
 pub use links::{event_slice, job_link, session_link, workspace_link, wp_link};
-pub use notes::{failure_note, not_built, notice, soon};
+pub use notes::{broken_note, failure_note, fix_button, not_built, notice, soon};
 pub use outside::{outside_marks, outside_notes};
 pub use path::{path_cell, path_key, path_text, path_whole};
 pub use rows::{event_rows, job_rows};
