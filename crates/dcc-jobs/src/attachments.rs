@@ -105,11 +105,15 @@ impl Attachments {
         true
     }
 
-    pub fn end_session(&self, session_id: SessionId) {
-        for attachment in self.lock().values_mut().filter(|a| a.session_id == session_id) {
-            attachment.left = attachment.left.or(Some(Left::CommandOver));
+    /// True when somebody was there.
+    pub fn end_session(&self, session_id: SessionId) -> bool {
+        let mut is_attended = false;
+        for attachment in self.lock().values_mut().filter(|a| a.session_id == session_id && a.left.is_none()) {
+            attachment.left = Some(Left::CommandOver);
+            is_attended = true;
         }
         self.changed.notify_all();
+        is_attended
     }
 
     /// Blocks until it is over, and forgets it: why, and how many bytes were typed.

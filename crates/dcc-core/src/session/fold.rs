@@ -68,7 +68,8 @@ fn date(s: &mut Session, event: &Event) {
     if event.actor_kind == ActorKind::Agent || event.code == EventCode::SessionHeartbeat {
         s.last_heartbeat_at = Some(event.ts);
     }
-    if !matches!(event.code, EventCode::SessionHeartbeat | EventCode::SessionCheckpoint) {
+    // Whoever looks at a request does nothing to its session.
+    if !matches!(event.code, EventCode::SessionHeartbeat | EventCode::SessionCheckpoint | EventCode::ApprovalPresented) {
         s.last_activity_at = event.ts;
     }
 }

@@ -4,11 +4,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::budget::{Budget, Totals};
 use crate::ids::{HandoffId, JobId, MtId, SessionId, Sha256Hex, WorkspaceId, WpId};
+use crate::ports::Driver;
 use crate::ports::sessions::BackendCapabilities;
 use crate::principal::Role;
 use crate::time::Timestamp;
 
-use super::{Lane, SessionState, StateReason, WaitingMessage};
+use super::{Lane, Need, SessionState, StateReason, WaitingMessage};
 
 /// What DCC knows of how the agent is confined, recorded with the session (GOVERNANCE 7).
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -167,6 +168,18 @@ pub struct Session {
 }
 
 impl Session {
+    /// What drives it; until the agent said so, the protocol.
+    pub fn driver(&self) -> Driver {
+        self.capabilities.as_ref().map_or(Driver::Acp, |c| c.driver)
+    }
+    /// What it needs of a person now. A command in a terminal, and a person who works himself, wait for nobody's message: a
+    /// false alarm costs more than it tells.
+    pub fn need(&self) -> Option<Need> {
+        if self.state.is_terminal() || (self.state_reason == StateReason::InputWait && self.driver() != Driver::Acp) {
+            return None;
+        }
+        self.state_reason.need()
+    }
     /// A session before its first event: nothing but its names.
     pub fn new(session_id: SessionId, agent: &str, role: Role, now: Timestamp) -> Self {
         Self {
@@ -241,7 +254,23 @@ impl Session {
 
 #[cfg(test)]
 mod tests {
-    use super::Posture;
+    use super::*;
+
+    #[test]
+    fn only_an_agent_of_the_protocol_waits_for_a_message() {
+        let id = "0198c0de-0000-7000-8000-000000000001".parse().unwrap();
+        let mut session = Session::new(id, "x", Role::Coder, Timestamp(1));
+        (session.state, session.state_reason) = (SessionState::Blocked, StateReason::InputWait);
+        assert_eq!(session.need(), Some(Need::Message));
+        for driver in [Driver::Pty, Driver::Human] {
+            session.capabilities = Some(BackendCapabilities { driver, ..BackendCapabilities::default() });
+            assert_eq!(session.need(), None, "{driver:?}");
+        }
+        session.state_reason = StateReason::ReviewWait;
+        assert_eq!(session.need(), Some(Need::Review));
+        session.state = SessionState::Failed;
+        assert_eq!(session.need(), None);
+    }
 
     #[test]
     fn files_and_network_are_what_confines() {

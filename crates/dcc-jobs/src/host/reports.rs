@@ -90,7 +90,7 @@ impl Host {
         let id = session.session_id;
         let (stderr_head, _) = dcc_core::redact::redact_text(&cut_text(stderr_head, 4000));
         super::forget_agent(self.cx(), id);
-        self.cx().attachments.end_session(id);
+        let is_attended = self.cx().attachments.end_session(id);
         self.cx().commands.end_session(id);
         let code = exit_code.map_or("a signal".to_owned(), |c| format!("exit code {c}"));
         cancel_pending(&self.runner, id, "the agent is gone")?;
@@ -101,15 +101,19 @@ impl Host {
         crate::observe::forget(self.cx(), id);
         crate::budgets::settle(&self.runner, id)?;
         let expected = super::is_stopping(self.cx(), id);
-        let fault = if stderr_head.is_empty() { format!("the agent ended with {code}") } else { format!("the agent ended with {code}:\n{stderr_head}") };
+        let is_command = session.driver() == Driver::Pty;
+        // A plain command that came to its end did what it was started for, as far as anybody can tell; one that a person sat at
+        // was ended by him, and what stood on its screen is no reason.
+        let is_done = is_command && (exit_code == Some(0) || (is_attended && exit_code.is_some()));
+        let who = if is_command { "command" } else { "agent" };
+        let head = stderr_head.trim_end();
+        let fault = if head.is_empty() || is_done { format!("the {who} ended with {code}") } else { format!("the {who} ended with {code}:\n{head}") };
         let now = self.session(id)?;
         if !now.state.is_terminal() {
             note(self.cx(), &now, json!({ "process": null, "fault": (!expected).then_some(&fault) }))?;
         }
         // A session that rests goes on resting: resuming it starts the agent again.
         let failed = |s: &Session| (!s.state.is_terminal() && s.state != SessionState::Paused && !expected).then(|| Move::new(SessionState::Failed, StateReason::AgentExit).with(json!({ "fault": fault })));
-        // A plain command that came to its end did what it was started for, as far as anybody can tell.
-        let is_done = session.capabilities.as_ref().is_some_and(|c| c.driver == Driver::Pty) && exit_code == Some(0);
         let rests = |s: &Session| (!s.state.is_terminal() && s.state != SessionState::Paused && !expected).then(|| Move::new(SessionState::Blocked, StateReason::ReviewWait));
         if is_done { move_if(self.cx(), id, None, rests)? } else { move_if(self.cx(), id, None, failed)? };
         super::let_go(self.cx(), id);

@@ -33,6 +33,7 @@ pub fn session(shell: &Shell, view: &SessionView, now_ms: i64) -> Markup {
         (quiet(row))
         @if let Some(failure) = &view.failure {
             (failure_note(failure))
+            @if let Some(command) = failure.hint.as_deref().and_then(login_command) { div.pad.row { code { (t(command)) } button.btn.sm type="button" data-copy-text=(t(command)) { (icon("copy")) " Copy the command" } } }
             @if !view.output.is_empty() { pre.code.pad-x tabindex="0" aria-label="First lines of standard error" { (SafeText::block(&view.output.join("\n"))) } }
         }
         div.cols.c-session {
@@ -62,7 +63,7 @@ fn head(view: &SessionView) -> Markup {
     let row = &view.session;
     let ids = bind(&[("session_id", &row.session_id)]);
     let act = |op, label, key| op_button(OpButton { op, label, key, class: "btn sm", bind: &ids, then: Some("reload"), why_not: why_not(&view.actions, op).as_deref(), ..OpButton::default() });
-    let ended = matches!(row.state.as_str(), "COMPLETED" | "FAILED" | "CANCELLED");
+    let ended = is_ended(row);
     html! {
         div.head data-copy=(row.session_id) {
             h1.cut { (t(&row.agent)) } span.m.mut title=(t(&row.session_id)) { (t(short(&row.session_id))) }
@@ -93,10 +94,23 @@ fn toggle(why: Option<&str>, id: &str, symbol: Option<&str>, label: &str, class:
     }
 }
 
+/// It takes nothing any more.
+pub(super) fn is_ended(row: &SessionRow) -> bool {
+    matches!(row.state.as_str(), "COMPLETED" | "FAILED" | "CANCELLED")
+}
+
 /// Why nothing can be routed to the session now.
 fn route_why(view: &SessionView) -> Option<String> {
     let unbound = view.route.is_none().then(|| "HSK-409-WORKTREE-CONFLICT Its worktree is bound to no packet: bind it first (dcc ws link WS WP).".to_owned());
     why_not(&view.actions, "session.route").or(unbound)
+}
+
+/// The command of a hint that sends a person to log an agent in.
+fn login_command(hint: &str) -> Option<&str> {
+    const FRONT: &str = "dcc agent login ";
+    let command = &hint[hint.find(FRONT)?..];
+    let name = command[FRONT.len()..].find(|c: char| !c.is_ascii_alphanumeric() && !"-_.".contains(c)).unwrap_or(command.len() - FRONT.len());
+    (name > 0).then(|| &command[..FRONT.len() + name])
 }
 
 /// A session that works and is silent: since when, and what it was at.
@@ -148,7 +162,8 @@ fn feed_head(view: &SessionView) -> Markup {
                 button type="button" aria-pressed="false" data-show="tools" data-key="t" { "Tools " kbd { "t" } }
                 button type="button" aria-pressed="false" data-show="errors" { "Errors" }
             }
-            span.lab.push { (view.turns.len() as i64 + view.earlier_turns) " turns, " (view.session.tool_calls) " calls" span id="following" data-local {} }
+            @let turns = view.turns.iter().filter_map(|turn| turn.number).max().unwrap_or(0);
+            span.lab.push { (turns) @if turns == 1 { " turn, " } @else { " turns, " } (view.session.tool_calls) @if view.session.tool_calls == 1 { " call" } @else { " calls" } span id="following" data-local {} }
             (event_slice("session", &view.session.session_id))
         }
     }
@@ -161,7 +176,7 @@ fn turn_article(view: &SessionView, turn: &TurnView, now_ms: i64) -> Markup {
                 b { @if turn.who == "operator" { "you" } @else { (t(&turn.name)) } }
                 span.lab { (clock(turn.started_at_ms)) }
                 span.lab.cut { (t(&turn_words(turn))) }
-                @if turn.status == "running" { @if let Some(quiet) = &view.session.quiet { (st(Pip::Stale, &quiet_words(quiet))) } @else { (st(Pip::Active, "working")) span.lab { (ago(turn.started_at_ms, now_ms)) } } }
+                @if turn.status == "running" { @if let Some(quiet) = &view.session.quiet { (st(Pip::Stale, &quiet_words(quiet))) } @else if view.session.state == "ACTIVE" { (st(Pip::Active, "working")) span.lab { (ago(turn.started_at_ms, now_ms)) } } @else { (session_state(&view.session)) } }
                 @if let Some(job) = &turn.job_id { span.push.lab { "job " (job_link(job)) } }
             }
             @if turn.earlier_parts > 0 { p.lab { (turn.earlier_parts) " earlier messages and calls of this turn stand in the record. " (event_slice("session", &view.session.session_id)) } }
@@ -221,7 +236,12 @@ fn turn_item(view: &SessionView, turn: &TurnView, at: usize, item: &TurnItem, no
 fn empty(view: &SessionView) -> Markup {
     html! {
         div.pad.stack {
-            p { "No turn yet. " @if view.session.state == "CREATED" { "The agent is starting." } @else { "Write the first message below." } }
+            p { @match (is_ended(&view.session), view.session.driver.as_str()) {
+                (true, _) => "It ended without a turn.",
+                (_, "pty") => { "A command in a terminal has no turns. " a.link href={ "/session/" (query(&view.session.session_id)) "/terminal" } { "Its terminal" } " shows what it shows and takes keys." },
+                (_, "human") => "A person works here; what he commits is on the packet.",
+                _ => { "No turn yet. " @if view.session.state == "CREATED" { "The agent is starting." } @else { "Write the first message below." } },
+            } }
             @if !view.starters.is_empty() {
                 p.lab { "Starting points from the packet:" }
                 div.row.wrap { @for text in &view.starters { button.chip type="button" data-fill="say-text" { (t(text)) } } }

@@ -9,14 +9,17 @@ use dcc_api::view::{QueuedMessage, SessionView};
 
 use super::components::forms::OpButton;
 use super::components::{Pip, ago, bind, icon, op_button, params, said, st, why_not};
+use super::session::is_ended;
 use crate::safe_text::t;
 
 /// Waiting messages above, the new one below.
 #[must_use]
 pub fn composer(view: &SessionView, now_ms: i64) -> Markup {
     let row = &view.session;
-    let ended = matches!(row.state.as_str(), "COMPLETED" | "FAILED" | "CANCELLED");
-    let why = why_not(&view.actions, "session.send").or_else(|| ended.then(|| "HSK-409-ILLEGAL-TRANSITION This session has ended; start another from its packet.".to_owned()));
+    if is_ended(row) {
+        return html! { (waiting(view, now_ms)) p.composer.lab id="composer-over" { "This session has ended and takes no message. Retry it as a successor, or start another from its packet." } };
+    }
+    let why = why_not(&view.actions, "session.send");
     html! {
         (waiting(view, now_ms))
         form.composer.stack data-op="session.send" data-bind=(bind(&[("session_id", &row.session_id)])) data-clear aria-label={ "Message to " (t(&row.agent)) } {
@@ -57,7 +60,8 @@ fn waiting(view: &SessionView, now_ms: i64) -> Markup {
     html! {
         @if !view.queued.is_empty() {
             section.waiting id="queued" aria-labelledby="queued-h" {
-                h2.lab id="queued-h" { (view.queued.len()) @if view.queued.len() == 1 { " message waits" } @else { " messages wait" } ", delivered in this order" }
+                h2.lab id="queued-h" { (view.queued.len()) @if is_ended(&view.session) { (if view.queued.len() == 1 { " message was not delivered; a retry takes it along" } else { " messages were not delivered; a retry takes them along" }) }
+                    @else { (if view.queued.len() == 1 { " message waits" } else { " messages wait" }) ", delivered in this order" } }
                 ol { @for (at, message) in view.queued.iter().enumerate() { (one(view, at, message, now_ms)) } }
             }
         }
@@ -86,13 +90,13 @@ fn one(view: &SessionView, at: usize, message: &QueuedMessage, now_ms: i64) -> M
                 }
                 span.cut.grow title=(t(&message.text)) { (t(&message.text)) }
                 span.lab { (ago(message.queued_at_ms, now_ms)) }
-                span.row {
+                @if !is_ended(&view.session) { span.row {
                     button.btn.flat.sm type="button" data-toggle=(edit) aria-controls=(edit) aria-expanded="false" aria-disabled=[why.map(|_| "true")] data-why=[why.map(|why| t(why))] { "Edit" }
                     @if at > 0 { (act("Earlier", ("move", (at - 1).into()))) }
                     @if at + 1 < view.queued.len() { (act("Later", ("move", (at + 1).into()))) }
                     (act("Send now", ("now", true.into())))
                     (act("Remove", ("remove", true.into())))
-                }
+                } }
             }
             div id=(edit) hidden data-panel {
                 form.stack data-op="session.send" data-bind=(ids) data-params=(params(&[("message_id", message.message_id.as_str().into()), ("when", message.when.as_str().into())])) data-then="reload" {

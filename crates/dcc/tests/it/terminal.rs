@@ -50,6 +50,23 @@ fn a_command_that_fails_says_how() {
 }
 
 #[test]
+fn a_shell_that_its_person_leaves_rests_whatever_its_last_command_said() {
+    let world = World::new(DCC);
+    world.ok(&["up", "--detach"]);
+    let wp = started_packet(&world);
+    let (ws, _) = approved_worktree(&world, &wp);
+    let session = world.ok(&["session", "start", "--ws", &ws, "--", "sh"])["session_id"].as_str().unwrap().to_owned();
+    until("an open terminal", || (session_state(&world, &session) == ("BLOCKED".to_owned(), "input_wait".to_owned())).then_some(()));
+    let mut desk = crate::attach::Desk::attach(&world, 24, 80, &session);
+    desk.press(b"echo re''ady; (exit 130)\r");
+    desk.sees("ready");
+    desk.press(b"exit\r");
+    until("its end", || (session_state(&world, &session).1 != "input_wait").then_some(()));
+    assert_eq!(session_state(&world, &session), ("BLOCKED".to_owned(), "review_wait".to_owned()));
+    assert_eq!(world.ok(&["session", "show", &session])["fault"], "the command ended with exit code 130");
+}
+
+#[test]
 fn a_person_claims_a_worktree_without_a_process() {
     let world = World::new(DCC);
     world.ok(&["init"]);

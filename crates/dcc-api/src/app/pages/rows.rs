@@ -284,7 +284,7 @@ pub(super) fn session_ref(session: &Session) -> SessionRef {
         agent: session.agent.clone(),
         role: session.role.as_str().to_owned(),
         state: session.state.as_str().to_owned(),
-        state_reason: Some(session.state_reason.as_str()),
+        state_reason: Some(reason_word(session)),
         since_at_ms: session.ended_at.map(dcc_core::Timestamp::as_ms),
     }
 }
@@ -299,13 +299,13 @@ pub(super) fn session_row(session: &Session, names: &Names) -> SessionRow {
         depth: i64::from(session.spawn_depth),
         lane: session.lane.as_str().to_owned(),
         provider: provider(session),
-        driver: session.capabilities.as_ref().map_or("acp", |c| driver_word(c.driver)).to_owned(),
+        driver: driver_word(session.driver()).to_owned(),
         role: session.role.as_str().to_owned(),
         agent: session.agent.clone(),
         model_id: session.model_id.clone(),
         backend: session.backend.clone(),
         state: session.state.as_str().to_owned(),
-        state_reason: Some(session.state_reason.as_str()),
+        state_reason: Some(reason_word(session)),
         state_detail: state_detail(session, waiting),
         state_since_at_ms: session.ended_at.map(dcc_core::Timestamp::as_ms),
         wp_id: session.wp_id.as_ref().map(ToString::to_string),
@@ -328,6 +328,15 @@ pub(super) fn session_row(session: &Session, names: &Names) -> SessionRow {
         ended_at_ms: session.ended_at.map(dcc_core::Timestamp::as_ms),
         last_activity_at_ms: Some(session.last_activity_at.as_ms()),
         ..SessionRow::default()
+    }
+}
+
+/// The reason of its state; a command whose terminal is open, and a person at work, wait for no message.
+pub(super) fn reason_word(session: &Session) -> String {
+    match (session.state_reason, session.driver()) {
+        (StateReason::InputWait, Driver::Pty) => "terminal_open".to_owned(),
+        (StateReason::InputWait, Driver::Human) => "a_person_works".to_owned(),
+        (reason, _) => reason.as_str(),
     }
 }
 
@@ -370,7 +379,7 @@ fn state_detail(session: &Session, waiting: Option<&Approval>) -> Option<String>
     match (session.state, session.state_reason, waiting) {
         (_, _, Some(approval)) if !session.state.is_terminal() => Some(format!("approval: {}", approval.preview.title)),
         (SessionState::Failed, ..) => session.fault.as_deref().map(line),
-        (_, StateReason::ToolError | StateReason::CrashRecovery, _) => session.fault.as_deref().map(line),
+        (_, StateReason::ToolError | StateReason::CrashRecovery | StateReason::ReviewWait, _) => session.fault.as_deref().map(line),
         _ => None,
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Authority: derived. Failure: HSK-404-SESSION when there is no such session; every other part may be missing.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use dcc_core::approval::Approval;
 use dcc_core::event::{Event, EventCode};
@@ -10,7 +10,7 @@ use dcc_core::job::Job;
 use dcc_core::op::Op;
 use dcc_core::ports::sessions::{Steer, ToolStatus};
 use dcc_core::ports::store::{Message, ToolCall};
-use dcc_core::ports::{EventFilter, JobFilter, Order};
+use dcc_core::ports::{Driver, EventFilter, JobFilter, Order};
 use dcc_core::session::{Delivery, Session, SessionState, StateReason, WaitingMessage, delivery_of};
 use dcc_core::{Code, Failure, JobId, Outcome, SessionId, limits};
 use dcc_jobs::ledger;
@@ -22,7 +22,7 @@ use super::names::{Names, applies};
 use super::packet_parts::action;
 use super::rows::{event_row, grant_row, job_row, line, session_row, tool_call_row};
 use super::turns::{TURNS_MAX, turns};
-use crate::view::{ActionView, ApprovalCard, CallsFilter, CostView, DeliveryView, FailureView, LedgerRow, PlanEntry, QueuedMessage, SessionView};
+use crate::view::{ActionView, ApprovalCard, CallsFilter, CostView, DeliveryView, FailureView, LedgerRow, PlanEntry, QueuedMessage, SessionView, TurnItem};
 
 /// Messages and calls read for one page; older ones stand in the record.
 const READ_MAX: usize = 20_000;
@@ -51,18 +51,19 @@ impl App {
         view.grants = names.grants.iter().filter(|g| applies(g, &session)).map(|g| grant_row(g, &names)).collect();
         view.children = names.sessions.values().filter(|s| s.parent_session_id == Some(id)).map(|s| session_row(s, &names)).collect();
         self.fill_tab(&mut view, &session, &calls, filter, &names);
+        settle_held(&mut view, &names);
         self.fill_updates(&mut view, id);
         self.fill_changes_of(&mut view, &session);
         let last = EventFilter { session_id: Some(id), order: Order::Descending, limit: EVENTS_SHOWN, ..EventFilter::default() };
         view.events = ports.recorder.read(&last).unwrap_or_default().iter().map(event_row).collect();
-        view.failure = fault(&session);
+        view.failure = fault(&session, &jobs);
         view.output = session.fault.as_deref().map(|f| f.lines().skip(1).take(20).map(str::to_owned).collect()).unwrap_or_default();
         view.session = self.budgeted(view.session, &session);
         view.queued = session.waiting.iter().map(|m| self.queued(m)).collect();
         view.deliveries = deliveries(&session);
         view.actions = actions(&session);
         view.handoff_required = session.handoff_required;
-        if view.turns.is_empty() {
+        if view.turns.is_empty() && !session.state.is_terminal() && session.driver() == Driver::Acp {
             view.starters = self.starters(&session);
         }
         Ok(view)
@@ -201,6 +202,17 @@ fn fill_turns(view: &mut SessionView, session: &Session, messages: &[Message], c
     }
 }
 
+/// A request that was allowed is held no more, also where its agent says nothing further of it.
+fn settle_held(view: &mut SessionView, names: &Names) {
+    let pending: HashSet<String> = names.pending.iter().map(|a| a.approval_id.to_string()).collect();
+    let rows = view.turns.iter_mut().flat_map(|turn| &mut turn.items).filter_map(|item| if let TurnItem::Calls { calls } = item { Some(calls) } else { None });
+    for row in rows.flatten().chain(&mut view.calls.items).filter(|row| row.status == "held") {
+        if row.approval_id.as_ref().is_some_and(|id| !pending.contains(id)) {
+            "allowed".clone_into(&mut row.status);
+        }
+    }
+}
+
 /// Places inside the worktree are named from its root, as everywhere else.
 fn relative(calls: &mut [ToolCall], names: &Names) {
     for call in calls {
@@ -252,7 +264,7 @@ fn sums(calls: &[ToolCall]) -> Vec<LedgerRow> {
     rows
 }
 
-fn fault(session: &Session) -> Option<FailureView> {
+fn fault(session: &Session, jobs: &[Job]) -> Option<FailureView> {
     let troubled = session.state == SessionState::Failed || matches!(session.state_reason, StateReason::ToolError | StateReason::CrashRecovery);
     if !troubled {
         return None;
@@ -263,7 +275,13 @@ fn fault(session: &Session) -> Option<FailureView> {
         (None, reason) => format!("the session ended: {}", reason.as_str().replace('_', " ")),
     };
     let code = if session.state_reason == StateReason::CrashRecovery { Code::JobNotResumable } else { Code::AgentFailed };
-    Some(FailureView { code: code.as_str().to_owned(), message, hint: Some("its file changes stay in the worktree: review them, then start another session".to_owned()) })
+    // What its start said is nearer to the cause than what holds of every failure.
+    let said = jobs.iter().find(|j| j.op == Op::SessionStart).and_then(|j| j.failure.as_ref()).and_then(|f| f.hint.clone());
+    let hint = said.unwrap_or_else(|| match session.started_at {
+        None => "it ended before it could change a file: mend the cause, then retry it as a successor".to_owned(),
+        Some(_) => "its file changes stay in the worktree: review them, then start another session".to_owned(),
+    });
+    Some(FailureView { code: code.as_str().to_owned(), message, hint: Some(hint) })
 }
 
 fn steer_word(when: Steer) -> &'static str {

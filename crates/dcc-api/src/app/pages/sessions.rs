@@ -73,7 +73,7 @@ fn wanted(session: &Session, filter: &SessionsFilter) -> bool {
     let state = match filter.state.as_str() {
         "all" => true,
         "" | "open" => !session.state.is_terminal(),
-        "needs" => !session.state.is_terminal() && session.state_reason.need().is_some(),
+        "needs" => session.need().is_some(),
         state => session.state.as_str().eq_ignore_ascii_case(state),
     };
     state && filter.role.as_deref().is_none_or(|role| session.role.as_str() == role) && filter.backend.as_deref().is_none_or(|backend| session.backend == backend)

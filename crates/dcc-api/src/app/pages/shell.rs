@@ -57,7 +57,7 @@ impl App {
             .collect();
         let stalled = store.jobs(&JobFilter { states: vec![JobState::Stalled], ..JobFilter::default() }).unwrap_or_default();
         // Those that wait for a decision count by their requests, which also stand without a session.
-        let open = |needs: &[Need]| sessions.iter().filter(|s| s.state_reason.need().is_some_and(|need| needs.contains(&need))).collect::<Vec<_>>();
+        let open = |needs: &[Need]| sessions.iter().filter(|s| s.need().is_some_and(|need| needs.contains(&need))).collect::<Vec<_>>();
         let questions = open(&[Need::Message, Need::Consent]);
         let reviews = open(&[Need::Review]);
         let crashed = open(&[Need::Recovery]);

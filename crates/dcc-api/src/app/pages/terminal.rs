@@ -7,6 +7,7 @@ use dcc_core::{Outcome, SessionId, limits};
 use dcc_jobs::ledger;
 
 use super::super::App;
+use super::rows::reason_word;
 use crate::view::{SessionRow, TerminalView};
 
 impl App {
@@ -27,7 +28,7 @@ impl App {
             session_id: session.session_id.to_string(),
             agent: session.agent.clone(),
             state: session.state.as_str().to_owned(),
-            state_reason: Some(session.state_reason.as_str().to_owned()),
+            state_reason: Some(reason_word(&session)),
             ..SessionRow::default()
         };
         Ok(TerminalView { session, screen, why_not })

@@ -91,6 +91,7 @@ impl Pip {
         match state {
             "ACTIVE" => Self::Active,
             "BLOCKED" if need(reason).is_some() => Self::Needs,
+            "BLOCKED" if matches!(reason, Some("terminal_open" | "a_person_works")) => Self::Active,
             "BLOCKED" => Self::Blocked,
             "PAUSED" => Self::Paused,
             "COMPLETED" => Self::Done,
@@ -131,7 +132,7 @@ impl Pip {
     pub fn of_step(status: &str) -> Self {
         match status {
             "in_progress" | "running" => Self::Active,
-            "completed" | "done" | "pass" | "ok" | "met" | "allow" | "approved" => Self::Done,
+            "completed" | "done" | "pass" | "ok" | "met" | "allow" | "allowed" | "approved" => Self::Done,
             "failed" | "fail" | "error" | "fault" | "deny" | "denied" => Self::Failed,
             "blocked" | "timed_out" => Self::Blocked,
             "held" | "needs" | "waiting" | "ask" | "due" => Self::Needs,
@@ -192,6 +193,7 @@ pub fn session_words(state: &str, reason: Option<&str>) -> String {
         ("ACTIVE", _, Some("dispatching")) => "starting".to_owned(),
         ("ACTIVE", _, _) => "working".to_owned(),
         ("CREATED", _, _) => "created".to_owned(),
+        ("BLOCKED", _, Some(reason @ ("terminal_open" | "a_person_works"))) => words(reason),
         (_, _, Some(reason)) if reason != "done" => format!("{}: {}", words(state), words(reason)),
         _ => words(state),
     }

@@ -49,6 +49,7 @@ fn browser_states_scopes_and_buttons_are_never_cut() {
             assert_eq!(walk.js(beside).await, json!([]), "no fact runs into the next at {width}");
             walk.visit(&format!("/session/{failed}")).await;
             whole(&walk, "#main > .head > .st > .cut", width).await;
+            assert_eq!(walk.js("return [document.querySelector('#composer-over') !== null, document.querySelectorAll('.composer textarea, [data-fill=say-text]').length]").await, json!([true, 0]), "nothing is written to a session that has ended");
             let wide = walk.js("return document.documentElement.scrollWidth").await;
             assert!(wide.as_i64() <= Some(i64::from(width)), "a failed session at {width}: {wide} px wide");
             walk.visit("/inbox").await;

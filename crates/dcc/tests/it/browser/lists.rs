@@ -87,7 +87,7 @@ fn browser_the_row_and_the_card_of_the_inbox_move_together() {
     world.ok(&["up", "--detach"]);
     let wp = started_packet(&world);
     let (ws, _) = approved_worktree(&world, &wp);
-    world.ok(&["session", "start", "--ws", &ws, "--agent", "tester", "--prompt", "go"]);
+    let session = world.ok(&["session", "start", "--ws", &ws, "--agent", "tester", "--prompt", "go"])["session_id"].as_str().expect("an id").to_owned();
     until("all of them ask", || (pending(&world) == FEW).then_some(()));
     browse(&world, world.command().args(["up", "--detach"]), |walk| async move {
         walk.visit("/inbox").await;
@@ -117,6 +117,12 @@ fn browser_the_row_and_the_card_of_the_inbox_move_together() {
         walk.until("no letter for as long as the guard lasts", "return performance.now() - window.quietSince > 400").await;
         hands.types("a").await;
         walk.until("the refusal", "return document.querySelector('#pane-card .said').innerText.includes('The marked row is another one')").await;
+        // In its session one is allowed, the others are held; it waits and does not work, and looking at requests is no activity of it.
+        walk.visit(&format!("/session/{session}")).await;
+        walk.until("the states of its calls", "return [...document.querySelectorAll('#feed .calls .st')].map(one => one.innerText.trim()).sort().join() === 'allowed,held,held'").await;
+        let head = walk.js("return [...document.querySelectorAll('#feed .turn > .row .st')].map(one => one.innerText.trim()).join()").await;
+        assert!(head.as_str().is_some_and(|words| words.contains("waits for you") && !words.contains("working")), "{head}");
+        assert!(walk.js("return document.querySelector('#feed-show').parentElement.innerText.includes('1 turn,')").await == true, "one turn is one turn");
     });
     if std::env::var_os("DCC_TEST_BROWSER").is_none_or(|v| v != "skip") {
         assert_eq!(pending(&world), FEW - 1, "one decision decided one request");

@@ -43,6 +43,8 @@ fn browser_shows_a_terminal_and_types_into_it() {
 
 async fn types_and_sees(walk: &Walk) {
     let shows = |what: &str| format!("return {SHOWN}.includes('{what}')");
+    assert_eq!(walk.js("return /question/.test(document.getElementById('attn').innerText)").await, false, "an open terminal asks nobody");
+    walk.until("its state", "return document.querySelector('#main .head .st').innerText.includes('terminal open')").await;
     let in_field = "return document.activeElement?.id === 'terminal-keys'";
     walk.until("the field as one comes", in_field).await;
     walk.until("what it shows", &shows("red <b>ready</b>")).await;
