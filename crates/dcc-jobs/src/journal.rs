@@ -106,8 +106,10 @@ impl Journal {
 
     fn feed(&self, events: &[Event]) -> Outcome<()> {
         let cursor = self.ports.store.cursor()?;
-        match events.first() {
-            Some(first) if first.seq == cursor + 1 => self.ports.store.apply(events),
+        match (events.first(), events.last()) {
+            (Some(first), _) if first.seq == cursor + 1 => self.ports.store.apply(events),
+            // Whoever was written later came first, and fed these too.
+            (_, Some(last)) if last.seq <= cursor => Ok(()),
             _ => self.catch_up(cursor),
         }
     }

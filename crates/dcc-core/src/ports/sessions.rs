@@ -230,7 +230,11 @@ pub enum PermissionAnswer {
 
 /// DCC's side: every call is made from a backend thread, may block, and is durable when it returns.
 pub trait SessionHost: Send + Sync {
-    fn report(&self, session_id: SessionId, report: AgentReport);
+    /// What came together, in its order.
+    fn reports(&self, session_id: SessionId, reports: Vec<AgentReport>);
+    fn report(&self, session_id: SessionId, report: AgentReport) {
+        self.reports(session_id, vec![report]);
+    }
     /// Blocks until decided, expired or withdrawn; may stay open for days.
     fn ask(&self, session_id: SessionId, ask: PermissionAsk) -> PermissionAnswer;
     /// ACP fs/read_text_file: inside the worktree, no secrets; line from 1.

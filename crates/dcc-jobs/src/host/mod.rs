@@ -4,6 +4,7 @@
 //! and never answered later; nothing an agent says changes a state that only a person may change.
 
 mod asks;
+mod batch;
 pub(crate) mod beats;
 pub(crate) mod checkpoints;
 mod children;
@@ -19,14 +20,14 @@ mod terminals;
 mod tools;
 mod updates;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
 
 use dcc_core::Outcome;
 use dcc_core::event::{EventCode, NewEvent};
 use dcc_core::ids::SessionId;
-use dcc_core::ports::{AgentReport, Appended, PermissionAnswer, PermissionAsk, SessionHost, TerminalExit, TerminalOutput, TerminalSpec};
+use dcc_core::ports::{AgentReport, PermissionAnswer, PermissionAsk, SessionHost, TerminalExit, TerminalOutput, TerminalSpec};
 use dcc_core::principal::Actor;
 use dcc_core::session::Session;
 
@@ -43,11 +44,12 @@ pub(crate) use states::{cancel_answers, cancel_pending, running_turn, session_co
 
 pub struct Host {
     runner: Arc<Runner>,
+    begun: Mutex<batch::Begun>,
 }
 
 impl Host {
     pub fn new(runner: Arc<Runner>) -> Self {
-        Self { runner }
+        Self { runner, begun: Mutex::default() }
     }
 
     fn cx(&self) -> &Context {
@@ -61,24 +63,16 @@ impl Host {
         self.cx().journal.append(vec![event]).map(|_| ())
     }
 
-    /// Records what a tool call does once in a turn; false when it is on record already.
-    fn record_once(&self, session: &Session, code: EventCode, payload: Value, tool_call_id: &str) -> Outcome<bool> {
-        let mut correlation = states::session_correlation(session);
-        correlation.tool_call_id = Some(tool_call_id.to_owned());
-        let turn = correlation.job_id.map_or_else(|| "none".to_owned(), |id| id.to_string());
-        let key = format!("call:{}:{turn}:{tool_call_id}", session.session_id);
-        let event = NewEvent::new(code, Actor::agent(session.session_id), payload).about(&correlation).once(key);
-        Ok(matches!(self.cx().journal.try_append(vec![event])?, Appended::Written(_)))
-    }
-
     fn session(&self, id: SessionId) -> Outcome<Session> {
         ledger::session(self.cx().ports.recorder.as_ref(), id)
     }
 }
 
 impl SessionHost for Host {
-    fn report(&self, session_id: SessionId, report: AgentReport) {
-        if let Err(failure) = self.cx().journal.session(session_id).and_then(|s| self.take(&s, report)) {
+    fn reports(&self, session_id: SessionId, reports: Vec<AgentReport>) {
+        let mut batch = batch::Batch::default();
+        let taken = reports.into_iter().map(|report| self.take(session_id, report, &mut batch)).collect::<Vec<_>>();
+        for failure in taken.into_iter().chain([self.flush(&mut batch)]).filter_map(Result::err) {
             // No record, no action: what cannot be recorded is not shown as having happened.
             eprintln!("dcc: session {}: {failure}", session_id.short());
         }

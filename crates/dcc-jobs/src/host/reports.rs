@@ -3,14 +3,13 @@
 
 use serde_json::{Value, json};
 
-use dcc_core::event::EventCode;
-use dcc_core::ids::{JobId, Sha256Hex};
+use dcc_core::ids::{JobId, SessionId, Sha256Hex};
 use dcc_core::ports::sessions::{Observed, ToolStatus};
 use dcc_core::ports::{Driver, AgentReport, ToolReport};
 use dcc_core::session::{Session, SessionState, StateReason};
 use dcc_core::{Code, Failure, Outcome, limits};
 
-use super::checkpoints;
+use super::batch::Batch;
 use super::moves::{Move, move_if, note};
 use super::states::{cancel_answers, cancel_pending, running_turn};
 use super::Host;
@@ -22,12 +21,23 @@ use crate::{delivery, kinds};
 const INLINE_TEXT_BYTES: usize = 16 * 1024;
 
 impl Host {
-    pub(super) fn take(&self, session: &Session, report: AgentReport) -> Outcome<()> {
+    /// Speech and tool calls are gathered; everything else is taken at once, after what was gathered.
+    pub(super) fn take(&self, id: SessionId, report: AgentReport, batch: &mut Batch) -> Outcome<()> {
+        let session = &self.cx().journal.session(id)?;
+        let before = if batch.is_of_another_turn(session) { self.flush(batch) } else { Ok(()) };
+        let gathered = match report {
+            AgentReport::Message { text } => self.said(session, "agent", &text, batch),
+            AgentReport::Thought { text } => self.said(session, "thought", &text, batch),
+            AgentReport::Tool(tool) => self.tool(session, tool, batch),
+            other => self.flush(batch).and(self.take_alone(id, other)),
+        };
+        before.and(gathered)
+    }
+
+    fn take_alone(&self, id: SessionId, report: AgentReport) -> Outcome<()> {
+        let session = &self.cx().journal.session(id)?;
         crate::budgets::take(&self.runner, session, &report);
         match report {
-            AgentReport::Message { text } => self.said(session, "agent", &text),
-            AgentReport::Thought { text } => self.said(session, "thought", &text),
-            AgentReport::Tool(tool) => self.tool(session, tool),
             AgentReport::TurnEnded { turn, stop_reason } => self.turn_over(session, turn, Ok(stop_reason)),
             AgentReport::TurnFailed { turn, failure } => self.turn_over(session, turn, Err(failure)),
             AgentReport::Exited { exit_code, stderr_head } => self.exited(session, exit_code, &stderr_head),
@@ -35,12 +45,12 @@ impl Host {
         }
     }
 
-    fn said(&self, session: &Session, role: &str, text: &str) -> Outcome<()> {
-        self.record(session, EventCode::SessionMessage, message_payload(self.cx(), role, text)?, None)?;
-        if self.cx().pace.count(session.session_id, text.len()) { checkpoints::make(self.cx(), session, checkpoints::Why::Stream) } else { Ok(()) }
+    fn said(&self, session: &Session, role: &str, text: &str, batch: &mut Batch) -> Outcome<()> {
+        batch.said(self, session, text.len(), message_payload(self.cx(), role, text)?);
+        Ok(())
     }
 
-    fn tool(&self, session: &Session, mut tool: ToolReport) -> Outcome<()> {
+    fn tool(&self, session: &Session, mut tool: ToolReport, batch: &mut Batch) -> Outcome<()> {
         let is_over = !matches!(tool.status, ToolStatus::Requested | ToolStatus::Held | ToolStatus::Running);
         for slot in [&mut tool.raw_input, &mut tool.raw_output] {
             *slot = slot.take().map(|value| inline_or_ref(self.cx(), value)).transpose()?;
@@ -49,17 +59,7 @@ impl Host {
         tool.title = cut_text(&tool.title, limits::LINE_BYTES_MAX);
         tool.locations = bounded(tool.locations, LOCATIONS_BYTES_MAX);
         let id = cut_text(&tool.tool_call_id, 200);
-        let payload = json!({ "tool": tool, "observed": Observed::Reported });
-        // Agents tell of one call several times, and some for the first time when it runs or is over: it began when its id
-        // was first seen in the turn, whatever its status.
-        let is_first = self.record_once(session, EventCode::ToolCallStarted, payload.clone(), &id)?;
-        if is_over {
-            self.record(session, EventCode::ToolCallFinished, payload, Some(&id))?;
-            checkpoints::make(self.cx(), session, checkpoints::Why::ToolCall)?;
-            delivery::at_boundary(&self.runner, session, "a finished tool call")?;
-        } else if !is_first {
-            self.record(session, EventCode::ToolCallProgress, payload, Some(&id))?;
-        }
+        batch.call(session, id, json!({ "tool": tool, "observed": Observed::Reported }), is_over);
         Ok(())
     }
 

@@ -211,7 +211,10 @@ impl Puppets {
     }
     /// It reports a tool call in this status.
     pub fn tell(&self, id: SessionId, call: &str, status: ToolStatus) {
-        let tool = ToolReport {
+        self.report(id, AgentReport::Tool(Self::tool(call, status)));
+    }
+    pub fn tool(call: &str, status: ToolStatus) -> ToolReport {
+        ToolReport {
             tool_call_id: call.into(),
             title: format!("Do {call}"),
             kind: "execute".into(),
@@ -221,8 +224,11 @@ impl Puppets {
             raw_input: None,
             raw_output: None,
             content: Vec::new(),
-        };
-        self.report(id, AgentReport::Tool(tool));
+        }
+    }
+    /// What a busy agent said, handed over together.
+    pub fn report_together(&self, id: SessionId, reports: Vec<AgentReport>) {
+        self.host(id).reports(id, reports);
     }
     /// Its process dies.
     pub fn crash(&self, id: SessionId, code: i32) {

@@ -23,6 +23,9 @@ use super::wire::{Envelope, INTERNAL_ERROR, INVALID_PARAMS, Line, LineReader, ME
 /// Updates that say how things stand: an agent that tells an earlier conversation again says the present with them.
 const OF_NOW: [&str; 5] = ["available_commands_update", "current_mode_update", "config_option_update", "session_info_update", "usage_update"];
 
+/// Reports that are handed over together at most.
+const REPORTS_MAX: usize = 64;
+
 /// Reads until the agent's output ends.
 pub fn pump(live: &Arc<Live>, stdout: Box<dyn Output>, line_bytes_max: usize, silence: Duration) {
     live.reader_begins();
@@ -42,8 +45,11 @@ pub fn pump(live: &Arc<Live>, stdout: Box<dyn Output>, line_bytes_max: usize, si
                 pump.noise(&sample);
             }
         }
-        pump.updates.ripen(Instant::now(), &mut pump.out);
-        pump.deliver();
+        // What came while the last was being recorded is recorded together.
+        if pump.out.len() >= REPORTS_MAX || reader.idle_source().is_some() {
+            pump.updates.ripen(Instant::now(), &mut pump.out);
+            pump.deliver();
+        }
     }
     // Its calls end with it.
     pump.updates.turn_over(&Value::Null, &live.take_refused(), &mut pump.out);
@@ -75,8 +81,8 @@ struct CancelParams<'a> {
 
 impl Pump<'_> {
     fn deliver(&mut self) {
-        for report in self.out.drain(..) {
-            self.live.report(report);
+        if !self.out.is_empty() {
+            self.live.reports(std::mem::take(&mut self.out));
         }
     }
 
@@ -129,6 +135,8 @@ impl Pump<'_> {
     }
 
     fn reply(&mut self, id: &str, reply: Reply) {
+        // Whoever waits for it goes on, and what was said before is recorded before.
+        self.deliver();
         let taken = id.parse::<i64>().map_err(|_| ()).and_then(|id| self.live.take_reply(id, reply));
         match taken {
             Ok(None) => {}

@@ -52,9 +52,9 @@ impl<R: Read> LineReader<R> {
         Self { source, block: vec![0; BLOCK_BYTES].into_boxed_slice(), at: 0, filled: 0, line: Vec::new(), line_bytes_max }
     }
 
-    /// Where the lines come from, when nothing of them is in hand; none while more was read than was answered.
+    /// Where the lines come from, when no whole one is in hand and the next may have to be waited for.
     pub fn idle_source(&self) -> Option<&R> {
-        (self.at == self.filled).then_some(&self.source)
+        (!self.block[self.at..self.filled].contains(&b'\n')).then_some(&self.source)
     }
 
     /// The next line without its newline; none at the end of the stream or when it can no longer be read.

@@ -138,12 +138,14 @@ impl FakeHost {
 }
 
 impl SessionHost for FakeHost {
-    fn report(&self, _: SessionId, report: AgentReport) {
-        if let Some(hook) = self.hook.get() {
-            hook(&report);
+    fn reports(&self, _: SessionId, reports: Vec<AgentReport>) {
+        for report in reports {
+            if let Some(hook) = self.hook.get() {
+                hook(&report);
+            }
+            self.heard().reports.push(report);
+            self.changed.notify_all();
         }
-        self.heard().reports.push(report);
-        self.changed.notify_all();
     }
 
     fn ask(&self, _: SessionId, ask: PermissionAsk) -> PermissionAnswer {

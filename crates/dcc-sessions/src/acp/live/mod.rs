@@ -171,13 +171,20 @@ impl Live {
     }
 
     pub fn report(&self, report: AgentReport) {
+        self.reports(vec![report]);
+    }
+
+    /// Hands over what came together, in its order.
+    pub fn reports(&self, mut reports: Vec<AgentReport>) {
         // A line was scrubbed as it came; what was joined from several lines is scrubbed once more.
-        let report = match report {
-            AgentReport::Message { text } => AgentReport::Message { text: self.scrub(&text).into_owned() },
-            AgentReport::Thought { text } => AgentReport::Thought { text: self.scrub(&text).into_owned() },
-            other => other,
-        };
-        self.host.report(self.session_id, report);
+        for report in &mut reports {
+            if let AgentReport::Message { text } | AgentReport::Thought { text } = report
+                && let Cow::Owned(scrubbed) = self.scrub(text)
+            {
+                *text = scrubbed;
+            }
+        }
+        self.host.reports(self.session_id, reports);
     }
 
     /// The text without what was handed to the agent in confidence.
