@@ -215,6 +215,8 @@ impl Runner {
         self.cx.config.require_writable()?;
         self.expire_due()?;
         let recorder = self.cx.ports.recorder.as_ref();
+        // The job before its request: one that moved since finds the request decided, and says so.
+        let job = ledger::job(recorder, ledger::approval(recorder, approval_id)?.job_id)?;
         let mut approval = ledger::approval(recorder, approval_id)?;
         if ledger::was_shown_before_step(recorder, approval_id)? {
             // How old that rendering is nobody can say.
@@ -222,7 +224,6 @@ impl Runner {
         }
         approval::check_decision(&approval, &request, self.cx.now())?;
         dcc_core::redact::refuse_known("reason", &json!(request.reason))?;
-        let job = ledger::job(recorder, approval.job_id)?;
         self.record_decision(&job, &approval, &request)?;
         if !request.approve {
             self.discard_quarantine(&job);
