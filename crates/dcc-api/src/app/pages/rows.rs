@@ -10,7 +10,7 @@ use dcc_core::approval::{Approval, ApprovalStatus, Grant};
 use dcc_core::event::{Event, EventOutcome};
 use dcc_core::job::{Job, JobState};
 use dcc_core::op::Op;
-use dcc_core::ports::sessions::{SideEffect, ToolStatus};
+use dcc_core::ports::sessions::{SideEffect, ToolReport, ToolStatus};
 use dcc_core::ports::store::ToolCall;
 use dcc_core::principal::{Actor, ActorKind, Principal};
 use dcc_core::session::{Session, SessionState, StateReason};
@@ -224,27 +224,39 @@ pub(super) fn tool_call_row(call: &ToolCall) -> ToolCallRow {
     ToolCallRow {
         tool_call_id: tool.tool_call_id.clone(),
         started_at_ms: call.started_at.as_ms(),
-        tool: if tool.tool_call_id.starts_with("recipe-") { "recipe".to_owned() } else { tool_word(&tool.kind).to_owned() },
+        tool: tool_name(tool).to_owned(),
         target: command.map(|c| line(&c)).or_else(|| tool.locations.first().cloned()).unwrap_or_else(|| line(&tool.title)),
-        side_effect: match tool.side_effect {
-            SideEffect::Read => "READ",
-            SideEffect::Write => "WRITE",
-            SideEffect::Execute => "EXECUTE",
-        }
-        .to_owned(),
+        side_effect: effect_word(tool.side_effect).to_owned(),
         status: word(&tool.status),
         result: match (tool.status, tests, exit) {
             (ToolStatus::Ok, Some(n), _) => Some(counted(n.max(0) as usize, "test")),
             (_, _, Some(code)) => Some(format!("exit {code}")),
             _ => None,
         },
-        duration_ms: call.finished_at.map(|end| (end.as_ms() - call.started_at.as_ms()).max(0)),
+        duration_ms: duration_ms(call),
         observed: word(&call.observed),
         approval_id: call.approval_id.map(|id| id.to_string()),
         job_id: call.job_id.map(|id| id.to_string()),
         detail: (!detail.is_empty()).then(|| cut(&detail.join("\n\n"), 8_000)),
         failure: None,
     }
+}
+
+/// What the ledger calls the tool.
+pub(super) fn tool_name(tool: &ToolReport) -> &str {
+    if tool.tool_call_id.starts_with("recipe-") { "recipe" } else { tool_word(&tool.kind) }
+}
+
+pub(super) fn effect_word(effect: SideEffect) -> &'static str {
+    match effect {
+        SideEffect::Read => "READ",
+        SideEffect::Write => "WRITE",
+        SideEffect::Execute => "EXECUTE",
+    }
+}
+
+pub(super) fn duration_ms(call: &ToolCall) -> Option<i64> {
+    call.finished_at.map(|end| (end.as_ms() - call.started_at.as_ms()).max(0))
 }
 
 fn tool_word(kind: &str) -> &str {

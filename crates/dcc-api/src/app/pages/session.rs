@@ -8,7 +8,7 @@ use dcc_core::approval::Approval;
 use dcc_core::event::{Event, EventCode};
 use dcc_core::job::Job;
 use dcc_core::op::Op;
-use dcc_core::ports::sessions::{Steer, ToolStatus};
+use dcc_core::ports::sessions::{Observed, SideEffect, Steer, ToolStatus};
 use dcc_core::ports::store::{Message, ToolCall};
 use dcc_core::ports::{Driver, EventFilter, JobFilter, Order};
 use dcc_core::session::{Delivery, Session, SessionState, StateReason, WaitingMessage, delivery_of};
@@ -20,7 +20,7 @@ use super::changes::file_rows;
 use super::family::family_row;
 use super::names::{Names, applies};
 use super::packet_parts::action;
-use super::rows::{event_row, grant_row, job_row, line, session_row, tool_call_row};
+use super::rows::{duration_ms, effect_word, event_row, grant_row, job_row, line, session_row, tool_call_row, tool_name, word};
 use super::turns::{TURNS_MAX, turns};
 use crate::view::{ActionView, ApprovalCard, CallsFilter, CostView, DeliveryView, FailureView, LedgerRow, PlanEntry, QueuedMessage, SessionView, TurnItem};
 
@@ -191,10 +191,8 @@ impl App {
 fn fill_turns(view: &mut SessionView, session: &Session, messages: &[Message], calls: &[ToolCall], jobs: &[Job]) {
     let by_id: HashMap<JobId, Job> = jobs.iter().filter(|j| j.op == Op::SessionRun).map(|j| (j.job_id, j.clone())).collect();
     let held: Vec<String> = view.held.iter().map(|c| c.approval.approval_id.clone()).collect();
-    let mut all = turns(messages, calls, &session.agent, &by_id, &held);
-    let earlier = all.len().saturating_sub(TURNS_MAX);
-    view.earlier_turns = earlier as i64;
-    view.turns = all.split_off(earlier);
+    let (earlier, shown) = turns(messages, calls, &session.agent, &by_id, &held);
+    (view.earlier_turns, view.turns) = (earlier as i64, shown);
     if session.state.is_terminal() {
         for turn in view.turns.iter_mut().filter(|t| t.status == "running") {
             "failed".clone_into(&mut turn.status);
@@ -244,22 +242,23 @@ fn cost(text: &str) -> Option<CostView> {
 
 /// Calls summed by kind, effect and how they are known.
 fn sums(calls: &[ToolCall]) -> Vec<LedgerRow> {
-    let mut rows: Vec<LedgerRow> = Vec::new();
+    let mut rows: Vec<(&str, SideEffect, Observed, LedgerRow)> = Vec::new();
     for call in calls {
-        let one = tool_call_row(call);
-        let at = rows.iter().position(|r| (&r.tool, &r.side_effect, &r.observed) == (&one.tool, &one.side_effect, &one.observed)).unwrap_or_else(|| {
-            rows.push(LedgerRow { tool: one.tool.clone(), side_effect: one.side_effect.clone(), observed: one.observed.clone(), ..LedgerRow::default() });
+        let (tool, effect, observed) = (tool_name(&call.tool), call.tool.side_effect, call.observed);
+        let at = rows.iter().position(|row| (row.0, row.1, row.2) == (tool, effect, observed)).unwrap_or_else(|| {
+            rows.push((tool, effect, observed, LedgerRow { tool: tool.to_owned(), side_effect: effect_word(effect).to_owned(), observed: word(&observed), ..LedgerRow::default() }));
             rows.len() - 1
         });
-        let row = &mut rows[at];
+        let row = &mut rows[at].3;
         row.calls += 1;
         row.ok += i64::from(call.tool.status == ToolStatus::Ok);
         row.failed += i64::from(matches!(call.tool.status, ToolStatus::Error | ToolStatus::Denied | ToolStatus::TimedOut));
-        row.duration_ms = match (row.duration_ms, one.duration_ms) {
+        row.duration_ms = match (row.duration_ms, duration_ms(call)) {
             (Some(a), Some(b)) => Some(a + b),
             (a, b) => a.or(b),
         };
     }
+    let mut rows: Vec<LedgerRow> = rows.into_iter().map(|row| row.3).collect();
     rows.sort_by_key(|r| std::cmp::Reverse(r.calls));
     rows
 }

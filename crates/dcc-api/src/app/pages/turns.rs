@@ -24,75 +24,77 @@ enum Part<'a> {
     Called(&'a ToolCall),
 }
 
-/// The turns; `held` are the pending approvals in the order they were asked, as (approval, job of its turn).
-pub(super) fn turns(messages: &[Message], calls: &[ToolCall], agent: &str, jobs: &HashMap<JobId, Job>, held: &[String]) -> Vec<TurnView> {
+/// A turn and what was said and called in it, nothing of which is drawn yet: a page shows the end of a long one only.
+struct Draft<'a> {
+    view: TurnView,
+    parts: Vec<Part<'a>>,
+}
+
+impl From<TurnView> for Draft<'_> {
+    fn from(view: TurnView) -> Self {
+        Self { view, parts: Vec::new() }
+    }
+}
+
+/// The last turns, and how many came before them; `held` are the pending approvals in the order they were asked.
+pub(super) fn turns(messages: &[Message], calls: &[ToolCall], agent: &str, jobs: &HashMap<JobId, Job>, held: &[String]) -> (usize, Vec<TurnView>) {
     let mut parts: Vec<(u64, Part<'_>)> = messages.iter().map(|m| (m.seq, Part::Said(m))).collect();
     parts.extend(calls.iter().map(|c| (c.seq, Part::Called(c))));
     parts.sort_by_key(|(seq, _)| *seq);
-    let mut turns: Vec<TurnView> = Vec::new();
+    let mut drafts: Vec<Draft<'_>> = Vec::new();
     let (mut number, mut called) = (0, 0);
     for (seq, part) in parts {
         match part {
             Part::Said(message) if message.role == "user" => {
                 number += 1;
-                turns.push(operator_turn(message, number, called));
-                turns.push(agent_turn(seq, message.ts.as_ms(), agent, Some(number), message.job_id, jobs));
+                drafts.push(operator_turn(message, number, called).into());
+                drafts.push(agent_turn(seq, message.ts.as_ms(), agent, Some(number), message.job_id, jobs).into());
             }
-            Part::Said(message) if message.role == "system" => turns.push(system_turn(message)),
-            Part::Said(message) => {
-                let text = message.text.clone();
-                let item = if message.role == "thought" { TurnItem::Thought { text } } else { TurnItem::Text { text } };
-                current(&mut turns, seq, message.ts.as_ms(), agent).items.push(item);
-            }
+            Part::Said(message) if message.role == "system" => drafts.push(system_turn(message).into()),
+            Part::Said(message) => current(&mut drafts, seq, message.ts.as_ms(), agent).parts.push(part),
             Part::Called(call) => {
                 called += 1;
+                current(&mut drafts, seq, call.started_at.as_ms(), agent).parts.push(part);
+            }
+        }
+    }
+    let earlier = drafts.len().saturating_sub(TURNS_MAX);
+    let mut turns: Vec<TurnView> = drafts.into_iter().skip(earlier).map(drawn).collect();
+    if let Some(turn) = turns.iter_mut().rev().find(|t| t.who == "agent") {
+        turn.items.extend(held.iter().map(|id| TurnItem::Held { approval_id: id.clone() }));
+    }
+    (earlier, turns)
+}
+
+/// The last parts of a turn as they are shown; what was left out is counted.
+fn drawn(Draft { mut view, parts }: Draft<'_>) -> TurnView {
+    let over = parts.len().saturating_sub(PARTS_MAX);
+    view.earlier_parts = over as i64;
+    for part in parts.into_iter().skip(over) {
+        match part {
+            Part::Said(message) => {
+                let text = message.text.clone();
+                view.items.push(if message.role == "thought" { TurnItem::Thought { text } } else { TurnItem::Text { text } });
+            }
+            Part::Called(call) => {
                 let row = tool_call_row(call);
-                let turn = current(&mut turns, seq, call.started_at.as_ms(), agent);
-                if let Some(TurnItem::Calls { calls }) = turn.items.last_mut() {
+                if let Some(TurnItem::Calls { calls }) = view.items.last_mut() {
                     calls.push(row);
                 } else {
-                    turn.items.push(TurnItem::Calls { calls: vec![row] });
+                    view.items.push(TurnItem::Calls { calls: vec![row] });
                 }
             }
         }
     }
-    turns.iter_mut().for_each(bound);
-    if let Some(turn) = turns.iter_mut().rev().find(|t| t.who == "agent") {
-        turn.items.extend(held.iter().map(|id| TurnItem::Held { approval_id: id.clone() }));
-    }
-    turns
+    view
 }
 
-/// Leaves the last parts of a turn; what was left out is counted.
-fn bound(turn: &mut TurnView) {
-    let size = |item: &TurnItem| if let TurnItem::Calls { calls } = item { calls.len() } else { 1 };
-    let mut over = turn.items.iter().map(size).sum::<usize>().saturating_sub(PARTS_MAX);
-    turn.earlier_parts = over as i64;
-    while over > 0 {
-        match turn.items.first_mut() {
-            Some(TurnItem::Calls { calls }) if calls.len() > over => {
-                calls.drain(..over);
-                over = 0;
-            }
-            Some(item) => {
-                over -= size(item);
-                turn.items.remove(0);
-            }
-            None => break,
-        }
+/// The agent's turn that is last; what it says before the first prompt, or after a note of the system, stands in one of its own.
+fn current<'a, 'b>(drafts: &'a mut Vec<Draft<'b>>, seq: u64, at_ms: i64, agent: &str) -> &'a mut Draft<'b> {
+    if drafts.last().is_none_or(|last| last.view.who != "agent") {
+        drafts.push(agent_turn(seq, at_ms, agent, None, None, &HashMap::new()).into());
     }
-}
-
-fn current<'a>(turns: &'a mut Vec<TurnView>, seq: u64, at_ms: i64, agent: &str) -> &'a mut TurnView {
-    let at = turns.iter().rposition(|t| t.who == "agent");
-    // What an agent says before the first prompt, or after a note of the system, stands in a turn of its own.
-    match at {
-        Some(at) if at + 1 == turns.len() => &mut turns[at],
-        _ => {
-            turns.push(agent_turn(seq, at_ms, agent, None, None, &HashMap::new()));
-            turns.last_mut().expect("a turn was pushed just now")
-        }
-    }
+    drafts.last_mut().expect("a turn is there now")
 }
 
 fn operator_turn(message: &Message, number: i64, called: i64) -> TurnView {
@@ -192,7 +194,7 @@ mod tests {
     #[test]
     fn messages_and_calls_are_merged_by_sequence() {
         let messages = [said(1, "user", "do"), said(2, "thought", "hm"), said(5, "agent", "done"), said(6, "user", "more")];
-        let turns = turns(&messages, &[called(3), called(4)], "claude", &HashMap::new(), &["ap".to_owned()]);
+        let (_, turns) = turns(&messages, &[called(3), called(4)], "claude", &HashMap::new(), &["ap".to_owned()]);
         let shape: Vec<(&str, Option<i64>, usize)> = turns.iter().map(|t| (t.who.as_str(), t.number, t.items.len())).collect();
         assert_eq!(shape, [("operator", Some(1), 1), ("agent", Some(1), 3), ("operator", Some(2), 1), ("agent", Some(2), 1)]);
         assert!(matches!(&turns[1].items[1], TurnItem::Calls { calls } if calls.len() == 2));
@@ -202,7 +204,7 @@ mod tests {
     #[test]
     fn a_long_turn_shows_its_end_and_counts_the_rest() {
         let calls: Vec<ToolCall> = (2..500).map(called).collect();
-        let turns = turns(&[said(1, "user", "do"), said(350, "agent", "half"), said(500, "agent", "done")], &calls, "claude", &HashMap::new(), &[]);
+        let (_, turns) = turns(&[said(1, "user", "do"), said(350, "agent", "half"), said(500, "agent", "done")], &calls, "claude", &HashMap::new(), &[]);
         let TurnItem::Calls { calls } = &turns[1].items[0] else { panic!("{:?}", turns[1].items[0]) };
         let last = turns[1].items.last();
         assert!(matches!(last, Some(TurnItem::Text { text }) if text == "done"), "{last:?}");
@@ -211,7 +213,7 @@ mod tests {
 
     #[test]
     fn words_before_the_first_prompt_have_their_own_turn() {
-        let turns = turns(&[said(1, "agent", "hello"), said(2, "system", "note"), said(3, "agent", "x")], &[], "claude", &HashMap::new(), &[]);
+        let (_, turns) = turns(&[said(1, "agent", "hello"), said(2, "system", "note"), said(3, "agent", "x")], &[], "claude", &HashMap::new(), &[]);
         assert_eq!(turns.iter().map(|t| t.who.as_str()).collect::<Vec<_>>(), ["agent", "system", "agent"]);
     }
 }
