@@ -39,6 +39,18 @@ pub enum Surface {
     Internal,
 }
 
+impl Surface {
+    /// For a sentence: decided over ...
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Terminal => "a terminal",
+            Self::Browser => "a browser",
+            Self::Bearer => "the credential",
+            Self::Internal => "DCC's own work",
+        }
+    }
+}
+
 /// An intent's sender as the surface established it, never as the sender says.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct Actor {

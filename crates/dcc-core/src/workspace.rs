@@ -99,6 +99,10 @@ pub struct Workspace {
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
     pub last_opened_at: Option<Timestamp>,
+    /// The packet that a `workspace.json` of version 0 named where the record names none: for that file only, because
+    /// whoever writes the worktree may have written it. No decision rests on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hinted_wp_id: Option<WpId>,
 }
 
 /// Takes the next event of this workspace in; `None` until it was created or imported.
@@ -119,11 +123,18 @@ pub fn apply(workspace: &mut Option<Workspace>, event: &Event) {
             // The payload is the whole link after the act; null means unlinked.
             w.wp_id = serde_json::from_value(event.payload["wp_id"].clone()).unwrap_or(None);
             w.mt_id = serde_json::from_value(event.payload["mt_id"].clone()).unwrap_or(None);
+            w.hinted_wp_id = None;
         }
         EventCode::WorkspaceRepaired => {
             // A mended worktree may stand elsewhere, or be another directory.
             if let Ok(binding) = serde_json::from_value(event.payload["binding"].clone()) {
                 w.binding = binding;
+            }
+            if let Ok(earlier) = serde_json::from_value::<Timestamp>(event.payload["created_at"].clone()) {
+                w.created_at = w.created_at.min(earlier);
+            }
+            if let Ok(hinted) = serde_json::from_value(event.payload["hinted_wp_id"].clone()) {
+                w.hinted_wp_id = Some(hinted);
             }
         }
         _ => return,

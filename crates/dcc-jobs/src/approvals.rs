@@ -280,7 +280,7 @@ impl Runner {
             Appended::Taken { key, .. } if key.starts_with(job::MOVE_KEY) => Err(Failure::new(Code::ApprovalConsumed, "the job that asked is over meanwhile").hint("dcc job show JOB says how it ended; whoever needs it asks again")),
             Appended::Taken { by, .. } => Err(Failure::new(
                 Code::ApprovalConsumed,
-                format!("already decided by {} over {:?} at {}", by.actor_id, by.actor.surface, by.ts),
+                format!("already decided by {} over {} at {}", by.actor_id, by.actor.surface.words(), by.ts),
             )),
         }
     }

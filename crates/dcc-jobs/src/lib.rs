@@ -28,6 +28,7 @@ pub mod repairs;
 pub mod repo_config;
 pub mod runner;
 mod scheduler;
+pub mod takeover;
 mod unkept;
 pub mod waivers;
 

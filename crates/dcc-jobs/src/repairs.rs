@@ -48,7 +48,7 @@ pub fn findings(cx: &Context, workspace: &Workspace) -> Outcome<Vec<Finding>> {
         });
     }
     match cx.ports.store.look_workspace_json(workspace)? {
-        JsonStanding::Absent | JsonStanding::Known => {}
+        JsonStanding::Absent | JsonStanding::Known | JsonStanding::VersionZero(_) => {}
         JsonStanding::Unknown { bytes, why } => {
             let repair = renewal(&bytes, why);
             if let Repair::ReinitJson(JsonRenewal { why, kept_as, .. }) = &repair {

@@ -31,7 +31,14 @@ impl App {
                 let items = ports.store.workspaces()?.iter().map(|w| self.workspace_json(w)).collect::<Outcome<Vec<_>>>()?;
                 Ok(page(items, &paging))
             }
-            Query::Workspace { workspace_id } => self.workspace_json(&self.workspace(workspace_id)?),
+            Query::Workspace { workspace_id } => {
+                let mut value = self.workspace_json(&self.workspace(workspace_id)?)?;
+                value["archive"] = match dcc_jobs::kinds::would_archive(self.cx(), workspace_id) {
+                    Ok(would) => json!({ "would": would, "refused": null }),
+                    Err(failure) => json!({ "would": null, "refused": failure }),
+                };
+                Ok(value)
+            }
             Query::Status { workspace_id } => {
                 let status = ports.version.status(&self.workspace(workspace_id)?.binding)?;
                 let mut map = object(&status);

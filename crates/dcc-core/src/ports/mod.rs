@@ -26,7 +26,7 @@ pub use sessions::{
     AgentCatalogue, AgentDoor, AgentListing, AgentReport, AgentSpec, BackendCapabilities, Callback, Driver, LoginReport, LoginSpec, LoginState, McpHandout, PermissionAnswer, PermissionAsk, SessionBackend, SessionHost, StartExtras, Steer, TerminalExit,
     TerminalOutput, TerminalSpec, ToolReport, WorktreeFiles,
 };
-pub use store::{JobFilter, JsonStanding, Store, StoreHealth};
+pub use store::{JobFilter, JsonBefore, JsonStanding, Store, StoreHealth};
 pub use version::VersionEngine;
 
 /// Time and fresh ids, given in so that tests decide both.

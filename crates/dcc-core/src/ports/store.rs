@@ -68,12 +68,25 @@ pub struct Message {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum JsonStanding {
     Absent,
-    /// Ours, or of the version before: it is refreshed by itself.
+    /// Of the version that this program writes: it is refreshed by itself.
     Known,
+    /// Of the version before: it is brought up to date by itself. What it says is a hint.
+    VersionZero(JsonBefore),
     /// Of a version this program does not know, or malformed: left alone.
     Unknown { bytes: Vec<u8>, why: String },
     /// A link, a pipe, a directory, too large: a sentence.
     Refused(String),
+}
+
+/// What a `workspace.json` of version 0 says.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct JsonBefore {
+    pub workspace_id: WorkspaceId,
+    pub project_id: crate::ids::ProjectId,
+    pub branch: Option<String>,
+    pub linked_wp_id: Option<String>,
+    /// When the file was last changed: it was made then at the latest.
+    pub modified_at: Timestamp,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]

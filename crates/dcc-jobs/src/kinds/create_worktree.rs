@@ -116,6 +116,7 @@ fn registered(cx: &Context, job: &Job, plan: &WorktreePlan, binding: WorktreeBin
         created_at: now,
         updated_at: now,
         last_opened_at: None,
+        hinted_wp_id: None,
     };
     let mut effect = Effect::default()
         .with("workspace_id", workspace_id.to_string())

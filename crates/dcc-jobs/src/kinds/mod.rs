@@ -50,6 +50,7 @@ use crate::runner::correlation;
 
 pub(crate) use capability_request::asked_by;
 pub use session_run::end_turn;
+pub use simple::would_archive;
 
 /// A typed plan with what belongs to the job but not to the plan.
 pub(crate) struct Planned<P> {

@@ -9,7 +9,7 @@ use dcc_core::ids::{GrantId, WorkspaceId, WpId};
 use dcc_core::job::{Bindings, Job};
 use dcc_core::op::Op;
 use dcc_core::plans::{SimpleAct, SimplePlan};
-use dcc_core::workspace::WorkspaceKind;
+use dcc_core::workspace::{Workspace, WorkspaceKind};
 use dcc_core::{Code, Failure, Outcome};
 
 use super::{Done, Effect, JobKind, Lock, Planned, Recovered, params};
@@ -143,8 +143,8 @@ fn workspace_act(cx: &Context, job: &Job, bindings: &mut Bindings) -> Outcome<(S
     bindings.mt_id = workspace.mt_id.clone();
     let workspace_id = workspace.workspace_id;
     let name = workspace.branch.clone().unwrap_or_else(|| workspace_id.short());
-    if workspace.kind == WorkspaceKind::Root && job.op == Op::WorkspaceArchive {
-        return Err(Failure::new(Code::IllegalTransition, "the main worktree cannot be archived"));
+    if job.op == Op::WorkspaceArchive {
+        require_worktree(&workspace)?;
     }
     let (act, sentence) = match job.op {
         Op::WorkspaceOpen => (SimpleAct::OpenWorkspace { workspace_id }, format!("Open workspace {name}")),
@@ -154,6 +154,28 @@ fn workspace_act(cx: &Context, job: &Job, bindings: &mut Bindings) -> Outcome<(S
     };
     still_free(cx, &act)?;
     Ok((act, sentence))
+}
+
+fn require_worktree(workspace: &Workspace) -> Outcome<()> {
+    match workspace.kind {
+        WorkspaceKind::Root => Err(Failure::new(Code::IllegalTransition, "the main worktree cannot be archived")),
+        WorkspaceKind::Worktree => Ok(()),
+    }
+}
+
+/// What archiving would do, or why it would be refused. Reads only.
+pub fn would_archive(cx: &Context, id: WorkspaceId) -> Outcome<String> {
+    let workspace = ledger::workspace(cx.ports.recorder.as_ref(), id)?;
+    require_worktree(&workspace)?;
+    still_free(cx, &SimpleAct::ArchiveWorkspace { workspace_id: id })?;
+    let name = workspace.branch.clone().unwrap_or_else(|| id.short());
+    let changed = match cx.ports.version.status(&workspace.binding) {
+        Ok(status) if status.entries.is_empty() => "no uncommitted change".to_owned(),
+        Ok(status) => format!("{} changed paths", status.entries.len()),
+        Err(failure) => format!("what cannot be read now ({})", failure.message),
+    };
+    let packet = workspace.wp_id.as_ref().map(|wp_id| format!("; {wp_id} could get another worktree")).unwrap_or_default();
+    Ok(format!("workspace {name} would be archived: it is followed and repaired no more{packet}; {} with {changed}, its branch and its commits stay as they are", workspace.binding.worktree_path))
 }
 
 /// Refuses while a session lives in the workspace: its agent would go on in a directory that is the workspace's no more.

@@ -155,6 +155,7 @@ impl Rig {
             created_at: now,
             updated_at: now,
             last_opened_at: None,
+            hinted_wp_id: None,
         };
         let about = Correlation { workspace_id: Some(workspace.workspace_id), ..Correlation::default() };
         rig.runner.cx.journal.append(vec![NewEvent::new(EventCode::WorkspaceCreated, Actor::SYSTEM, json!({ "workspace": workspace })).about(&about)]).expect("recorded");

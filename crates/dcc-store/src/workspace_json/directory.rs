@@ -11,7 +11,7 @@ use std::io::{Read as _, Write as _};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use dcc_core::Failure;
+use dcc_core::{Failure, Timestamp};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
@@ -53,7 +53,8 @@ impl From<Refusal> for Failure {
 /// What stands at the file's place.
 pub(super) enum Found {
     Nothing,
-    Bytes(Vec<u8>),
+    /// With the time of its last change.
+    Bytes(Vec<u8>, Timestamp),
     Refused(String),
 }
 
@@ -170,7 +171,8 @@ pub(super) fn read(directory: &OwnedFd) -> Result<Found, Failure> {
     if bytes.len() as u64 > FILE_BYTES_MAX {
         return Ok(refused("is far too large to be ours"));
     }
-    Ok(Found::Bytes(bytes))
+    let modified_at = Timestamp(i64::from(stat.st_mtime).saturating_mul(1_000).saturating_add(i64::try_from(stat.st_mtime_nsec).unwrap_or(0) / 1_000_000));
+    Ok(Found::Bytes(bytes, modified_at))
 }
 
 /// Gives the file another name beside it; a name that is taken holds the same bytes, because it is made from their hash.

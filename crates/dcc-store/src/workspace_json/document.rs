@@ -3,6 +3,7 @@
 //! Authority: derived. Invariants: no key beyond DATA 7's; optional parts are left out when empty; field order is the
 //! order in the file.
 
+use dcc_core::ports::JsonBefore;
 use dcc_core::workspace::Workspace;
 use dcc_core::{Oid, ProjectId, SessionId, Timestamp, WorkspaceId};
 use serde::{Deserialize, Serialize};
@@ -68,7 +69,8 @@ pub struct PathHints {
 impl WorkspaceFile {
     /// The file of a workspace as its record, the repository and the sessions say.
     pub(super) fn of(workspace: &Workspace, head: Option<&Oid>, last_session: Option<SessionId>) -> Self {
-        let linked = workspace.wp_id.is_some() || workspace.mt_id.is_some() || last_session.is_some();
+        let linked_wp_id = workspace.wp_id.as_ref().or(workspace.hinted_wp_id.as_ref());
+        let linked = linked_wp_id.is_some() || workspace.mt_id.is_some() || last_session.is_some();
         Self {
             schema_version: super::SCHEMA_VERSION.to_owned(),
             workspace_id: workspace.workspace_id,
@@ -81,7 +83,7 @@ impl WorkspaceFile {
                 remote_origin_url_hint: remote::origin_url(&workspace.binding.common_dir()),
             },
             linkage: linked.then(|| Linkage {
-                linked_wp_id: workspace.wp_id.as_ref().map(ToString::to_string),
+                linked_wp_id: linked_wp_id.map(ToString::to_string),
                 linked_mt_id: workspace.mt_id.as_ref().map(ToString::to_string),
                 anchor_ids: Vec::new(),
                 last_execution_session_id: last_session,
@@ -137,8 +139,9 @@ struct VersionZero {
     project_id: ProjectId,
     #[serde(default)]
     branch: Option<String>,
-    #[serde(default)]
-    base_branch: Option<String>,
+    /// The record's and git's to say; known here so that the file is.
+    #[serde(default, rename = "base_branch")]
+    _base_branch: Option<String>,
     #[serde(default)]
     linked_wp_id: Option<String>,
 }
@@ -147,23 +150,10 @@ fn read_v0(value: &Value) -> Option<VersionZero> {
     serde_json::from_value(value.clone()).ok()
 }
 
-/// Version 0 as version 1.0: the branches move into git, the link into linkage, the role is human, and it was created
-/// when the file was last modified. None when the bytes are not a version 0 file. For taking up a worktree that no
-/// record knows yet; nothing in it is trusted for a decision.
-pub fn upgrade_v0(bytes: &[u8], modified_at: Timestamp) -> Option<WorkspaceFile> {
+/// What a version 0 file says; none when the bytes are not one. Nothing in it is trusted for a decision.
+pub(super) fn before(bytes: &[u8], modified_at: Timestamp) -> Option<JsonBefore> {
     let old = read_v0(&serde_json::from_slice(bytes).ok()?)?;
-    Some(WorkspaceFile {
-        schema_version: super::SCHEMA_VERSION.to_owned(),
-        workspace_id: old.workspace_id,
-        project_id: old.project_id,
-        role: "human".to_owned(),
-        git: GitPart { branch: old.branch, base_branch: old.base_branch, head_rev_hint: None, remote_origin_url_hint: None },
-        linkage: old.linked_wp_id.map(|wp| Linkage { linked_wp_id: Some(wp), ..Linkage::default() }),
-        paths: None,
-        created_at: modified_at,
-        updated_at: modified_at,
-        last_opened_at: None,
-    })
+    Some(JsonBefore { workspace_id: old.workspace_id, project_id: old.project_id, branch: old.branch, linked_wp_id: old.linked_wp_id, modified_at })
 }
 
 #[cfg(test)]
@@ -171,32 +161,6 @@ mod tests {
     use super::*;
 
     const V0: &str = r#"{"workspace_id":"00000000-0000-7000-8000-000000000001","project_id":"00000000-0000-7000-8000-000000000002","branch":"dcc/WP-1-x","base_branch":"main","linked_wp_id":"WP-1"}"#;
-
-    #[test]
-    fn version_zero_moves_branches_and_link() {
-        let file = upgrade_v0(V0.as_bytes(), Timestamp(1_769_850_611_120)).unwrap();
-        let golden = r#"{
-  "schema_version": "hsk.devcc.workspace@1.0",
-  "workspace_id": "00000000-0000-7000-8000-000000000001",
-  "project_id": "00000000-0000-7000-8000-000000000002",
-  "role": "human",
-  "git": {
-    "branch": "dcc/WP-1-x",
-    "base_branch": "main"
-  },
-  "linkage": {
-    "linked_wp_id": "WP-1",
-    "anchor_ids": []
-  },
-  "created_at": "2026-01-31T09:10:11.120Z",
-  "updated_at": "2026-01-31T09:10:11.120Z"
-}
-"#;
-        assert_eq!(String::from_utf8(file.to_bytes()).unwrap(), golden);
-        let unlinked = V0.replace(r#","linked_wp_id":"WP-1""#, "");
-        assert_eq!(upgrade_v0(unlinked.as_bytes(), Timestamp(0)).unwrap().linkage, None);
-        assert!(upgrade_v0(golden.as_bytes(), Timestamp(0)).is_none());
-    }
 
     #[test]
     fn a_found_file_is_one_of_four_things() {

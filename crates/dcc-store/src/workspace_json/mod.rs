@@ -13,7 +13,7 @@ mod document;
 mod remote;
 
 pub use directory::nested_repository;
-pub use document::{GitPart, Linkage, PathHints, WorkspaceFile, upgrade_v0};
+pub use document::{GitPart, Linkage, PathHints, WorkspaceFile};
 pub use remote::strip_credentials;
 
 use std::path::Path;
@@ -43,8 +43,8 @@ pub(crate) fn write(workspace: &Workspace, head: Option<&Oid>, last_session: Opt
     match directory::read(&directory)? {
         Found::Nothing => {}
         Found::Refused(sentence) => return Ok(Some(sentence)),
-        Found::Bytes(bytes) if bytes == wanted => return Ok(None),
-        Found::Bytes(bytes) => match document::standing(&bytes) {
+        Found::Bytes(bytes, _) if bytes == wanted => return Ok(None),
+        Found::Bytes(bytes, _) => match document::standing(&bytes) {
             // Ours or the version before ours: the record wins over whatever it says.
             Standing::Ours | Standing::VersionZero => {}
             Standing::Future(version) => {
@@ -72,8 +72,9 @@ pub fn look(worktree: &Path) -> Outcome<JsonStanding> {
     Ok(match directory::read(&directory)? {
         Found::Nothing => JsonStanding::Absent,
         Found::Refused(sentence) => JsonStanding::Refused(sentence),
-        Found::Bytes(bytes) => match document::standing(&bytes) {
-            Standing::Ours | Standing::VersionZero => JsonStanding::Known,
+        Found::Bytes(bytes, modified_at) => match document::standing(&bytes) {
+            Standing::Ours => JsonStanding::Known,
+            Standing::VersionZero => document::before(&bytes, modified_at).map_or(JsonStanding::Known, JsonStanding::VersionZero),
             Standing::Future(version) => JsonStanding::Unknown { bytes, why: format!("it has the version {version:?}, which this program does not know") },
             Standing::Malformed(why) => JsonStanding::Unknown { bytes, why: format!("it cannot be understood: {why}") },
         },
@@ -88,9 +89,9 @@ pub(crate) fn reinit(plan: &RepairPlan, workspace: &Workspace, head: Option<&Oid
     };
     let directory = open_handshake(&workspace.binding.worktree()).map_err(Failure::from)?;
     match directory::read(&directory)? {
-        Found::Bytes(bytes) if Sha256Hex::of(&bytes) == renewal.found_sha256 => directory::keep(&directory, &renewal.kept_as)?,
+        Found::Bytes(bytes, _) if Sha256Hex::of(&bytes) == renewal.found_sha256 => directory::keep(&directory, &renewal.kept_as)?,
         Found::Nothing => {}
-        Found::Bytes(_) | Found::Refused(_) => {
+        Found::Bytes(..) | Found::Refused(_) => {
             return Err(Failure::new(Code::StalePreview, "workspace.json changed since the plan was made; it is left alone").hint("ask again: the new preview shows the state of now"));
         }
     }

@@ -304,7 +304,12 @@ pub enum WsCommand {
     /// Set it aside; nothing on disk changes
     Close { ws: String },
     /// Hide it; nothing on disk changes
-    Archive { ws: String },
+    Archive {
+        ws: String,
+        /// Say what would be done, or why not
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Bind it to a packet
     Link { ws: String, wp: String, mt: Option<String> },
     /// Bind it to no packet

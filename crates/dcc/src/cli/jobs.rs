@@ -38,7 +38,7 @@ pub fn run(cli: &Cli, command: JobCommand) -> Outcome<u8> {
         JobCommand::Show { job } => {
             let job_id: JobId = cli.resolve(link.as_ref(), "job", &job)?;
             let value = link.query(&Query::Job { job_id })?;
-            cli.out.show(&value, sheet);
+            cli.out.show(&value, |job| sheet(job, &["job_id", "op", "state", "failure"]));
             Ok(0)
         }
         JobCommand::Wait { job } => {
@@ -57,9 +57,8 @@ pub fn run(cli: &Cli, command: JobCommand) -> Outcome<u8> {
     }
 }
 
-/// A job in lines: what it is first, then whatever else is known of it.
-fn sheet(job: &Value) -> String {
-    const FIRST: [&str; 4] = ["job_id", "op", "state", "failure"];
+/// A thing in lines: what it is first, then whatever else is known of it.
+pub(super) fn sheet(thing: &Value, first: &[&str]) -> String {
     let line = |key: &str, value: &Value| {
         let said = match value {
             Value::String(text) => one_line(text),
@@ -69,8 +68,8 @@ fn sheet(job: &Value) -> String {
         format!("{:<16} {said}", key.trim_end_matches("_id"))
     };
     let is_told = |value: &Value| !value.is_null() && value.as_array().is_none_or(|list| !list.is_empty()) && value.as_object().is_none_or(|map| !map.is_empty());
-    let rest = job.as_object().into_iter().flatten().filter(|(key, value)| !FIRST.contains(&key.as_str()) && is_told(value));
-    let first = FIRST.iter().filter(|key| is_told(&job[**key])).map(|key| line(key, &job[*key]));
+    let rest = thing.as_object().into_iter().flatten().filter(|(key, value)| !first.contains(&key.as_str()) && is_told(value));
+    let first = first.iter().filter(|key| is_told(&thing[**key])).map(|key| line(key, &thing[*key]));
     first.chain(rest.map(|(key, value)| line(key, value))).collect::<Vec<_>>().join("\n")
 }
 

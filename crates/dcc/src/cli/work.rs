@@ -10,6 +10,7 @@ use dcc_core::op::Op;
 use dcc_core::{Code, Failure, Outcome};
 
 use super::Cli;
+use super::jobs::sheet;
 use super::args::{BoardCommand, DepCommand, MtCommand, WpCommand, WpCreate, WpReason};
 use super::output::{one_line, short, table, unreadable};
 
@@ -194,7 +195,7 @@ pub fn micro_task(cli: &Cli, command: MtCommand) -> Outcome<u8> {
                 .and_then(|all| all.iter().find(|t| t["mt_id"] == mt.as_str()))
                 .cloned()
                 .ok_or_else(|| Failure::new(Code::NotFoundMt, format!("no micro-task {mt} in {wp}")))?;
-            cli.out.show(&task, |t| serde_json::to_string_pretty(t).unwrap_or_default());
+            cli.out.show(&task, |task| sheet(task, &["mt_id", "name", "status", "done_criteria"]));
             Ok(0)
         }
         MtCommand::Start { wp, mt } => cli.submit(Op::LocusStartMt, json!({}), with(&wp, &mt)?),

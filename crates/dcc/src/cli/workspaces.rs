@@ -13,7 +13,7 @@ use dcc_core::{Failure, Outcome};
 
 use super::Cli;
 use super::args::WsCommand;
-use super::output::{short, table, visible};
+use super::output::{short, table, unreadable, visible};
 use super::work::{clean, items, text, wp_id};
 
 pub fn run(cli: &Cli, command: WsCommand) -> Outcome<u8> {
@@ -46,7 +46,8 @@ pub fn run(cli: &Cli, command: WsCommand) -> Outcome<u8> {
         }
         WsCommand::Open { ws } => simple(cli, Op::WorkspaceOpen, &ws),
         WsCommand::Close { ws } => simple(cli, Op::WorkspaceClose, &ws),
-        WsCommand::Archive { ws } => simple(cli, Op::WorkspaceArchive, &ws),
+        WsCommand::Archive { ws, dry_run: false } => simple(cli, Op::WorkspaceArchive, &ws),
+        WsCommand::Archive { ws, dry_run: true } => would_archive(cli, &ws),
         WsCommand::Unlink { ws } => simple(cli, Op::WorkspaceUnlink, &ws),
         WsCommand::Repair { ws, accept_config, reinit_json, untrack_json, relocate, path, reregister, recreate, dry_run } => {
             let flags = [
@@ -88,6 +89,19 @@ fn findings(cli: &Cli, ws: &str, fix: Option<&str>) -> Outcome<u8> {
             .collect();
         if lines.is_empty() { "nothing to repair".to_owned() } else { visible(&lines.join("\n")) }
     });
+    Ok(0)
+}
+
+/// What archiving would do; a refusal is the command's failure, as it would be without the flag.
+fn would_archive(cli: &Cli, ws: &str) -> Outcome<u8> {
+    let link = cli.link()?;
+    let workspace_id: WorkspaceId = cli.resolve(link.as_ref(), "workspace", ws)?;
+    let archive = link.query(&Query::Workspace { workspace_id })?["archive"].take();
+    if !archive["refused"].is_null() {
+        return Err(serde_json::from_value(archive["refused"].clone()).unwrap_or_else(|_| unreadable("refused")));
+    }
+    let value = json!({ "workspace_id": workspace_id, "would": archive["would"] });
+    cli.out.show(&value, |value| visible(&text(value, "would")));
     Ok(0)
 }
 

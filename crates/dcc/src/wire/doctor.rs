@@ -109,7 +109,7 @@ fn workspace_check(found: &Found, binding: &WorktreeBinding, name: &str, short: 
         Err(failure) => checks.push(check("unknown", failure.message, failure.hint)),
     }
     match dcc_store::workspace_json::look(&binding.worktree()) {
-        Ok(JsonStanding::Absent | JsonStanding::Known) => {}
+        Ok(JsonStanding::Absent | JsonStanding::Known | JsonStanding::VersionZero(_)) => {}
         Ok(JsonStanding::Unknown { why, .. }) => checks.push(check("needs", format!("{why}; it is left alone"), repair("reinit-json"))),
         Ok(JsonStanding::Refused(sentence)) => checks.push(check("needs", sentence, None)),
         Err(failure) => checks.push(check("unknown", failure.message, failure.hint)),

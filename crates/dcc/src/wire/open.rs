@@ -102,6 +102,7 @@ pub fn open(found: &Found, options: &OpenOptions) -> Outcome<Project> {
         sweep_private(dir);
     });
     register_root(&runner, found)?;
+    dcc_jobs::takeover::all(&runner.cx).iter().for_each(|said| super::say(said));
     if options.serving {
         // A file that was deleted comes back; one that is not understood is shown by Health.
         dcc_jobs::repairs::refresh_files(&runner.cx);
@@ -284,6 +285,7 @@ fn register_root(runner: &Runner, found: &Found) -> Outcome<()> {
         created_at: now,
         updated_at: now,
         last_opened_at: None,
+        hinted_wp_id: None,
     };
     if !recorder.is_writable() {
         return Err(Failure::new(Code::Recorder, "the recorder is read only"));
@@ -291,6 +293,9 @@ fn register_root(runner: &Runner, found: &Found) -> Outcome<()> {
     let correlation = Correlation { workspace_id: Some(workspace.workspace_id), ..Correlation::default() };
     let event = NewEvent::new(EventCode::WorkspaceImported, Actor::SYSTEM, json!({ "workspace": workspace })).about(&correlation).once("root-workspace");
     cx.journal.append(vec![event])?;
+    let said = dcc_jobs::takeover::one(cx, &workspace)?;
+    said.iter().for_each(|said| super::say(said));
+    let workspace = ledger::workspace(recorder, workspace.workspace_id)?;
     cx.ports.store.write_workspace_json(&workspace, base_oid.as_ref())?;
     Ok(())
 }

@@ -126,6 +126,77 @@ fn a_deleted_file_comes_back_and_that_is_recorded_and_said() {
 }
 
 #[test]
+fn archiving_can_be_tried_and_changes_nothing() {
+    let world = World::new(DCC);
+    world.ok(&["init"]);
+    let wp = started_packet(&world);
+    let (ws, path) = approved_worktree(&world, &wp);
+    std::fs::write(path.join("new.txt"), "x\n").unwrap();
+    let would = world.ok(&["ws", "archive", &ws, "--dry-run"]);
+    assert!(would["would"].as_str().unwrap().contains("1 changed paths") && would["would"].as_str().unwrap().contains(&wp), "{would}");
+    let root = world.ok(&["ws", "list"])["items"].as_array().unwrap().iter().find(|w| w["kind"] == "root").unwrap()["workspace_id"].as_str().unwrap().to_owned();
+    for words in [&["ws", "archive", &root, "--dry-run"][..], &["ws", "archive", &root]] {
+        let ran = world.json(words);
+        assert_eq!((ran.code, ran.code_text().as_str()), (5, "HSK-409-ILLEGAL-TRANSITION"), "{words:?}: {ran:?}");
+    }
+    world.ok(&["session", "start", "--ws", &ws, "--human"]);
+    assert!(world.json(&["ws", "archive", &ws, "--dry-run"]).stdout.contains("still lives in the workspace"));
+    let jobs = world.ok(&["job", "list", "--op", "workspace.archive"]);
+    assert_eq!(jobs["items"].as_array().unwrap().len(), 1, "only what was asked without the flag is a job: {jobs}");
+    assert_eq!(world.ok(&["ws", "show", &ws])["status"], "active");
+}
+
+/// A `workspace.json` of version 0, last changed on the second of January 2025.
+fn put_version_zero(file: &std::path::Path, ids: &serde_json::Value, branch: &str, link: &str) {
+    let old = json!({ "workspace_id": ids["workspace_id"], "project_id": ids["project_id"], "branch": branch, "base_branch": "main", "linked_wp_id": link });
+    std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+    std::fs::write(file, old.to_string()).unwrap();
+    let changed = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_735_783_200);
+    std::fs::File::options().write(true).open(file).unwrap().set_modified(changed).unwrap();
+}
+
+#[test]
+fn a_workspace_json_of_version_zero_is_taken_over_where_the_record_does_not_say_otherwise() {
+    let world = World::new(DCC);
+    let root = world.state_dir().join("workspace.json");
+    // There before the project was: its date is the workspace's.
+    let foreign = json!({ "workspace_id": "00000000-0000-7000-8000-000000000001", "project_id": "00000000-0000-7000-8000-000000000002" });
+    put_version_zero(&root, &foreign, "main", "WP-0099");
+    let said = world.dcc(&["init"]).stderr;
+    assert!(said.contains("version 0 was brought to version 1.0") && said.contains("WP-0099, which is none of this project"), "{said}");
+    let read = |file: &std::path::Path| serde_json::from_slice::<serde_json::Value>(&std::fs::read(file).unwrap()).unwrap();
+    assert_eq!((read(&root)["created_at"].as_str(), &read(&root)["linkage"]), (Some("2025-01-02T02:00:00.000Z"), &json!(null)));
+    // Found later: a packet that the record does not contradict is a hint, and binds nothing.
+    let wp = started_packet(&world);
+    put_version_zero(&root, &read(&root), "other", &wp);
+    let said = world.dcc(&["ws", "list"]).stderr;
+    assert!(said.contains("a hint and binds nothing: dcc ws link") && said.contains("it named the branch other; main stands"), "{said}");
+    let file = read(&root);
+    assert_eq!((&file["schema_version"], &file["linkage"]["linked_wp_id"], &file["git"]["branch"]), (&json!("hsk.devcc.workspace@1.0"), &json!(wp), &json!("main")));
+    assert_eq!(world.ok(&["ws", "list"])["items"][0]["wp_id"], json!(null));
+    assert_eq!(world.dcc(&["ws", "list"]).stderr, "", "said once");
+    // What the record says stands, in a worktree and after a rebuild.
+    let (ws, path) = approved_worktree(&world, &wp);
+    let own = path.join(".handshake/workspace.json");
+    let right = read(&own);
+    put_version_zero(&own, &right, right["git"]["branch"].as_str().unwrap(), "WP-0777");
+    let said = world.dcc(&["ws", "show", &ws]).stderr;
+    assert!(said.contains(&format!("it named the packet WP-0777; {wp} stands")), "{said}");
+    assert_eq!((&read(&own)["linkage"]["linked_wp_id"], read(&own)["created_at"].as_str()), (&json!(wp), Some("2025-01-02T02:00:00.000Z")));
+    for file in [&root, &own] {
+        let before = read(file);
+        std::fs::remove_file(file).unwrap();
+        // One that is gone comes back with the next command.
+        world.ok(&["ws", "list"]);
+        assert_eq!(read(file)["linkage"]["linked_wp_id"], before["linkage"]["linked_wp_id"]);
+        assert_eq!(read(file)["created_at"], before["created_at"]);
+    }
+    world.ok(&["rebuild"]);
+    assert_eq!(read(&root)["linkage"]["linked_wp_id"], json!(wp));
+    assert_eq!(world.ok(&["recorder", "verify"])["ok"], true);
+}
+
+#[test]
 fn a_file_that_nobody_accepted_is_named() {
     let world = World::new(DCC);
     world.ok(&["init"]);
