@@ -2,7 +2,7 @@
 //!
 //! Authority: derived for reads; jobs write canon. Invariants: which session calls was established by the surface (a
 //! token), never by the agent's words; a tool reaches that session's workspace and packet and nothing else; there is no
-//! tool that decides, edits policy, starts sessions or grants. A tool's name is its operation with `_` for the dot.
+//! tool that decides, edits policy or grants, and the one that leads to a session asks a person for a child of this one. A tool's name is its operation with `_` for the dot.
 //! Failure: one failure with its code, recorded in the session's ledger.
 
 use std::sync::Arc;
@@ -67,6 +67,8 @@ tools! {
         "Run a recipe of the operator by its name, in a sandbox without network. The answer is a job with its exit code and the end of its output; state running means that it is not over: poll job_get.";
     RequestCapability "capability.request" "capability_request" Execute Some(Op::CapabilityRequest),
         "Ask a person for a yes to something that you describe in your own words. The answer is a job: completed means yes, failed means no with the reason, awaiting_user means that nobody has decided yet. A yes changes nothing about what your sandbox enforces.";
+    Spawn "session.spawn" "session_spawn" Execute Some(Op::SessionSpawn),
+        "Ask for another agent as a child of this session: it works in this worktree and packet, with your prompt, never wider than you, and what it uses counts for you. A person sees the prompt and decides. The answer is a job: awaiting_user means that nobody has decided yet. Once it is completed, job_get tells how the child stands and what it said last.";
     WriteHandoff "handoff.write" "handoff_write" Write Some(Op::HandoffWrite),
         "Write down what you hand over: what is done, what remains, decisions, uncertainties, blockers.";
     AddNote "locus.add_note" "locus_add_note" Write Some(Op::LocusAddNote),
@@ -112,7 +114,7 @@ mod tests {
                 assert_eq!(op.as_str(), tool.operation());
             }
         }
-        for never in ["approval_decide", "policy_set", "grant_revoke", "session_start", "session_send", "session_cancel", "locus_complete_mt", "fs_write", "store_rebuild", "sandbox_waive", "sandbox_revoke", "agent_login"] {
+        for never in ["approval_decide", "policy_set", "grant_revoke", "session_start", "session_run", "session_resume", "session_retry", "session_close", "session_send", "session_cancel", "locus_complete_mt", "fs_write", "store_rebuild", "sandbox_waive", "sandbox_revoke", "agent_login"] {
             assert_eq!(AgentTool::parse(never), None, "{never}");
         }
     }

@@ -53,7 +53,8 @@ impl Scope {
 /// The scopes a tier may be given (GOVERNANCE 2, the table). An unknown request is once only, and so is anything that
 /// has no workspace to bind to.
 pub fn offered_scopes(tier: Tier, intent: &IntentClass, has_workspace: bool, by_agent: bool) -> Vec<Scope> {
-    if tier == Tier::R3 || matches!(intent, IntentClass::Unknown) || !has_workspace {
+    // Each child has words of its own, which a person has to have read.
+    if tier == Tier::R3 || matches!(intent, IntentClass::Unknown | IntentClass::SessionSpawn) || !has_workspace {
         return vec![Scope::Once];
     }
     let mut scopes = vec![Scope::Once, Scope::Job];

@@ -64,6 +64,8 @@ axes! {
     LocusDelete "locus.delete" false;
     LocusSync "locus.sync" false;
     SessionStart "session.start" false;
+    /// A child of one's own session; an agent has to ask for each.
+    SessionSpawn "session.spawn" false;
     SessionSend "session.send" false;
     SessionControl "session.control" false;
     /// Agents without a sandbox where none can be had, for a time.

@@ -66,6 +66,17 @@ uuid_id! {
     HandoffId,
 }
 
+impl SessionId {
+    /// The session that a job makes, where it has to be known before it is: as the job's id in time and form, and with another
+    /// end, by which short ids are told apart.
+    pub fn born_of(job_id: JobId) -> Self {
+        let mut bytes = *job_id.0.as_bytes();
+        let tail = Sha256Hex::of(&bytes);
+        bytes[9..].copy_from_slice(&tail.0[9..16]);
+        Self(Uuid::from_bytes(bytes))
+    }
+}
+
 /// A work packet's id: `WP-` then letters, digits and dashes; unique without regard to case.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct WpId(String);
@@ -195,6 +206,16 @@ impl fmt::Debug for Sha256Hex {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_session_born_of_a_job_has_an_id_of_its_own_and_always_the_same() {
+        let job: JobId = "0198c0de-0000-7000-8000-000000000001".parse().unwrap();
+        let born = SessionId::born_of(job);
+        assert_eq!(born, SessionId::born_of(job));
+        assert_eq!((born.0.get_version_num(), born.0.get_variant()), (7, job.0.get_variant()));
+        assert_eq!(born.to_string()[..18], job.to_string()[..18], "made at the same time");
+        assert_ne!(born.short(), job.short());
+    }
 
     #[test]
     fn packet_ids_are_strict() {

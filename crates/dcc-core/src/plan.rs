@@ -35,6 +35,8 @@ pub enum IntentClass {
     WorktreeCreate,
     WorkspaceState,
     SessionStart,
+    /// A child of a session that asks for it.
+    SessionSpawn,
     SessionControl,
     SessionTurn,
     /// A commit on the workspace's own feature branch.
@@ -63,6 +65,7 @@ impl IntentClass {
             Self::WorktreeCreate => "new worktrees".into(),
             Self::WorkspaceState => "workspace states".into(),
             Self::SessionStart => "session starts".into(),
+            Self::SessionSpawn => "this one child".into(),
             Self::SessionControl => "session controls".into(),
             Self::SessionTurn => "turns of this session".into(),
             Self::CommitOwnBranch => "commits on its own branch".into(),

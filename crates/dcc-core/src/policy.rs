@@ -43,7 +43,7 @@ pub struct Policy {
 
 impl Policy {
     pub fn built_in() -> Self {
-        Self { revision: 5 }
+        Self { revision: 6 }
     }
     /// Recorded with every decision, so that one can tell which rules were in force.
     pub fn digest(&self) -> Sha256Hex {
@@ -69,7 +69,7 @@ impl Policy {
 fn operator(capability: Capability, who: String) -> Rule {
     match capability.axis {
         Axis::ReadRepo | Axis::VersionRead | Axis::LocusRead | Axis::LocusWrite | Axis::LocusReport | Axis::LocusGate | Axis::LocusSync | Axis::ShellRun
-        | Axis::SessionStart | Axis::SessionSend | Axis::SessionControl | Axis::StoreMaintain | Axis::PolicyEdit | Axis::ApprovalDecide
+        | Axis::SessionStart | Axis::SessionSpawn | Axis::SessionSend | Axis::SessionControl | Axis::StoreMaintain | Axis::PolicyEdit | Axis::ApprovalDecide
         | Axis::FsWrite | Axis::AgentLogin => Rule::Permit { capability, who },
         // No configuration names a command that is typed: a person looks at what it resolved to, once or for the worktree.
         Axis::ShellSandboxed | Axis::VersionWrite | Axis::WorktreeManage | Axis::VersionRewrite | Axis::MergeProtected | Axis::ShellCustom | Axis::LogsIngest
@@ -89,7 +89,7 @@ fn agent(capability: Capability, who: String, role: Role) -> Rule {
     match capability.axis {
         Axis::ReadRepo | Axis::VersionRead | Axis::LocusRead | Axis::LocusReport | Axis::ShellRun => Rule::Permit { capability, who },
         Axis::VersionWrite | Axis::WorktreeManage | Axis::VersionRewrite | Axis::ShellCustom | Axis::ShellSandboxed | Axis::FsWrite
-        | Axis::LogsIngest | Axis::McpEnable | Axis::NetHttp | Axis::SecretsUse | Axis::AgentUnknown => Rule::Ask { capability, who },
+        | Axis::LogsIngest | Axis::McpEnable | Axis::NetHttp | Axis::SecretsUse | Axis::AgentUnknown | Axis::SessionSpawn => Rule::Ask { capability, who },
         Axis::MergeProtected if matches!(role, Role::Validator) => Rule::Ask { capability, who },
         Axis::MergeProtected | Axis::PolicyEdit | Axis::ApprovalDecide | Axis::AgentLogin | Axis::SandboxWaive => Rule::Forbid { capability, who },
         Axis::LocusWrite | Axis::LocusGate | Axis::LocusDelete | Axis::LocusSync | Axis::SessionStart | Axis::SessionSend
@@ -121,6 +121,11 @@ mod tests {
             }
         }
         assert!(matches!(Policy::built_in().rule(&Capability::plain(Axis::MergeProtected), agent, Role::Coder), Rule::Forbid { .. }));
-        assert!(matches!(Policy::built_in().rule(&Capability::plain(Axis::VersionWrite), agent, Role::Coder), Rule::Ask { .. }));
+        for asked in [Axis::VersionWrite, Axis::SessionSpawn] {
+            assert!(matches!(Policy::built_in().rule(&Capability::plain(asked), agent, Role::Coder), Rule::Ask { .. }));
+        }
+        for not_held in [Axis::SessionStart, Axis::SessionSend, Axis::SessionControl] {
+            assert!(matches!(Policy::built_in().rule(&Capability::plain(not_held), agent, Role::Coder), Rule::NotHeld { .. }));
+        }
     }
 }

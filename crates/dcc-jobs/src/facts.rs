@@ -98,7 +98,14 @@ fn foreign_packet(job: &Job, session: Option<&Session>) -> Option<WpId> {
 fn over_budget(cx: &Context, job: &Job, requirement: &Requirement) -> Outcome<Option<String>> {
     match requirement.intent {
         IntentClass::SessionTurn => crate::budgets::exceeded(cx, job.bindings.session_id, job.bindings.wp_id.as_ref()),
-        IntentClass::SessionStart => crate::budgets::exceeded(cx, None, job.bindings.wp_id.as_ref()),
+        IntentClass::SessionStart | IntentClass::SessionSpawn => {
+            // What an agent asks for is paid from its own session's limits.
+            let asking = match job.actor.principal {
+                Principal::Agent { session_id } => Some(session_id),
+                Principal::Operator | Principal::System => None,
+            };
+            crate::budgets::exceeded(cx, asking, job.bindings.wp_id.as_ref())
+        }
         _ => Ok(None),
     }
 }

@@ -3,17 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use dcc_core::ids::{MtId, Oid, Sha256Hex};
 use dcc_core::job::{Job, JobState};
-use dcc_core::op;
+use dcc_core::op::{self, Op};
 use dcc_core::path::unbase64;
 use dcc_core::plans::AskKind;
 use dcc_core::ports::version::DiffSource;
 use dcc_core::ports::{AgentDoor, CodeQuery};
+use dcc_core::principal::Role;
 use dcc_core::session::Session;
 use dcc_core::workspace::Workspace;
 use dcc_core::{Code, Failure, JobId, Outcome, RepoPath, SessionId, canonical, limits};
@@ -82,6 +83,18 @@ struct JobOf {
 struct Ask {
     what: String,
     command: Option<String>,
+    #[serde(default)]
+    paths: Vec<String>,
+}
+
+/// A child that an agent asks for.
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct Child {
+    agent: String,
+    prompt: String,
+    purpose: Option<String>,
+    role: Option<Role>,
     #[serde(default)]
     paths: Vec<String>,
 }
@@ -187,12 +200,13 @@ impl Call<'_> {
         let op = self.tool.op().ok_or_else(|| Failure::engine("a read was taken for an operation"))?;
         let limit = wait(&mut arguments)?;
         let mt_id = match self.tool {
-            AgentTool::StartMt | AgentTool::BlockMt => arguments.remove("mt_id").map(|id| serde_json::from_value::<MtId>(id).map_err(|e| Failure::invalid(format!("mt_id: {e}")))).transpose()?,
+            AgentTool::StartMt | AgentTool::BlockMt | AgentTool::Spawn => arguments.remove("mt_id").map(|id| serde_json::from_value::<MtId>(id).map_err(|e| Failure::invalid(format!("mt_id: {e}")))).transpose()?,
             _ => None,
         };
         let params = match self.tool {
             AgentTool::RequestCapability => self.request(strict(arguments)?)?,
             AgentTool::AddNote => note(arguments)?,
+            AgentTool::Spawn => serde_json::to_value(strict::<Child>(arguments)?).map_err(|e| Failure::engine(e.to_string()))?,
             _ => Value::Object(arguments),
         };
         let job = self.host.asking(self.session_id, &self.used, Intent { op, params, mt_id }, limit)?;
@@ -238,6 +252,13 @@ impl Call<'_> {
                 result.insert("note".into(), json!("Not over yet. Poll job_get with this job_id."));
             }
             _ => {}
+        }
+        // Said beside the job: it is over when the child has begun.
+        if job.op == Op::SessionSpawn
+            && let Some(child) = result.get("session_id").and_then(Value::as_str).and_then(|id| id.parse().ok())
+            && let Ok(child) = self.host.child_for_its_parent(self.session_id, child)
+        {
+            result.insert("child".into(), child);
         }
         for (name, key) in [("stdout_tail", "stdout_sha256"), ("stderr_tail", "stderr_sha256")] {
             if let Some(tail) = result.get(key).and_then(Value::as_str).and_then(|sha256| self.tail(sha256)) {

@@ -75,6 +75,9 @@ impl SessionStartPlan {
     pub fn is_in_place(&self) -> bool {
         matches!(self.origin, Origin::Resumed { in_place: true, .. })
     }
+    fn is_child(&self) -> bool {
+        matches!(self.origin, Origin::Child { .. })
+    }
     fn title(&self) -> String {
         match self.origin {
             Origin::Fresh => format!("Start {} as {}", self.agent, self.role.as_str()),
@@ -89,6 +92,9 @@ impl SessionStartPlan {
 impl PlanBody for SessionStartPlan {
     fn preview(&self) -> Preview {
         let mut exactly = vec![PreviewItem::Command { argv: self.command.clone(), cwd: self.cwd.clone() }];
+        if let Some(purpose) = self.purpose.as_ref().filter(|_| self.is_child()) {
+            exactly.push(PreviewItem::Text { label: "what for".into(), text: purpose.clone() });
+        }
         if let Some(prompt) = &self.prompt {
             exactly.push(PreviewItem::Text { label: "first prompt".into(), text: prompt.clone() });
         }
@@ -105,6 +111,7 @@ impl PlanBody for SessionStartPlan {
                 PreviewFact::new("network", if self.connect_ports.is_empty() { "none but the port of DCC's own tools".to_owned() } else { format!("TCP ports {:?} and the port of DCC's own tools", self.connect_ports) }),
             ]
             .into_iter()
+            .chain((self.is_child() && !self.paths.is_empty()).then(|| PreviewFact::new("may write inside", self.paths.join(", "))))
             .chain(self.listens.then(|| PreviewFact::new("listens", "on one free TCP port, chosen at the start, and connects to it")))
             .collect(),
             risk: match self.waiver {
@@ -115,10 +122,11 @@ impl PlanBody for SessionStartPlan {
         }
     }
     fn requirement(&self) -> Requirement {
+        let (axis, intent) = if self.is_child() { (Axis::SessionSpawn, IntentClass::SessionSpawn) } else { (Axis::SessionStart, IntentClass::SessionStart) };
         Requirement {
-            capabilities: vec![Capability::plain(Axis::SessionStart)],
+            capabilities: vec![Capability::plain(axis)],
             tier: Tier::R1,
-            intent: IntentClass::SessionStart,
+            intent,
             workspace_id: Some(self.workspace_id),
             branch: None,
             paths: Vec::new(),

@@ -47,8 +47,16 @@ pub struct Intent {
 }
 
 /// What an agent may ask for by a tool. Closed: everything else is refused, whatever the policy says of it.
-const ASKABLE: [Op; 7] =
-    [Op::VersionCommit, Op::SandboxRunRecipe, Op::CapabilityRequest, Op::HandoffWrite, Op::LocusAddNote, Op::LocusStartMt, Op::LocusBlockMt];
+const ASKABLE: [Op; 8] = [
+    Op::VersionCommit,
+    Op::SandboxRunRecipe,
+    Op::CapabilityRequest,
+    Op::HandoffWrite,
+    Op::LocusAddNote,
+    Op::LocusStartMt,
+    Op::LocusBlockMt,
+    Op::SessionSpawn,
+];
 
 impl Host {
     /// A read of the session's own: `work` gets the session and its workspace. `size` of the answer is what the row keeps.

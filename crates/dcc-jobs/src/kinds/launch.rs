@@ -18,10 +18,11 @@ use dcc_core::plans::{Origin, SessionStartPlan};
 use dcc_core::ports::sessions::{BackendCapabilities, StartedAgent, Steer};
 use dcc_core::ports::{AgentSpec, EventFilter, Driver, StartExtras};
 use dcc_core::principal::Role;
-use dcc_core::session::{Lane, Run, Session, SessionState, Source, StateReason, provider_of};
+use dcc_core::session::{Lane, Run, Session, SessionState, StateReason, provider_of};
 use dcc_core::workspace::{Workspace, WorkspaceKind, WorkspaceStatus};
 use dcc_core::{Code, Failure, Outcome, limits};
 
+use super::session_spawn::{born, speaker};
 use super::{Done, Effect, JobKind, Planned, Recovered, params};
 use crate::context::Context;
 use crate::delivery::{self, Occasion, Outgoing};
@@ -44,16 +45,16 @@ impl<S: NewSession> JobKind for S {
         true
     }
     fn run(&self, _cx: &Context, job: &Job, body: &SessionStartPlan) -> Outcome<Option<Run>> {
-        run_of(job, body)
+        run_of(&born(job, body), body)
     }
     fn waits(&self, cx: &Context, job: &Job, body: &SessionStartPlan) -> Outcome<Vec<NewEvent>> {
-        birth(cx, job, body)
+        birth(cx, &born(job, body), body)
     }
     fn gave_up(&self, cx: &Context, job: &Job, failure: &Failure) -> Outcome<()> {
         gave_up(cx, job, failure)
     }
     fn apply(&self, cx: &Context, job: &Job, cleared: Cleared<SessionStartPlan>) -> Outcome<Done> {
-        launch(cx, job, cleared)
+        launch(cx, &born(job, cleared.body()), cleared)
     }
     fn recover(&self, _cx: &Context, job: &Job, _body: &SessionStartPlan) -> Outcome<Recovered> {
         Ok(recovered(job))
@@ -165,7 +166,8 @@ pub(super) fn birth(cx: &Context, job: &Job, plan: &SessionStartPlan) -> Outcome
     let about = |code, payload| NewEvent::new(code, job.actor, payload).about(&correlation(job));
     let mut events = vec![about(EventCode::SessionCreated, json!({ "session": session }))];
     if let Some(prompt) = &plan.prompt {
-        let out = Outgoing { text: prompt, when: Steer::Queue, source: Source::Operator, from: job.actor, job_id: job.job_id };
+        let (source, from) = speaker(cx, job)?;
+        let out = Outgoing { text: prompt, when: Steer::Queue, source, from, job_id: job.job_id };
         events.push(delivery::queued(job.actor, &session, delivery::compose(cx, &out)?, job));
     }
     match plan.origin {
@@ -301,12 +303,9 @@ fn extras(cx: &Context, session_id: SessionId) -> Outcome<StartExtras> {
 
 /// A start that waited and was refused or withdrawn: its session ends with it.
 pub(super) fn gave_up(cx: &Context, job: &Job, failure: &Failure) -> Outcome<()> {
-    let Some(id) = job.bindings.session_id else { return Ok(()) };
-    // Before its birth the binding is the parent's or the predecessor's, which a refusal does not touch.
-    let birth = EventFilter { session_id: Some(id), job_id: Some(job.job_id), codes: vec![EventCode::SessionCreated], limit: 1, ..EventFilter::default() };
-    if cx.ports.recorder.read(&birth)?.is_empty() {
-        return Ok(());
-    }
+    // The binding may be the parent's or the predecessor's, which a refusal does not touch.
+    let birth = EventFilter { job_id: Some(job.job_id), codes: vec![EventCode::SessionCreated], limit: 1, ..EventFilter::default() };
+    let Some(id) = cx.ports.recorder.read(&birth)?.first().and_then(|event| event.session_id) else { return Ok(()) };
     super::drop_run(cx, job, id)?;
     let ends = match failure.code {
         Code::Canceled => Move::new(SessionState::Cancelled, StateReason::CancelledByOperator),

@@ -41,6 +41,7 @@ fn text(worktree: &str, branch: &str, work: &str, tools: bool) -> String {
              - version_commit asks for a commit of the paths you name. A person sees exactly these bytes and decides. An answer with state awaiting_user means waiting: \
              go on, or poll job_get with its job_id (each call waits up to {} seconds). Do not ask again. A failure says why.\n\
              - sandbox_run_recipe runs a recipe of the operator by name; capability_request asks a person for a yes in your own words.\n\
+             - session_spawn asks for another agent under you: here, in this worktree, with a prompt of yours; a person decides. job_get then tells how it stands and what it said last.\n\
              - locus_add_note, locus_start_mt and locus_block_mt tell of your work on this packet; handoff_write says what is done and what remains.\n\
              - Restoring is not built: write the old content yourself (git show HEAD:PATH reads it).",
             limits::AGENT_TOOL_WAIT_MS_MAX / 1000
@@ -67,7 +68,7 @@ mod tests {
     #[test]
     fn it_names_what_fails_and_what_stands_in() {
         let with = text("/tmp/w", "dcc/WP-0001-x", "You work on the packet WP-0001.", true);
-        for part in ["/tmp/w", "dcc/WP-0001-x", "WP-0001", "commit", "version_commit", "job_get", "not built"] {
+        for part in ["/tmp/w", "dcc/WP-0001-x", "WP-0001", "commit", "version_commit", "session_spawn", "job_get", "not built"] {
             assert!(with.contains(part), "{part}: {with}");
         }
         let without = text("/tmp/w", "b", "", false);

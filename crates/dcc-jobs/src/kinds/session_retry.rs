@@ -63,7 +63,7 @@ impl NewSession for Retry {
 }
 
 /// The plan the session was started with.
-fn first_plan(cx: &Context, session: &Session) -> Outcome<SessionStartPlan> {
+pub(super) fn first_plan(cx: &Context, session: &Session) -> Outcome<SessionStartPlan> {
     let recorder = cx.ports.recorder.as_ref();
     let created = EventFilter { session_id: Some(session.session_id), codes: vec![EventCode::SessionCreated], limit: 1, ..EventFilter::default() };
     let job_id = recorder.read(&created)?.first().and_then(|e| e.job_id).ok_or_else(|| Failure::engine("the session was created by no job"))?;

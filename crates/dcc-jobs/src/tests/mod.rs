@@ -14,4 +14,5 @@ mod refusals;
 mod rig;
 mod scheduling;
 mod sending;
+mod spawning;
 mod waiving;

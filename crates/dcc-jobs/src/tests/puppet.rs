@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use dcc_core::gate::Cleared;
 use dcc_core::plans::{SessionStartPlan, TurnPlan};
 use dcc_core::ports::sessions::{ApprovalStyle, BackendCapabilities, ResumeStyle, SideEffect, StartExtras, StartedAgent, ToolReport, ToolStatus, Withdrawn};
-use dcc_core::ports::{AgentCatalogue, AgentListing, AgentReport, AgentSpec, LoginSpec, PermissionAnswer, PermissionAsk, SessionBackend, SessionHost};
+use dcc_core::ports::{AgentCatalogue, AgentListing, AgentReport, AgentSpec, Driver, LoginSpec, PermissionAnswer, PermissionAsk, SessionBackend, SessionHost};
 use dcc_core::session::{Posture, ProcessIdentity};
 use dcc_core::{Code, Failure, JobId, Outcome, SessionId, Sha256Hex};
 
@@ -357,7 +357,10 @@ impl AgentCatalogue for AnyAgent {
         if name == "absent" {
             return Err(Failure::new(Code::NotFoundAgent, "no agent absent"));
         }
-        Ok(AgentSpec { name: name.into(), command: vec![name.into()], executable: "/bin/true".into(), ..AgentSpec::default() })
+        // One of them has a service to call, one waits on a port, one is a plain command.
+        let connect_ports = if name == "online" { vec![443] } else { Vec::new() };
+        let driver = if name == "plain" { Driver::Pty } else { Driver::Acp };
+        Ok(AgentSpec { name: name.into(), command: vec![name.into()], executable: "/bin/true".into(), connect_ports, listens: name == "listener", driver, ..AgentSpec::default() })
     }
     fn resolve_command(&self, command: &[String]) -> Outcome<AgentSpec> {
         Ok(AgentSpec { name: command[0].clone(), command: command.to_vec(), executable: "/bin/true".into(), ..AgentSpec::default() })

@@ -33,7 +33,7 @@ pub fn all() -> Map<String, Value> {
 }
 
 /// Operations whose parameters are written down here: those that are asked for over MCP too.
-const PARAMS_OF: [Op; 6] = [Op::VersionCommit, Op::SandboxRunRecipe, Op::HandoffWrite, Op::LocusAddNote, Op::LocusStartMt, Op::LocusBlockMt];
+const PARAMS_OF: [Op; 7] = [Op::VersionCommit, Op::SandboxRunRecipe, Op::HandoffWrite, Op::LocusAddNote, Op::LocusStartMt, Op::LocusBlockMt, Op::SessionSpawn];
 
 fn params_name(op: Op) -> String {
     format!("params.{op}")
@@ -70,10 +70,31 @@ pub fn params_of(op: Op) -> Option<Value> {
             (json!({"handoff": handoff}), json!(["handoff"]))
         }
         Op::LocusStartMt => (json!({}), json!([])),
+        Op::SessionSpawn => (spawn(), json!([])),
         Op::LocusBlockMt => (json!({"reason": {"type": "string", "minLength": 1, "maxLength": LINE_BYTES_MAX}}), json!(["reason"])),
         _ => return None,
     };
     Some(json!({"type": "object", "properties": properties, "required": required, "additionalProperties": false}))
+}
+
+/// A child: named, or a command, or a person.
+fn spawn() -> Value {
+    let count = json!({"type": "integer", "minimum": 0});
+    let budget = json!({"type": "object", "additionalProperties": false, "description": "Limits of the child alone; its parent's hold besides", "properties": {
+        "max_tokens": count, "max_cost": {"type": "string", "description": "An amount such as 4.10"}, "currency": {"type": "string"}, "max_wall_ms": count,
+        "soft_percent": {"type": "integer", "minimum": 1, "maximum": 99}, "on_soft": words(["warn", "pause"]),
+    }});
+    json!({
+        "agent": {"type": "string", "minLength": 1, "description": "Its name as the operator configured it, or a preset's"},
+        "command": {"type": "array", "minItems": 1, "items": {"type": "string"}, "description": "Instead of an agent: run word for word in a terminal, unobserved"},
+        "prompt": {"type": "string", "minLength": 1, "maxLength": TEXT_BYTES_MAX, "description": "What it is to do"},
+        "purpose": {"type": "string", "maxLength": LINE_BYTES_MAX, "description": "What it is for, in one line"},
+        "role": reference("Role"),
+        "lane": words(["PRIMARY", "VALIDATION", "SUBAGENT", "BACKGROUND"]),
+        "paths": {"type": "array", "items": {"type": "string"}, "description": "Globs it may write inside, besides the packet's scope"},
+        "budget": budget,
+        "human": {"type": "boolean", "description": "A person claims the worktree; no process is started"},
+    })
 }
 
 fn scalars() -> Vec<(&'static str, Value)> {

@@ -34,6 +34,7 @@ mod repairs;
 mod said;
 mod secrets;
 mod slice;
+mod spawned;
 mod steering;
 mod terminal;
 mod ungated;

@@ -20,19 +20,28 @@ pub struct Played {
     pub session: String,
 }
 
-/// A project whose agent `player` plays this script.
-fn world_with(script: &Value) -> World {
+/// A project with agents that play these scripts, by their names.
+fn world_with(scripts: &[(&str, &Value)]) -> World {
     let world = World::new(DCC);
-    let file = world.path().join("script.json");
-    std::fs::write(&file, script.to_string()).unwrap();
-    let player = format!("[agents.player]\ncommand = [{DCC:?}, \"scripted-agent\", {file:?}]\nread_paths = [{file:?}]\nask_mode = \"default\"\n");
-    world.configure(&format!("[recipes.fine]\nargv = [\"sh\", \"-c\", \"echo fine\"]\n{player}"));
+    let mut config = "[recipes.fine]\nargv = [\"sh\", \"-c\", \"echo fine\"]\n".to_owned();
+    for (name, script) in scripts {
+        let file = world.path().join(format!("{name}.json"));
+        std::fs::write(&file, script.to_string()).unwrap();
+        config.push_str(&format!("[agents.{name}]\ncommand = [{DCC:?}, \"scripted-agent\", {file:?}]\nread_paths = [{file:?}]\nask_mode = \"default\"\n"));
+    }
+    world.configure(&config);
     world.ok(&["init"]);
     world
 }
 
+/// The agent `player` plays this script.
 pub fn play(script: &Value) -> Played {
-    let world = world_with(script);
+    play_beside(script, &[])
+}
+
+/// With other agents in the configuration.
+pub fn play_beside(script: &Value, others: &[(&str, &Value)]) -> Played {
+    let world = world_with(&[&[("player", script)], others].concat());
     let wp = started_packet(&world);
     let (ws, path) = approved_worktree(&world, &wp);
     let started = world.ok(&["session", "start", "--ws", &ws, "--agent", "player", "--mt", "MT-001", "--prompt", "Do as the script says."]);
@@ -70,7 +79,7 @@ pub fn http(port: u16, method: &str, path: &str, token: &str, body: &str) -> (u1
     (status, serde_json::from_str(text.split("\r\n\r\n").nth(1).unwrap_or_default()).unwrap_or(Value::Null))
 }
 
-fn call(port: u16, token: &str, tool: &str, arguments: Value) -> (u16, Value) {
+pub fn call(port: u16, token: &str, tool: &str, arguments: Value) -> (u16, Value) {
     http(port, "POST", &format!("/mcp/v1/tools/{tool}"), token, &arguments.to_string())
 }
 

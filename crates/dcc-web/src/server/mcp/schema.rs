@@ -45,10 +45,11 @@ pub fn input(tool: AgentTool) -> Value {
             ],
             &["what"],
         ),
+        AgentTool::Spawn => narrowed(&of_operation(tool), &["agent", "prompt", "purpose", "role", "paths"], &["agent", "prompt"]),
         AgentTool::Commit | AgentTool::RunRecipe | AgentTool::WriteHandoff | AgentTool::AddNote | AgentTool::StartMt | AgentTool::BlockMt | AgentTool::Restore => of_operation(tool),
     };
     let fields = &mut schema["properties"];
-    if matches!(tool, AgentTool::StartMt | AgentTool::BlockMt) {
+    if matches!(tool, AgentTool::StartMt | AgentTool::BlockMt | AgentTool::Spawn) {
         fields["mt_id"] = schemas::reference("MtId");
     }
     if tool == AgentTool::AddNote {
@@ -76,6 +77,12 @@ fn of_route(path: &str, names: &[&str], required: &[&str]) -> Value {
             (*name, schemas::reference(param.schema))
         })
         .collect();
+    object(&fields, required)
+}
+
+/// What an agent may give of an operation's parameters.
+fn narrowed(whole: &Value, names: &[&str], required: &[&str]) -> Value {
+    let fields: Vec<(&str, Value)> = names.iter().map(|name| (*name, whole["properties"][*name].clone())).collect();
     object(&fields, required)
 }
 
@@ -133,6 +140,14 @@ mod tests {
             let of_http = &document["components"]["schemas"]["JobRequest"]["properties"]["params"]["x-dcc-params"][op.as_str()];
             let of_http = written_out(of_http, &all);
             let mine = input(tool);
+            if tool == AgentTool::Spawn {
+                let names: Vec<&String> = mine["properties"].as_object().unwrap().keys().collect();
+                assert_eq!(names, ["agent", "mt_id", "paths", "prompt", "purpose", "role", "wait_ms"], "no command, no limits, no lane");
+                for name in ["agent", "paths", "prompt", "purpose", "role"] {
+                    assert_eq!(mine["properties"][name], of_http["properties"][name], "{name}");
+                }
+                continue;
+            }
             assert_eq!(mine["required"], of_http["required"], "{tool:?}");
             let own = ["wait_ms", "mt_id", "note_type"];
             let shared = |schema: &Value| -> Map<String, Value> {
