@@ -101,6 +101,13 @@ pub struct Requirement {
     pub command_sha256: Option<Sha256Hex>,
 }
 
+impl Requirement {
+    /// Of one capability, in no workspace and about no branch, path or command; who needs those names them.
+    pub fn of(capability: Capability, tier: Tier, intent: IntentClass) -> Self {
+        Self { capabilities: vec![capability], tier, intent, workspace_id: None, branch: None, paths: Vec::new(), command_sha256: None }
+    }
+}
+
 /// A fact that must still hold under the lock just before the first effect; else HSK-409-STALE-PREVIEW or a narrower code.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(tag = "precondition", rename_all = "snake_case")]

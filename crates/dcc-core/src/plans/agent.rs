@@ -123,15 +123,7 @@ impl PlanBody for SessionStartPlan {
     }
     fn requirement(&self) -> Requirement {
         let (axis, intent) = if self.is_child() { (Axis::SessionSpawn, IntentClass::SessionSpawn) } else { (Axis::SessionStart, IntentClass::SessionStart) };
-        Requirement {
-            capabilities: vec![Capability::plain(axis)],
-            tier: Tier::R1,
-            intent,
-            workspace_id: Some(self.workspace_id),
-            branch: None,
-            paths: Vec::new(),
-            command_sha256: None,
-        }
+        Requirement { workspace_id: Some(self.workspace_id), ..Requirement::of(Capability::plain(axis), Tier::R1, intent) }
     }
     fn preconditions(&self) -> Vec<Precondition> {
         use SessionState::{Active, Blocked, Created, Paused};
@@ -178,15 +170,7 @@ impl PlanBody for TurnPlan {
         }
     }
     fn requirement(&self) -> Requirement {
-        Requirement {
-            capabilities: vec![Capability::plain(Axis::SessionSend)],
-            tier: Tier::R1,
-            intent: IntentClass::SessionTurn,
-            workspace_id: Some(self.workspace_id),
-            branch: None,
-            paths: Vec::new(),
-            command_sha256: None,
-        }
+        Requirement { workspace_id: Some(self.workspace_id), ..Requirement::of(Capability::plain(Axis::SessionSend), Tier::R1, IntentClass::SessionTurn) }
     }
     fn preconditions(&self) -> Vec<Precondition> {
         vec![Precondition::SessionIn { session_id: self.session_id, states: vec![SessionState::Created, SessionState::Blocked, SessionState::Active] }]
@@ -292,13 +276,10 @@ impl PlanBody for AgentRequestPlan {
             AskKind::Unknown => (Capability::plain(Axis::AgentUnknown), Tier::R2, IntentClass::Unknown),
         };
         Requirement {
-            capabilities: vec![capability],
-            tier,
-            intent,
             workspace_id: Some(self.workspace_id),
-            branch: None,
             paths: if self.kind == AskKind::Edit { self.paths.clone() } else { Vec::new() },
             command_sha256: self.command.as_ref().filter(|_| self.kind == AskKind::Execute).map(|command| Sha256Hex::of(command.as_bytes())),
+            ..Requirement::of(capability, tier, intent)
         }
     }
     fn preconditions(&self) -> Vec<Precondition> {
@@ -342,15 +323,7 @@ impl PlanBody for FileWritePlan {
         }
     }
     fn requirement(&self) -> Requirement {
-        Requirement {
-            capabilities: vec![Capability::scoped(Axis::FsWrite, "own_worktree")],
-            tier: Tier::R1,
-            intent: IntentClass::EditOwnWorktree,
-            workspace_id: Some(self.workspace_id),
-            branch: None,
-            paths: vec![self.path.clone()],
-            command_sha256: None,
-        }
+        Requirement { workspace_id: Some(self.workspace_id), paths: vec![self.path.clone()], ..Requirement::of(Capability::scoped(Axis::FsWrite, "own_worktree"), Tier::R1, IntentClass::EditOwnWorktree) }
     }
     fn preconditions(&self) -> Vec<Precondition> {
         vec![Precondition::FileIs { workspace_id: self.workspace_id, path: self.path.clone(), sha256: self.before_sha256 }]

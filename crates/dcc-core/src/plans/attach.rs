@@ -29,15 +29,7 @@ impl PlanBody for AttachPlan {
         }
     }
     fn requirement(&self) -> Requirement {
-        Requirement {
-            capabilities: vec![Capability::plain(Axis::SessionSend)],
-            tier: Tier::R1,
-            intent: IntentClass::SessionControl,
-            workspace_id: None,
-            branch: None,
-            paths: Vec::new(),
-            command_sha256: None,
-        }
+        Requirement::of(Capability::plain(Axis::SessionSend), Tier::R1, IntentClass::SessionControl)
     }
     fn preconditions(&self) -> Vec<Precondition> {
         vec![Precondition::SessionIn { session_id: self.session_id, states: vec![SessionState::Created, SessionState::Active, SessionState::Blocked] }]

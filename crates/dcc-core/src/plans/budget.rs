@@ -34,15 +34,7 @@ impl PlanBody for BudgetPlan {
         }
     }
     fn requirement(&self) -> Requirement {
-        Requirement {
-            capabilities: vec![Capability::plain(Axis::PolicyEdit)],
-            tier: Tier::R1,
-            intent: IntentClass::SessionControl,
-            workspace_id: None,
-            branch: None,
-            paths: Vec::new(),
-            command_sha256: None,
-        }
+        Requirement::of(Capability::plain(Axis::PolicyEdit), Tier::R1, IntentClass::SessionControl)
     }
     fn preconditions(&self) -> Vec<Precondition> {
         Vec::new()

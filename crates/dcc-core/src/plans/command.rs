@@ -63,15 +63,7 @@ impl PlanBody for CommandPlan {
         }
     }
     fn requirement(&self) -> Requirement {
-        Requirement {
-            capabilities: vec![Capability::plain(Axis::ShellSandboxed)],
-            tier: Tier::R1,
-            intent: IntentClass::CommandInSandbox,
-            workspace_id: Some(self.workspace_id),
-            branch: None,
-            paths: Vec::new(),
-            command_sha256: Some(Sha256Hex::of(self.command.as_bytes())),
-        }
+        Requirement { workspace_id: Some(self.workspace_id), command_sha256: Some(Sha256Hex::of(self.command.as_bytes())), ..Requirement::of(Capability::plain(Axis::ShellSandboxed), Tier::R1, IntentClass::CommandInSandbox) }
     }
     fn preconditions(&self) -> Vec<Precondition> {
         vec![Precondition::ExecutableIs { path: self.executable.clone(), sha256: self.executable_sha256 }]

@@ -118,13 +118,10 @@ impl PlanBody for CommitPlan {
     }
     fn requirement(&self) -> Requirement {
         Requirement {
-            capabilities: vec![Capability::plain(Axis::VersionWrite)],
-            tier: Tier::R1,
-            intent: IntentClass::CommitOwnBranch,
             workspace_id: Some(self.workspace_id),
             branch: Some(self.branch().to_owned()),
             paths: self.paths.iter().map(|p| p.path.clone()).collect(),
-            command_sha256: None,
+            ..Requirement::of(Capability::plain(Axis::VersionWrite), Tier::R1, IntentClass::CommitOwnBranch)
         }
     }
     fn preconditions(&self) -> Vec<Precondition> {

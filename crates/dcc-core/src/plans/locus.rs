@@ -48,7 +48,7 @@ impl PlanBody for LocusPlan {
             LocusChange::AddNote { .. } | LocusChange::StartMt | LocusChange::BlockMt { .. } => (Axis::LocusReport, Tier::R1, IntentClass::LocusWrite),
             _ => (Axis::LocusWrite, Tier::R1, IntentClass::LocusWrite),
         };
-        Requirement { capabilities: vec![Capability::plain(axis)], tier, intent, workspace_id: None, branch: None, paths: Vec::new(), command_sha256: None }
+        Requirement::of(Capability::plain(axis), tier, intent)
     }
     fn preconditions(&self) -> Vec<Precondition> {
         let own = match &self.change {

@@ -43,15 +43,7 @@ impl PlanBody for RecipePlan {
         }
     }
     fn requirement(&self) -> Requirement {
-        Requirement {
-            capabilities: vec![Capability::scoped(Axis::ShellRun, self.recipe.clone())],
-            tier: Tier::R1,
-            intent: IntentClass::Recipe(self.recipe.clone()),
-            workspace_id: Some(self.workspace_id),
-            branch: None,
-            paths: Vec::new(),
-            command_sha256: None,
-        }
+        Requirement { workspace_id: Some(self.workspace_id), ..Requirement::of(Capability::scoped(Axis::ShellRun, self.recipe.clone()), Tier::R1, IntentClass::Recipe(self.recipe.clone())) }
     }
     fn preconditions(&self) -> Vec<Precondition> {
         vec![Precondition::ExecutableIs { path: self.executable.clone(), sha256: self.executable_sha256 }]

@@ -107,16 +107,8 @@ impl PlanBody for RepairPlan {
             Repair::UntrackJson { .. } => (Axis::VersionWrite, Tier::R2),
             Repair::Mend(_) => (Axis::WorktreeManage, Tier::R1),
         };
-        Requirement {
-            capabilities: vec![Capability::plain(axis)],
-            tier,
-            // No wider scope: each repair is looked at by itself.
-            intent: IntentClass::Unknown,
-            workspace_id: Some(self.workspace_id),
-            branch: None,
-            paths: Vec::new(),
-            command_sha256: None,
-        }
+        // No wider scope: each repair is looked at by itself.
+        Requirement { workspace_id: Some(self.workspace_id), ..Requirement::of(Capability::plain(axis), tier, IntentClass::Unknown) }
     }
     fn preconditions(&self) -> Vec<Precondition> {
         match &self.repair {

@@ -45,7 +45,7 @@ impl PlanBody for SimplePlan {
             A::RebuildStore => (Axis::StoreMaintain, IntentClass::StoreMaintain),
             A::SyncBoard => (Axis::LocusSync, IntentClass::BoardSync),
         };
-        Requirement { capabilities: vec![Capability::plain(axis)], tier: Tier::R1, intent, workspace_id: None, branch: None, paths: Vec::new(), command_sha256: None }
+        Requirement::of(Capability::plain(axis), Tier::R1, intent)
     }
     fn preconditions(&self) -> Vec<Precondition> {
         Vec::new()

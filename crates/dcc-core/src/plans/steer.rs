@@ -9,7 +9,7 @@ use crate::ports::sessions::Steer;
 use crate::session::HandoffText;
 
 fn needs(axis: Axis, intent: IntentClass) -> Requirement {
-    Requirement { capabilities: vec![Capability::plain(axis)], tier: Tier::R1, intent, workspace_id: None, branch: None, paths: Vec::new(), command_sha256: None }
+    Requirement::of(Capability::plain(axis), Tier::R1, intent)
 }
 
 /// session.send: a new message, or something done with one that waits.

@@ -33,15 +33,7 @@ impl PlanBody for WaivePlan {
         }
     }
     fn requirement(&self) -> Requirement {
-        Requirement {
-            capabilities: vec![Capability::plain(Axis::SandboxWaive)],
-            tier: Tier::R3,
-            intent: IntentClass::SandboxWaive,
-            workspace_id: Some(self.workspace_id),
-            branch: None,
-            paths: Vec::new(),
-            command_sha256: None,
-        }
+        Requirement { workspace_id: Some(self.workspace_id), ..Requirement::of(Capability::plain(Axis::SandboxWaive), Tier::R3, IntentClass::SandboxWaive) }
     }
     fn preconditions(&self) -> Vec<Precondition> {
         vec![Precondition::NoSandbox]
@@ -65,15 +57,7 @@ impl PlanBody for WaiverEndPlan {
         }
     }
     fn requirement(&self) -> Requirement {
-        Requirement {
-            capabilities: vec![Capability::plain(Axis::PolicyEdit)],
-            tier: Tier::R1,
-            intent: IntentClass::SandboxWaive,
-            workspace_id: None,
-            branch: None,
-            paths: Vec::new(),
-            command_sha256: None,
-        }
+        Requirement::of(Capability::plain(Axis::PolicyEdit), Tier::R1, IntentClass::SandboxWaive)
     }
     fn preconditions(&self) -> Vec<Precondition> {
         Vec::new()

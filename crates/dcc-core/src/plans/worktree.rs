@@ -35,15 +35,7 @@ impl PlanBody for WorktreePlan {
         }
     }
     fn requirement(&self) -> Requirement {
-        Requirement {
-            capabilities: vec![Capability::plain(Axis::WorktreeManage)],
-            tier: Tier::R1,
-            intent: IntentClass::WorktreeCreate,
-            workspace_id: None,
-            branch: Some(self.branch.clone()),
-            paths: Vec::new(),
-            command_sha256: None,
-        }
+        Requirement { branch: Some(self.branch.clone()), ..Requirement::of(Capability::plain(Axis::WorktreeManage), Tier::R1, IntentClass::WorktreeCreate) }
     }
     fn preconditions(&self) -> Vec<Precondition> {
         vec![
