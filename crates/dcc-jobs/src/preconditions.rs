@@ -4,7 +4,7 @@ use dcc_core::locus::RecordKey;
 use dcc_core::plan::Precondition;
 use dcc_core::ports::version::HeadState;
 use dcc_core::workspace::unescape_path;
-use dcc_core::{Code, Failure, MtId, Outcome, Sha256Hex, WorkspaceId, WpId, limits};
+use dcc_core::{Code, Failure, MtId, Oid, Outcome, Sha256Hex, WorkspaceId, WpId, limits};
 
 use crate::context::Context;
 use crate::{ledger, repairs};
@@ -16,28 +16,13 @@ pub fn check_all(cx: &Context, preconditions: &[Precondition]) -> Outcome<()> {
 
 fn check(cx: &Context, precondition: &Precondition) -> Outcome<()> {
     match precondition {
-        Precondition::RefIs { name, oid } => {
-            let now = cx.ports.version.ref_oid(&cx.config.common_dir, name)?;
-            if now.as_ref() == Some(oid) {
-                return Ok(());
-            }
-            let found = now.map_or("nothing".to_owned(), |o| o.short().to_owned());
-            Err(Failure::new(Code::StalePreview, format!("{name} moved: it was {}, it is {found}", oid.short())).hint("ask again: the new preview shows the state of now"))
-        }
+        Precondition::RefIs { name, oid } => ref_is(cx, name, oid),
         Precondition::RefAbsent { name } => match cx.ports.version.ref_oid(&cx.config.common_dir, name)? {
             None => Ok(()),
             Some(oid) => Err(Failure::new(Code::WorktreeConflict, format!("{name} exists already at {}", oid.short())).hint("choose another branch with --branch")),
         },
         Precondition::HeadIs { workspace_id, name } => head_is(cx, *workspace_id, name),
-        Precondition::PathAbsent { path } => {
-            use std::os::unix::ffi::OsStringExt as _;
-            let real = std::path::PathBuf::from(std::ffi::OsString::from_vec(unescape_path(path)));
-            match real.symlink_metadata() {
-                Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
-                Ok(_) => Err(Failure::new(Code::WorktreeConflict, format!("{path} exists already")).hint("move it away or choose another branch name")),
-                Err(e) => Err(Failure::engine(format!("{path} cannot be looked at: {e}"))),
-            }
-        }
+        Precondition::PathAbsent { path } => path_absent(path),
         Precondition::NoOperationInProgress { workspace_id } => {
             let workspace = ledger::workspace(cx.ports.recorder.as_ref(), *workspace_id)?;
             match cx.ports.version.operation_in_progress(&workspace.binding)? {
@@ -61,11 +46,7 @@ fn check(cx: &Context, precondition: &Precondition) -> Outcome<()> {
         Precondition::FileIs { workspace_id, path, sha256 } => {
             let workspace = ledger::workspace(cx.ports.recorder.as_ref(), *workspace_id)?;
             let now = cx.ports.files.read(&workspace.binding, path, limits::ARTIFACT_BYTES_MAX as u64)?.map(|b| Sha256Hex::of(&b));
-            if now == *sha256 {
-                Ok(())
-            } else {
-                Err(Failure::new(Code::StalePreview, format!("{} changed since the plan was made", path.display())))
-            }
+            fresh(now == *sha256, || format!("{} changed since the plan was made", path.display()))
         }
         Precondition::SessionIn { session_id, states } => {
             let session = ledger::session(cx.ports.recorder.as_ref(), *session_id)?;
@@ -77,33 +58,41 @@ fn check(cx: &Context, precondition: &Precondition) -> Outcome<()> {
         }
         Precondition::ConfigIs { workspace_id, sha256 } => {
             let workspace = ledger::workspace(cx.ports.recorder.as_ref(), *workspace_id)?;
-            if cx.ports.version.config_facts(&cx.config.common_dir, Some(&workspace.binding))?.digest == *sha256 {
-                Ok(())
-            } else {
-                Err(Failure::new(Code::StalePreview, "the repository's configuration changed since the plan was made").hint("ask again: the new preview shows the state of now"))
-            }
+            let now = cx.ports.version.config_facts(&cx.config.common_dir, Some(&workspace.binding))?.digest;
+            fresh(now == *sha256, || "the repository's configuration changed since the plan was made".to_owned())
         }
-        Precondition::NoSandbox => {
-            if crate::waivers::has_sandbox(cx) {
-                return Err(Failure::new(Code::StalePreview, "the sandbox works here: there is nothing to waive"));
-            }
-            Ok(())
-        }
+        Precondition::NoSandbox => fresh(!crate::waivers::has_sandbox(cx), || "the sandbox works here: there is nothing to waive".to_owned()),
         Precondition::Waived { workspace_id, waiver_id } => {
-            let holds = crate::waivers::of_workspace(cx, *workspace_id)?.is_some_and(|waiver| waiver.waiver_id == *waiver_id);
-            if holds && !crate::waivers::has_sandbox(cx) {
+            if crate::waivers::holds(cx, *workspace_id, *waiver_id)? && !crate::waivers::has_sandbox(cx) {
                 return Ok(());
             }
             Err(Failure::new(Code::SandboxUnavailable, "the waiver of the sandbox that this start rests on is over").hint("dcc sandbox waive --ws WS --for 30m --reason R"))
         }
         Precondition::ExecutableIs { path, sha256 } => {
             let (_, now) = cx.ports.sandbox.resolve(path)?;
-            if now == *sha256 {
-                Ok(())
-            } else {
-                Err(Failure::new(Code::StalePreview, format!("{path} is not the program that was shown")))
-            }
+            fresh(now == *sha256, || format!("{path} is not the program that was shown"))
         }
+    }
+}
+
+/// What was shown is still so.
+fn fresh(is: bool, why: impl FnOnce() -> String) -> Outcome<()> {
+    if is { Ok(()) } else { Err(Failure::new(Code::StalePreview, why()).hint("ask again: the new preview shows the state of now")) }
+}
+
+fn ref_is(cx: &Context, name: &str, oid: &Oid) -> Outcome<()> {
+    let now = cx.ports.version.ref_oid(&cx.config.common_dir, name)?;
+    let found = now.as_ref().map_or("nothing", |o| o.short());
+    fresh(now.as_ref() == Some(oid), || format!("{name} moved: it was {}, it is {found}", oid.short()))
+}
+
+fn path_absent(path: &str) -> Outcome<()> {
+    use std::os::unix::ffi::OsStringExt as _;
+    let real = std::path::PathBuf::from(std::ffi::OsString::from_vec(unescape_path(path)));
+    match real.symlink_metadata() {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Ok(_) => Err(Failure::new(Code::WorktreeConflict, format!("{path} exists already")).hint("move it away or choose another branch name")),
+        Err(e) => Err(Failure::engine(format!("{path} cannot be looked at: {e}"))),
     }
 }
 

@@ -27,3 +27,18 @@ pub fn run(names: &[&str]) -> Result<ExitCode> {
     measure.env("DCC_BENCH_PROGRAM", target.join("release/dcc")).env("DCC_TEST_LONG", "1").env("DCC_TEST_BROWSER", "found").env("DCC_TEST_CHROMIUM", chromium).env("DCC_TEST_CHROMEDRIVER", driver);
     Ok(if measure.status()?.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Cargo says that all is well when no test has the name.
+    #[test]
+    fn every_benchmark_names_a_test_that_is_there() {
+        for (name, test) in BENCHES {
+            let (module, function) = test.split_once("::").expect("a module and a function");
+            let text = tree::load(&tree::root(), &format!("crates/dcc/tests/it/{module}.rs")).expect("the module");
+            assert!(text.contains("#[ignore") && text.contains(&format!("fn {function}()")), "{name}: {test}");
+        }
+    }
+}

@@ -8,9 +8,10 @@ use dcc_core::locus::rules::{self, Packets};
 use dcc_core::locus::{MicroTask, WorkPacket};
 use dcc_core::ports::{CodeQuery, EventFilter, JobFilter};
 use dcc_core::ports::terminal::TerminalSize;
+use dcc_core::ports::version::CommitFacts;
 use dcc_core::session::Session;
 use dcc_core::workspace::{Workspace, WorkspaceHealth};
-use dcc_core::{Code, Failure, Outcome, WorkspaceId, WpId, limits};
+use dcc_core::{Code, Failure, Outcome, RepoPath, WorkspaceId, WpId, limits};
 use dcc_jobs::attachments::require_terminal;
 use dcc_jobs::ledger;
 
@@ -40,8 +41,7 @@ impl App {
                 Ok(value)
             }
             Query::Status { workspace_id } => {
-                let status = ports.version.status(&self.workspace(workspace_id)?.binding)?;
-                let mut map = object(&status);
+                let mut map = object(&ports.version.status(&self.workspace(workspace_id)?.binding)?);
                 map.insert("workspace_id".into(), json!(workspace_id));
                 Ok(Value::Object(map))
             }
@@ -50,20 +50,7 @@ impl App {
                 let files = ports.version.diff(&self.workspace(workspace_id)?.binding, &source, &paths, !paths.is_empty())?;
                 Ok(json!({ "workspace_id": workspace_id, "items": files, "next_cursor": null }))
             }
-            Query::Log { workspace_id, path, limit } => {
-                let limit = if limit == 0 { 50 } else { limit.min(limits::PAGE_MAX) };
-                let paths: Vec<_> = path.into_iter().collect();
-                let items: Vec<Value> = dcc_jobs::outside::history(self.cx(), &self.workspace(workspace_id)?.binding, limit, &paths)?
-                    .iter()
-                    .map(|commit| {
-                        let mut map = object(commit);
-                        map.insert("commit_oid".into(), json!(commit.oid));
-                        map.insert("governed".into(), json!(commit.trailers.iter().any(|(key, _)| key == "DCC-Job")));
-                        Value::Object(map)
-                    })
-                    .collect();
-                Ok(json!({ "items": items, "next_cursor": null }))
-            }
+            Query::Log { workspace_id, path, limit } => self.log(workspace_id, path, limit),
             Query::Repairs { workspace_id } => {
                 let found = dcc_jobs::repairs::findings(self.cx(), &self.workspace(workspace_id)?)?;
                 Ok(json!({ "workspace_id": workspace_id, "items": found, "next_cursor": null }))
@@ -109,6 +96,19 @@ impl App {
                 Ok(json!({ "items": items, "next_cursor": null }))
             }
         }
+    }
+
+    fn log(&self, workspace_id: WorkspaceId, path: Option<RepoPath>, limit: usize) -> Outcome<Value> {
+        let limit = if limit == 0 { 50 } else { limit.min(limits::PAGE_MAX) };
+        let paths: Vec<_> = path.into_iter().collect();
+        let commits = dcc_jobs::outside::history(self.cx(), &self.workspace(workspace_id)?.binding, limit, &paths)?;
+        let item = |commit: &CommitFacts| {
+            let mut map = object(commit);
+            map.insert("commit_oid".into(), json!(commit.oid));
+            map.insert("governed".into(), json!(commit.trailers.iter().any(|(key, _)| key == "DCC-Job")));
+            Value::Object(map)
+        };
+        Ok(json!({ "items": commits.iter().map(item).collect::<Vec<_>>(), "next_cursor": null }))
     }
 
     /// A workspace by canon.

@@ -127,13 +127,7 @@ impl Query {
         match self {
             Self::Jobs { filter } => jobs(&mut a, filter),
             Self::Job { job_id } => a.path(format_args!("/jobs/{job_id}")),
-            Self::Wps { status, ready, all, paging } => {
-                a.path(format_args!("/wps"));
-                a.opt("status", status.map(WpStatus::as_str));
-                a.opt("ready", ready.then_some("true"));
-                a.opt("all", all.then_some("true"));
-                a.paging(paging);
-            }
+            Self::Wps { status, ready, all, paging } => packets(&mut a, *status, *ready, *all, paging),
             Self::Wp { wp_id } => a.path(format_args!("/wps/{wp_id}")),
             Self::Workspaces { paging } => a.list("/workspaces", paging),
             Self::Workspace { workspace_id } => a.path(format_args!("/workspaces/{workspace_id}")),
@@ -149,16 +143,7 @@ impl Query {
                 a.limit(*limit);
             }
             Self::Repairs { workspace_id } => a.path(format_args!("/workspaces/{workspace_id}/repairs")),
-            Self::Sessions { filter, paging } => {
-                a.path(format_args!("/sessions"));
-                a.joined("state", filter.states.iter().map(|state| state.as_str()));
-                a.word("role", filter.role.as_ref());
-                a.opt("backend", filter.backend.as_ref());
-                a.opt("wp_id", filter.wp_id.as_ref());
-                a.opt("parent_session_id", filter.parent_session_id.as_ref());
-                a.opt("recovery", filter.recovery.then_some("true"));
-                a.paging(paging);
-            }
+            Self::Sessions { filter, paging } => sessions(&mut a, filter, paging),
             Self::Terminal { session_id, from, size } => {
                 a.path(format_args!("/sessions/{session_id}/terminal"));
                 a.opt("from", Some(from));
@@ -202,6 +187,25 @@ impl Query {
         }
         a.0
     }
+}
+
+fn packets(a: &mut Address, status: Option<WpStatus>, ready: bool, all: bool, paging: &Paging) {
+    a.path(format_args!("/wps"));
+    a.opt("status", status.map(WpStatus::as_str));
+    a.opt("ready", ready.then_some("true"));
+    a.opt("all", all.then_some("true"));
+    a.paging(paging);
+}
+
+fn sessions(a: &mut Address, filter: &SessionFilter, paging: &Paging) {
+    a.path(format_args!("/sessions"));
+    a.joined("state", filter.states.iter().map(|state| state.as_str()));
+    a.word("role", filter.role.as_ref());
+    a.opt("backend", filter.backend.as_ref());
+    a.opt("wp_id", filter.wp_id.as_ref());
+    a.opt("parent_session_id", filter.parent_session_id.as_ref());
+    a.opt("recovery", filter.recovery.then_some("true"));
+    a.paging(paging);
 }
 
 fn jobs(a: &mut Address, filter: &JobFilter) {

@@ -222,13 +222,15 @@ fn a_worktree_that_git_still_fills_is_not_taken_for_whole() {
     let lock = binding.git_dir().join("locked");
     std::fs::write(&lock, "initializing").unwrap();
     std::thread::scope(|scope| {
+        let looks = rustix::fs::inotify::init(rustix::fs::inotify::CreateFlags::CLOEXEC).unwrap();
+        rustix::fs::inotify::add_watch(&looks, &lock, rustix::fs::inotify::WatchFlags::OPEN).unwrap();
         let asked = scope.spawn(|| lab.engine.find_worktree(&plan).unwrap());
-        // The answer waits for git, and does not come while it is at work.
-        let since = std::time::Instant::now();
-        while since.elapsed() < std::time::Duration::from_secs(2) {
-            assert!(!asked.is_finished());
-            std::thread::yield_now();
+        // It looks again and again, which is to say that the answer waits for git.
+        let (mut seen, mut events) = (0, [0; 1024]);
+        while seen < 6 {
+            seen += rustix::io::read(&looks, &mut events).unwrap() / 16;
         }
+        assert!(!asked.is_finished());
         std::fs::remove_file(&lock).unwrap();
         assert_eq!(asked.join().unwrap(), Some(binding.clone()));
     });

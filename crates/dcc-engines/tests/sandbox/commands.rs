@@ -52,6 +52,7 @@ fn shows(command: &dyn RunningCommand, text: &str) {
     let deadline = Instant::now() + Duration::from_secs(30);
     while !String::from_utf8_lossy(&command.recent().bytes).contains(text) {
         assert!(Instant::now() < deadline, "{text:?} is not shown");
+        // tidy, allowed: the pause between two looks; the wait has a deadline
         std::thread::park_timeout(Duration::from_millis(5));
     }
 }
@@ -134,12 +135,14 @@ fn a_command_can_stand_still_and_go_on() {
     while Instant::now() < until {
         // What was written before is still read; two lines at most.
         assert!(command.recent().bytes.len() <= before + 10);
+        // tidy, allowed: the pause between two looks; the wait has a deadline
         std::thread::park_timeout(Duration::from_millis(5));
     }
     command.thaw().unwrap();
     let deadline = Instant::now() + Duration::from_secs(30);
     while command.recent().bytes.len() <= before + 10 {
         assert!(Instant::now() < deadline);
+        // tidy, allowed: the pause between two looks; the wait has a deadline
         std::thread::park_timeout(Duration::from_millis(5));
     }
     command.end();

@@ -30,6 +30,7 @@ fn grows(world: &World, before: &[u64]) {
     let deadline = Instant::now() + Duration::from_secs(30);
     while sizes(world).iter().zip(before).any(|(now, then)| now <= then) {
         assert!(Instant::now() < deadline, "{:?} does not grow from {before:?}", sizes(world));
+        // tidy, allowed: the pause between two looks; the wait has a deadline
         std::thread::park_timeout(Duration::from_millis(5));
     }
 }
@@ -40,6 +41,7 @@ fn stands_still(world: &World) {
     let until = Instant::now() + Duration::from_millis(150);
     while Instant::now() < until {
         assert_eq!(sizes(world), before);
+        // tidy, allowed: the pause between two looks; the wait has a deadline
         std::thread::park_timeout(Duration::from_millis(5));
     }
 }

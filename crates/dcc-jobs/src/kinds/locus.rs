@@ -419,7 +419,7 @@ pub(super) fn judge(cx: &Context, job: &Job, wp_id: &WpId, mt_id: Option<&dcc_co
 /// What is still at work on the packet: (pending approvals, live sessions and running jobs other than this one).
 fn busy(cx: &Context, job: &Job, wp_id: &WpId) -> Outcome<(usize, usize)> {
     let pending = cx.ports.store.pending_approvals()?.into_iter().filter(|a| a.wp_id.as_ref() == Some(wp_id)).count();
-    let sessions = cx.ports.store.open_sessions()?.into_iter().filter(|s| s.wp_id.as_ref() == Some(wp_id) && !s.state.is_terminal()).count();
+    let sessions = cx.ports.store.open_sessions()?.into_iter().filter(|s| s.wp_id.as_ref() == Some(wp_id)).count();
     let jobs = cx
         .ports
         .store

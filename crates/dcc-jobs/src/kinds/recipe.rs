@@ -9,6 +9,7 @@ use dcc_core::event::{EventCode, EventOutcome, NewEvent};
 use dcc_core::gate::Cleared;
 use dcc_core::job::Job;
 use dcc_core::plans::RecipePlan;
+use dcc_core::ports::RunReport;
 use dcc_core::ports::sessions::{Observed, SideEffect, ToolReport, ToolStatus};
 use dcc_core::redact;
 use dcc_core::workspace::WorkspaceKind;
@@ -97,16 +98,11 @@ impl JobKind for RunRecipe {
                 return Err(failure);
             }
         };
-        let (stdout_text, _) = redact::redact_text(&String::from_utf8_lossy(&report.stdout));
-        let (stderr_text, _) = redact::redact_text(&String::from_utf8_lossy(&report.stderr));
+        let text = |bytes: &[u8]| redact::redact_text(&String::from_utf8_lossy(bytes)).0;
+        let (stdout_text, stderr_text) = (text(&report.stdout), text(&report.stderr));
         let stdout = cx.ports.artifacts.put(stdout_text.as_bytes())?;
         let stderr = cx.ports.artifacts.put(stderr_text.as_bytes())?;
-        let status = match (report.timed_out, ended_by, report.exit_code) {
-            (true, ..) => ToolStatus::TimedOut,
-            (_, Some(_), _) => ToolStatus::Cancelled,
-            (_, None, Some(0)) => ToolStatus::Ok,
-            _ => ToolStatus::Error,
-        };
+        let status = status_of(&report, ended_by.is_some());
         let tests_run = tests_run(&stdout_text, &stderr_text);
         let mut finished = tool(status);
         finished.raw_output = Some(json!({ "exit_code": report.exit_code, "signal": report.signal, "duration_ms": report.duration_ms, "tests_run": tests_run }));
@@ -133,13 +129,9 @@ impl JobKind for RunRecipe {
             }))
             .outcome(outcome),
         );
-        if report.timed_out {
+        if report.timed_out || ended_by.is_some() {
             cx.journal.append(effect.events)?;
-            return Err(Failure::new(Code::SboxTimeout, format!("the recipe {} exceeded {} ms and was ended", plan.recipe, plan.timeout_ms)).hint("raise timeout_ms of the recipe"));
-        }
-        if ended_by.is_some() {
-            cx.journal.append(effect.events)?;
-            return Err(Failure::new(Code::Canceled, format!("the recipe {} was ended before it was done", plan.recipe)));
+            return Err(cut_short(&plan, report.timed_out));
         }
         Ok(Done::Finished(effect))
     }
@@ -151,6 +143,22 @@ impl JobKind for RunRecipe {
             return Ok(Recovered::Absent);
         }
         Ok(Recovered::Unknown(format!("the recipe {} was running; its processes are gone, what it wrote in the worktree is not known", body.recipe)))
+    }
+}
+
+fn cut_short(plan: &RecipePlan, timed_out: bool) -> Failure {
+    if timed_out {
+        return Failure::new(Code::SboxTimeout, format!("the recipe {} exceeded {} ms and was ended", plan.recipe, plan.timeout_ms)).hint("raise timeout_ms of the recipe");
+    }
+    Failure::new(Code::Canceled, format!("the recipe {} was ended before it was done", plan.recipe))
+}
+
+fn status_of(report: &RunReport, was_ended: bool) -> ToolStatus {
+    match (report.timed_out, was_ended, report.exit_code) {
+        (true, ..) => ToolStatus::TimedOut,
+        (_, true, _) => ToolStatus::Cancelled,
+        (_, false, Some(0)) => ToolStatus::Ok,
+        _ => ToolStatus::Error,
     }
 }
 

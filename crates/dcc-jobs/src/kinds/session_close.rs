@@ -41,7 +41,7 @@ impl JobKind for Close {
         if session.has_turn() && !p.stop {
             return Err(Failure::new(Code::IllegalTransition, "a turn is running").hint("wait for its end, or close with --stop"));
         }
-        let children = cx.ports.store.open_sessions()?.iter().filter(|s| s.parent_session_id == Some(session.session_id) && !s.state.is_terminal()).count();
+        let children = cx.ports.store.open_sessions()?.iter().filter(|s| s.parent_session_id == Some(session.session_id)).count();
         if children > 0 {
             return Err(Failure::new(Code::IllegalTransition, format!("{children} sessions spawned from it are open")).hint("close or cancel them first; dcc session tree S shows them"));
         }

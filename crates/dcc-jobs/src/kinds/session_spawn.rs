@@ -128,7 +128,7 @@ pub(super) fn room(cx: &Context, parent: &Session) -> Outcome<()> {
         return Err(Failure::new(Code::PolicyForbidden, format!("depth_limit_exceeded: session {} is {} levels below the first already", parent.session_id.short(), parent.spawn_depth))
             .hint("start the work as a session of its own"));
     }
-    let active = cx.ports.store.open_sessions()?.iter().filter(|s| s.parent_session_id == Some(parent.session_id) && !s.state.is_terminal()).count();
+    let active = cx.ports.store.open_sessions()?.iter().filter(|s| s.parent_session_id == Some(parent.session_id)).count();
     if active >= limits::CHILDREN_ACTIVE_MAX {
         return Err(Failure::new(Code::RateLimit, format!("children_cap_reached: {active} sessions spawned from {} are open", parent.session_id.short())).hint("close or cancel one first"));
     }

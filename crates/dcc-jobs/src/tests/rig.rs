@@ -279,6 +279,7 @@ impl Rig {
                 return found;
             }
             assert!(Instant::now() < deadline, "{what} did not happen");
+            // tidy, allowed: the pause between two looks; the wait has a deadline
             std::thread::park_timeout(std::time::Duration::from_millis(5));
         }
     }
@@ -286,6 +287,7 @@ impl Rig {
         let deadline = Instant::now() + PATIENCE;
         while self.state(id) != (state, reason) {
             assert!(Instant::now() < deadline, "{state:?} {reason:?} did not come: {:?}", self.state(id));
+            // tidy, allowed: the pause between two looks; the wait has a deadline
             std::thread::park_timeout(std::time::Duration::from_millis(5));
         }
     }
@@ -294,6 +296,7 @@ impl Rig {
         let deadline = Instant::now() + PATIENCE;
         while self.puppets.heard(id) != words {
             assert!(Instant::now() < deadline, "not {words:?} but {:?}", self.puppets.heard(id));
+            // tidy, allowed: the pause between two looks; the wait has a deadline
             std::thread::park_timeout(std::time::Duration::from_millis(5));
         }
     }

@@ -53,6 +53,7 @@ fn an_agent_that_hangs_says_nothing_and_nothing_is_said_for_it() {
     let until = Instant::now() + Duration::from_millis(500);
     while Instant::now() < until {
         assert_eq!(rig.host.heard().reports.len(), told, "no report, so nothing that could count as activity");
+        // tidy, allowed: the pause between two looks; the wait has a deadline
         std::thread::park_timeout(Duration::from_millis(20));
     }
     assert_eq!(rig.backend.live(), [rig.session_id], "it lives, and that is all that is known of it");

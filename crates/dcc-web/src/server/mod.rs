@@ -95,6 +95,7 @@ pub async fn serve(options: ServeOptions, shutdown: impl Future<Output = ()> + S
     let end_once = async move {
         tokio::select! { () = shutdown => {}, () = stop.notified() => {} }
         let _ = end.send(true);
+        // tidy, allowed: connections that do not end by themselves have this long
         tokio::time::sleep(Duration::from_millis(END_GRACE_MS)).await;
     };
     let both = async { tokio::join!(tcp.into_future(), unix.into_future()) };

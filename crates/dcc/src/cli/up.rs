@@ -155,6 +155,7 @@ fn detach(path: &PathBuf, port: u16, found: &Found) -> Outcome<String> {
         if Instant::now() > deadline {
             return Err(Failure::engine("the server did not answer in time").hint(format!("see {}", log_path.display())));
         }
+        // tidy, allowed: another process begins or ends, and tells nobody when
         std::thread::park_timeout(Duration::from_millis(30));
     }
 }
@@ -200,6 +201,7 @@ fn stop(cli: &Cli, found: &Found) -> Outcome<u8> {
         if Instant::now() > deadline {
             return Err(Failure::new(Code::Locked, "the server was asked to end and still holds the project"));
         }
+        // tidy, allowed: another process begins or ends, and tells nobody when
         std::thread::park_timeout(Duration::from_millis(30));
     }
     cli.out.show(&json!({ "status": "stopped" }), |_| "the server has ended".to_owned());

@@ -85,7 +85,7 @@ impl Link for Local {
             if is_settled(state_of(&now)?, decided) {
                 return Ok(now);
             }
-            // Nobody owns the project while a person decides; another process will write the decision.
+            // tidy, allowed: nobody owns the project while a person decides; another process will write the decision
             std::thread::park_timeout(Duration::from_millis(500));
         }
     }

@@ -40,6 +40,7 @@ pub fn acquire(state_dir: &Path, what: &str, wait: Duration) -> Outcome<ProjectL
     loop {
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => break,
+            // tidy, allowed: the kernel's own wait for a lock has no deadline
             Err(rustix::io::Errno::WOULDBLOCK) if Instant::now() < deadline => std::thread::park_timeout(Duration::from_millis(25)),
             Err(rustix::io::Errno::WOULDBLOCK) => return Err(locked(&mut file, state_dir)),
             Err(e) => return Err(Failure::engine(format!("{} cannot be locked: {e}", path_of(state_dir).display()))),

@@ -54,6 +54,7 @@ impl Drop for Started {
             if matches!(self.0.try_wait(), Ok(Some(_))) {
                 return;
             }
+            // tidy, allowed: the pause between two looks; the wait has a deadline
             std::thread::park_timeout(Duration::from_millis(20));
         }
         let _ = self.0.kill();
@@ -259,6 +260,7 @@ impl Walk {
                 Ok(value) if !matches!(value, Value::Null | Value::Bool(false)) => return value.clone(),
                 _ => assert!(Instant::now() < deadline, "{what} did not come: {said:?}: {script}"),
             }
+            // tidy, allowed: the pause between two looks; the wait has a deadline
             tokio::time::sleep(Duration::from_millis(30)).await;
         }
     }
@@ -290,6 +292,7 @@ impl Walk {
                     panic!("{selector}: {e}, on {}", self.js(&found).await);
                 }
             }
+            // tidy, allowed: the pause between two looks; the wait has a deadline
             tokio::time::sleep(Duration::from_millis(30)).await;
         }
     }

@@ -77,7 +77,8 @@ fn approved_worktree(world: &dcc_testkit::World, wp: &str) -> (String, std::path
     (made["workspace_id"].as_str().expect("an id").to_owned(), made["path"].as_str().expect("a path").into())
 }
 
-/// Asks again until the answer is there; a deadline, never a fixed pause.
+/// Asks again until the answer is there; a deadline, never a fixed pause. In the long lane the counts
+/// are larger, and so is what one wait may be for.
 fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(if is_long() { 600 } else { 60 });
     loop {
@@ -85,6 +86,7 @@ fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
             return answer;
         }
         assert!(std::time::Instant::now() < deadline, "{what} did not happen");
+        // tidy, allowed: the pause between two looks; the wait has a deadline
         std::thread::park_timeout(std::time::Duration::from_millis(50));
     }
 }

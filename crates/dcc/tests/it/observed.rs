@@ -46,6 +46,7 @@ pub fn settle(world: &World) -> Settled {
             stuck.push(format!("still moving after {} s: {job}", DRAIN.as_secs()));
             break;
         }
+        // tidy, allowed: the pause between two looks; the wait has a deadline
         std::thread::park_timeout(Duration::from_millis(20));
     }
     let mut again = Vec::new();

@@ -10,9 +10,11 @@ use crate::tree;
 /// Written in pieces, so that this file does not find itself.
 const VARIABLE: &str = concat!("DCC_FAIL", "POINT");
 const CLOCK: &str = concat!("DCC_CLOCK", "_FILE");
+const ABSENT: &str = concat!("DCC_SANDBOX", "_ABSENT");
 const REACH: &str = concat!("failpoint", "::reach");
 const ARM: &str = concat!("failpoint", "::arm");
 const OFFSET: &str = concat!("clock", "_offset_ms");
+const BELIEVED: &str = concat!("believed", "_posture");
 const GUARD: &str = "#[cfg(debug_assertions)]";
 /// Where the places are made, and where the binary arms them.
 const MACRO_FILE: &str = "crates/dcc-core/src/failpoint.rs";
@@ -40,7 +42,7 @@ fn unguarded(path: &str, text: &str) -> Vec<Finding> {
         let wrong = match path {
             MACRO_FILE => (code.starts_with("pub fn") || code.starts_with("static")) && !is_guarded,
             ARMING_FILE => false,
-            _ => [VARIABLE, CLOCK].iter().any(|word| code.contains(word)) || ([REACH, ARM, OFFSET].iter().any(|word| code.contains(word)) || code == "pub mod failpoint;" && path.starts_with("crates/dcc/")) && !is_guarded,
+            _ => [VARIABLE, CLOCK, ABSENT].iter().any(|word| code.contains(word)) || ([REACH, ARM, OFFSET, BELIEVED].iter().any(|word| code.contains(word)) || code == "pub mod failpoint;" && path.starts_with("crates/dcc/")) && !is_guarded,
         };
         if wrong {
             findings.push(format!("{path}:{}: {code}: a release would have it; put {GUARD} on the line above", n + 1));
@@ -63,6 +65,8 @@ mod tests {
         assert_eq!(unguarded("crates/dcc/src/main.rs", &format!("{GUARD}\n{arm}")).len(), 0);
         assert_eq!(unguarded("crates/dcc/src/wire/mod.rs", "pub mod failpoint;\n").len(), 1);
         assert_eq!(unguarded("crates/dcc/src/wire/open.rs", &format!("var({VARIABLE:?})")).len(), 1);
+        assert_eq!(unguarded("crates/dcc/src/wire/open.rs", &format!("{BELIEVED}()")).len(), 1);
+        assert_eq!(unguarded("crates/dcc-engines/src/sandbox/engine.rs", &format!("var_os({ABSENT:?})")).len(), 1);
         assert_eq!(unguarded(MACRO_FILE, "/// Says.\npub fn arm() {}\n").len(), 1);
         assert_eq!(unguarded(MACRO_FILE, &format!("{GUARD}\npub fn arm() {{}}\n")).len(), 0);
         assert_eq!(unguarded("crates/dcc-recorder/src/writer.rs", "dcc_core::failpoint!(\"before append\");\n").len(), 0);

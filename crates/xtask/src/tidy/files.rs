@@ -1,4 +1,4 @@
-//! Rules that hold for a file by itself: length, words that must not stand in it, paths of somebody's machine.
+//! Rules that hold for a file by itself: its length and that of its functions, words that must not stand in it, paths of somebody's machine.
 
 use std::path::Path;
 
@@ -9,14 +9,18 @@ use crate::tree::{self, SourceFile};
 
 /// House style: a file is read in one sitting.
 const LINES_MAX: usize = 500;
-/// Tests are tables and stories; they may be longer.
+/// And a function on one screen.
+const FUNCTION_LINES_MAX: usize = 70;
+/// Tests are tables and stories, also the examples that serve them; they may be longer.
 const TEST_LINES_MAX: usize = 900;
 
 /// Written in pieces, so that this file does not find itself.
-const FORBIDDEN: [(&str, &str); 3] = [
+const FORBIDDEN: [(&str, &str); 5] = [
     (concat!("todo", "!("), "answer HSK-501-NOT-BUILT and say so in docs/roadmap.md"),
     (concat!("unimplemented", "!("), "answer HSK-501-NOT-BUILT and say so in docs/roadmap.md"),
     (concat!("thread::", "sleep"), "wait for the event itself, with a deadline"),
+    (concat!("park_", "timeout("), "wait for the event itself, with a deadline"),
+    (concat!("time::", "sleep("), "wait for the event itself, with a deadline"),
 ];
 
 /// On the line above, it lets one use pass, with the reason that follows it.
@@ -34,12 +38,35 @@ fn sources(root: &Path) -> Result<Vec<SourceFile>> {
 }
 
 fn is_test(path: &str) -> bool {
-    path.contains("/tests/") || path.ends_with("/tests.rs")
+    path.contains("/tests/") || path.ends_with("/tests.rs") || path.contains("/examples/")
 }
 
-/// Files that are too long to be read in one sitting.
+/// Files that are too long to be read in one sitting, and functions that do not fit on a screen.
 pub fn lengths(root: &Path) -> Result<Vec<Finding>> {
-    Ok(sources(root)?.iter().filter_map(length).collect())
+    let sources = sources(root)?;
+    Ok(sources.iter().filter_map(length).chain(sources.iter().flat_map(functions)).collect())
+}
+
+/// A function ends with the brace that stands as far in as it does: the layout is not the compiler's, but it is ours.
+fn functions(file: &SourceFile) -> Vec<Finding> {
+    if is_test(&file.path) || !file.path.ends_with(".rs") {
+        return Vec::new();
+    }
+    let lines: Vec<&str> = file.text.lines().collect();
+    let mut findings = Vec::new();
+    for (n, line) in lines.iter().enumerate().filter(|(_, line)| begins_function(line) && line.ends_with('{')) {
+        let end = format!("{}}}", &line[..line.len() - line.trim_start().len()]);
+        let count = lines[n..].iter().position(|line| **line == end).map_or(0, |at| at + 1);
+        if count > FUNCTION_LINES_MAX {
+            findings.push(format!("{}:{}: a function of {count} lines, at most {FUNCTION_LINES_MAX}: split it by what it does", file.path, n + 1));
+        }
+    }
+    findings
+}
+
+fn begins_function(line: &str) -> bool {
+    let before = line.split("fn ").next().unwrap_or_default();
+    before.len() < line.len() && before.split_whitespace().all(|word| matches!(word, "const" | "async" | "unsafe" | "extern" | "\"C\"") || word.starts_with("pub"))
 }
 
 fn length(file: &SourceFile) -> Option<Finding> {
@@ -124,6 +151,14 @@ mod tests {
         assert!(length(&file("crates/a/src/b.rs", &text)).is_some());
         assert!(length(&file("crates/a/tests/b.rs", &text)).is_none());
         assert!(length(&file("crates/a/src/tests.rs", &"line\n".repeat(901))).is_some());
+    }
+
+    #[test]
+    fn long_functions_are_found() {
+        let text = |lines: usize| format!("impl A {{\n    pub(super) async fn a(\n        b: u8,\n    ) {{}}\n    pub fn c() {{\n{}    }}\n}}\n", "        line();\n".repeat(lines));
+        assert!(functions(&file("crates/a/src/b.rs", &text(68))).is_empty());
+        assert!(functions(&file("crates/a/src/b.rs", &text(69)))[0].starts_with("crates/a/src/b.rs:5: a function of 71 lines"));
+        assert!(functions(&file("crates/a/src/tests/b.rs", &text(69))).is_empty());
     }
 
     #[test]

@@ -157,6 +157,7 @@ pub struct Talking<I> {
 
 impl<I> Talking<I> {
     fn new(io: I, place: Place, silence: Duration, head: Duration) -> Self {
+        // tidy, allowed: the silence after which a connection is let go is a time
         Self { io, place, silence, head, stage: Stage::Between, until: Box::pin(tokio::time::sleep(head.min(silence))) }
     }
     /// Bytes of a request came in.
@@ -266,6 +267,7 @@ mod tests {
         let since = Instant::now();
         let dribble = tokio::spawn(async move {
             while far.write_all(b"a").await.is_ok() {
+                // tidy, allowed: the pace of a caller who dribbles; judged is when he is let go
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         });
