@@ -99,7 +99,7 @@ fn attack(name: &str, argument: &str) -> Result<(), Error> {
         // SCHED_IDLE
         "scheduler" => call(144, [number, 5, [0_u32].as_ptr() as i64, 0, 0, 0]),
         "sched_attr" => call(314, [number, [48_u64, 0, 0, 0, 0, 0].as_ptr() as i64, 0, 0, 0, 0]),
-        "priority" => call(141, [0, number, 0, 0, 0, 0]),
+        "priority" => call(141, [0, number, 19, 0, 0, 0]),
         "priority_of_user" => call(141, [2, 0, 19, 0, 0, 0]),
         // IOPRIO_WHO_PROCESS, idle; IOPRIO_WHO_USER
         "ioprio" => call(251, [1, number, 3 << 13, 0, 0, 0]),

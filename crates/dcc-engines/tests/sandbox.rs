@@ -5,6 +5,8 @@
 
 #[path = "sandbox/attacks.rs"]
 mod attacks;
+#[path = "shared/clearance.rs"]
+mod clearance;
 #[path = "sandbox/commands.rs"]
 mod commands;
 #[path = "sandbox/freezing.rs"]

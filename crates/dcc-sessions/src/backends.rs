@@ -8,6 +8,7 @@ use dcc_core::ids::{JobId, SessionId};
 use dcc_core::plans::{LoginPlan, SessionStartPlan, TurnPlan};
 use dcc_core::ports::sessions::{Driver, LoginReport, ScreenListener, SessionBackend, SessionHost, SessionPlace, StartExtras, StartedAgent, TerminalLink};
 use dcc_core::session::ProcessIdentity;
+use dcc_engines::sandbox::run_marker;
 
 use crate::acp::AcpBackend;
 use crate::launch::Launcher;
@@ -69,7 +70,7 @@ impl SessionBackend for Backends {
         self.of(session_id).thaw(session_id)
     }
     fn login(&self, job: JobId, cleared: Cleared<LoginPlan>) -> Outcome<LoginReport> {
-        self.launcher.login(cleared.body(), &format!("job-{job}"))
+        self.launcher.login(cleared.body(), &run_marker(job))
     }
     fn reap(&self, process: &ProcessIdentity) -> bool {
         // Both end what the sandbox started, by its identity.

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use dcc_core::ports::sessions::Driver;
 use dcc_core::failure::{Code, Failure, Outcome};
 use dcc_core::redact::{redact_text, refuse_known};
+use dcc_engines::sandbox::PORT_WORD;
 use serde_json::json;
 
 use crate::acp::AgentTraits;
@@ -77,9 +78,6 @@ pub struct Preset {
 }
 
 const SCRIPTED: &str = "scripted";
-
-/// Stands for the port that an agent listens on.
-const PORT_WORD: &str = "{port}";
 
 const BOTH: &[FileCap] = &[FileCap::Read, FileCap::Write];
 

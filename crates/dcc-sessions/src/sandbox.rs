@@ -136,7 +136,6 @@ impl Launcher for SandboxLauncher {
         match plan.callback {
             Callback::Nowhere => {}
             Callback::Port(port) => spec.listen_on(port, false),
-            Callback::AnyPort => spec.listen_on(free_port()?, false),
         }
         posture.notes.extend(spec.profile.notes.iter().cloned());
         let child = self.sandbox.spawn_on(spec, terminal)?;

@@ -31,7 +31,6 @@ impl PlanBody for LoginPlan {
         let listens = match self.callback {
             Callback::Nowhere => "on no port".to_owned(),
             Callback::Port(port) => format!("on TCP port {port}, for the browser's answer"),
-            Callback::AnyPort => "on one free TCP port, chosen when it starts, for the browser's answer".to_owned(),
         };
         Preview {
             title: format!("Log {} in with its own command", self.agent),
@@ -47,15 +46,7 @@ impl PlanBody for LoginPlan {
         }
     }
     fn requirement(&self) -> Requirement {
-        Requirement {
-            capabilities: vec![Capability::plain(Axis::AgentLogin)],
-            tier: Tier::R2,
-            intent: IntentClass::AgentLogin,
-            workspace_id: None,
-            branch: None,
-            paths: Vec::new(),
-            command_sha256: None,
-        }
+        Requirement::of(Capability::plain(Axis::AgentLogin), Tier::R2, IntentClass::AgentLogin)
     }
     fn preconditions(&self) -> Vec<Precondition> {
         Vec::new()

@@ -373,8 +373,6 @@ pub enum Callback {
     #[default]
     Nowhere,
     Port(u16),
-    /// Any port: one that is free is chosen for each login.
-    AnyPort,
 }
 
 /// One agent as lists show it.

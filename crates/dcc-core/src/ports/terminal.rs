@@ -30,6 +30,9 @@ pub struct TerminalSize {
 }
 
 impl TerminalSize {
+    /// What a terminal has until somebody looks at it, or when it does not say.
+    pub const USUAL: Self = Self { rows: 24, columns: 80 };
+
     /// HSK-400-INVALID-INPUT for a size that no screen has.
     pub fn new(rows: u16, columns: u16) -> Outcome<Self> {
         if rows == 0 || columns == 0 || rows > limits::TERMINAL_ROWS_MAX || columns > limits::TERMINAL_COLUMNS_MAX {

@@ -41,15 +41,10 @@ impl LandlockSandbox {
         Self { host_command, run_dir, posture: OnceLock::new() }
     }
 
-    /// One that enforces nothing, whatever the machine could: to try what happens then.
-    pub fn none(host_command: Vec<OsString>, run_dir: PathBuf, why: &str) -> Self {
-        let posture = Posture { layers: vec!["none".into()], notes: vec![why.to_owned()], ..Posture::default() };
+    /// One that believes this of its machine, whatever a self-test would see: to try what happens then.
+    #[cfg(debug_assertions)]
+    pub fn believing(posture: Posture, host_command: Vec<OsString>, run_dir: PathBuf) -> Self {
         Self { host_command, run_dir, posture: OnceLock::from(posture) }
-    }
-
-    /// For sessions: the command that [`spawn`] takes.
-    pub fn host_command(&self) -> &[OsString] {
-        &self.host_command
     }
 
     /// Starts a command with the layers that the self-test saw on this machine, or not at all.
@@ -132,8 +127,8 @@ impl Sandbox for LandlockSandbox {
     }
 }
 
-/// What a run's processes carry in their environment, so that they can be found when their host is gone.
-fn run_marker(job_id: dcc_core::JobId) -> String {
+/// What the processes of a job carry in their environment, so that they can be found when their host is gone.
+pub fn run_marker(job_id: dcc_core::JobId) -> String {
     format!("job-{job_id}")
 }
 

@@ -29,12 +29,12 @@ mod spec;
 mod terminal;
 mod tree;
 
-pub use engine::LandlockSandbox;
+pub use engine::{LandlockSandbox, run_marker};
 pub use host::host_main;
 pub use posture::self_test;
 pub use private::{PrivateDir, sweep_private};
 pub use profile::{Network, Profile};
-pub use spawn::{SandboxedChild, reap, spawn, spawn_on};
-pub use spec::{EndReason, Ending, ExitReport, Spec, Stdin, free_port};
+pub use spawn::{SandboxedChild, reap};
+pub use spec::{EndReason, Ending, ExitReport, PORT_WORD, Spec, Stdin, free_port};
 pub use terminal::Terminal;
 pub use tree::sweep_marker;

@@ -70,7 +70,7 @@ struct Heard {
 
 /// Starts `spec` below a new host: `host_command` plus two arguments. Returns once every layer is in place and the
 /// command was executed.
-pub fn spawn(host_command: &[OsString], spec: Spec) -> Outcome<SandboxedChild> {
+pub(super) fn spawn(host_command: &[OsString], spec: Spec) -> Outcome<SandboxedChild> {
     let (terminal, theirs) = match spec.stdin {
         Stdin::Terminal => Terminal::open().map(|(ours, theirs)| (Some(ours), Some(theirs)))?,
         Stdin::Pipe | Stdin::Null => (None, None),
@@ -79,7 +79,7 @@ pub fn spawn(host_command: &[OsString], spec: Spec) -> Outcome<SandboxedChild> {
 }
 
 /// As [`spawn`], on a terminal whose other end somebody else holds.
-pub fn spawn_on(host_command: &[OsString], spec: Spec, theirs: OwnedFd) -> Outcome<SandboxedChild> {
+pub(super) fn spawn_on(host_command: &[OsString], spec: Spec, theirs: OwnedFd) -> Outcome<SandboxedChild> {
     begin(host_command, spec, None, Some(theirs))
 }
 

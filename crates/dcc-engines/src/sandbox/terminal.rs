@@ -8,16 +8,13 @@ use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use dcc_core::failure::{Failure, Outcome};
+use dcc_core::ports::terminal::TerminalSize;
 use rustix::fs::{Mode, OFlags};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 
 use super::posture::unavailable;
-
-/// A terminal's size in character cells until somebody looks at it.
-const ROWS: u16 = 24;
-const COLUMNS: u16 = 80;
 
 /// How long a write waits for a command that reads nothing.
 const WRITE_WAIT: Timespec = Timespec { tv_sec: 2, tv_nsec: 0 };
@@ -41,7 +38,8 @@ impl Terminal {
         let theirs = ioctl_tiocgptpeer(&ours, OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).map_err(failed)?;
         rustix::io::ioctl_fionbio(&ours, true).map_err(failed)?;
         let terminal = Self(File::from(ours));
-        terminal.resize(ROWS, COLUMNS)?;
+        let TerminalSize { rows, columns } = TerminalSize::USUAL;
+        terminal.resize(rows, columns)?;
         Ok((terminal, theirs))
     }
 

@@ -7,20 +7,20 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use dcc_core::approval::{Approval, ApprovalStatus, Decision, Scope};
 use dcc_core::failure::{Failure, Outcome};
-use dcc_core::gate::{Cleared, Facts, clear, evaluate};
+use dcc_core::gate::Cleared;
 use dcc_core::ids::{JobId, Oid, Sha256Hex, WorkspaceId, WpId};
 use dcc_core::op::Op;
 use dcc_core::path::RepoPath;
-use dcc_core::plan::{Frozen, PlanBody};
+use dcc_core::plan::PlanBody;
 use dcc_core::plans::{CommitPlan, WorktreePlan};
-use dcc_core::policy::Policy;
 use dcc_core::ports::version::{CommitIntent, CommitStamp, PreparedCommit, Status, VersionEngine as _};
-use dcc_core::principal::{Actor, Role, Surface};
+use dcc_core::principal::Role;
 use dcc_core::time::Timestamp;
 use dcc_core::workspace::WorktreeBinding;
 use dcc_engines::git::{GitCli, GitOptions};
+
+use crate::clearance::cleared_for;
 
 pub const NOW: Timestamp = Timestamp(1_770_000_000_000);
 
@@ -208,73 +208,11 @@ pub fn stamp() -> CommitStamp {
 }
 
 pub fn cleared_commit(plan: &CommitPlan, job_id: JobId) -> Cleared<CommitPlan> {
-    cleared_for(plan.clone(), Op::VersionCommit, job_id)
+    cleared_for(plan.clone(), Op::VersionCommit, "git", job_id, NOW)
 }
 
 pub fn cleared<P: PlanBody>(body: P, op: Op) -> Cleared<P> {
-    cleared_for(body, op, JobId(id(1)))
-}
-
-/// A clearance the way the runner gets one: a person approved this very plan.
-fn cleared_for<P: PlanBody>(body: P, op: Op, job_id: JobId) -> Cleared<P> {
-    let frozen = Frozen::freeze(op, "git", Vec::new(), body).unwrap();
-    let requirement = frozen.plan().requirement.clone();
-    let operator = Actor::operator(Surface::Terminal);
-    let approval = Approval {
-        approval_id: id(2).into(),
-        job_id,
-        root_job_id: job_id,
-        op,
-        status: ApprovalStatus::Approved,
-        tier: requirement.tier,
-        intent: requirement.intent.clone(),
-        capabilities: requirement.capabilities.clone(),
-        plan_digest: frozen.plan_digest(),
-        plan_artifact: Sha256Hex::ZERO,
-        preview: frozen.preview().clone(),
-        preview_ref: None,
-        preview_digest: frozen.preview_digest(),
-        rule: "test".into(),
-        offered: vec![Scope::Once],
-        requester: operator,
-        role: Role::Human,
-        model: None,
-        claim: None,
-        wp_id: None,
-        mt_id: None,
-        session_id: None,
-        workspace_id: requirement.workspace_id,
-        branch: requirement.branch.clone(),
-        paths: requirement.paths.clone(),
-        requested_at: NOW,
-        expires_at: NOW.plus_ms(1_000),
-        presented: None,
-        decision: Some(Decision { approve: true, scope: Scope::Once, reason: None, decider: operator, decided_at: NOW, seen_preview_digest: None, policy_digest: Sha256Hex::ZERO }),
-        ended_reason: None,
-        grant_id: None,
-    };
-    let policy = Policy::built_in();
-    let facts = Facts {
-        job_id,
-        root_job_id: job_id,
-        actor: operator,
-        role: Role::Human,
-        requirement: &requirement,
-        plan_digest: frozen.plan_digest(),
-        own_workspace_id: None,
-        wp_id: None,
-        model: None,
-        foreign_packet: None,
-        over_budget: None,
-        protected_branches: &[],
-        out_of_scope: &[],
-        policy: &policy,
-        grants: &[],
-        approval: Some(&approval),
-        now: NOW,
-    };
-    let verdict = evaluate(&facts);
-    clear(frozen, &verdict).unwrap()
+    cleared_for(body, op, "git", JobId(id(1)), NOW)
 }
 
 /// Every file below a directory as path, mode, size and hash of its bytes or link text; equal means untouched.

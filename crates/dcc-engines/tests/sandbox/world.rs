@@ -7,18 +7,17 @@ use std::process::Command;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use dcc_core::approval::{Approval, ApprovalStatus, Decision, Scope};
 use dcc_core::failure::Outcome;
-use dcc_core::gate::{self, Cleared, Facts};
-use dcc_core::ids::{JobId, Sha256Hex};
+use dcc_core::gate::Cleared;
 use dcc_core::op::Op;
-use dcc_core::plan::{Frozen, PlanBody};
+use dcc_core::plan::PlanBody;
 use dcc_core::plans::{RecipePlan, SessionStartPlan};
-use dcc_core::policy::Policy;
 use dcc_core::ports::sandbox::{RunReport, Sandbox as _};
-use dcc_core::principal::{Actor, Role, Surface};
+use dcc_core::principal::Role;
 use dcc_core::time::Timestamp;
 use dcc_engines::sandbox::LandlockSandbox;
+
+use crate::clearance::cleared_for;
 
 pub struct World {
     dir: tempfile::TempDir,
@@ -175,64 +174,5 @@ pub fn cleared(plan: RecipePlan) -> Cleared<RecipePlan> {
 
 /// What the operator has decided.
 pub fn cleared_as<P: PlanBody>(op: Op, plan: P) -> Cleared<P> {
-    let frozen = Frozen::freeze(op, "sandbox", Vec::new(), plan).unwrap();
-    let job_id: JobId = unique_id().parse().unwrap();
-    let approval = decided(&frozen, op, job_id);
-    let verdict = gate::evaluate(&Facts {
-        job_id,
-        root_job_id: job_id,
-        actor: Actor::operator(Surface::Internal),
-        role: Role::Human,
-        requirement: &frozen.plan().requirement,
-        plan_digest: frozen.plan_digest(),
-        own_workspace_id: None,
-        model: None,
-        wp_id: None,
-        foreign_packet: None,
-        over_budget: None,
-        protected_branches: &[],
-        out_of_scope: &[],
-        policy: &Policy::built_in(),
-        grants: &[],
-        approval: Some(&approval),
-        now: Timestamp(0),
-    });
-    gate::clear(frozen, &verdict).unwrap()
-}
-
-fn decided<P: PlanBody>(frozen: &Frozen<P>, op: Op, job_id: JobId) -> Approval {
-    let (requirement, operator) = (frozen.plan().requirement.clone(), Actor::operator(Surface::Terminal));
-    Approval {
-        approval_id: unique_id().parse().unwrap(),
-        job_id,
-        root_job_id: job_id,
-        op,
-        status: ApprovalStatus::Approved,
-        tier: requirement.tier,
-        intent: requirement.intent,
-        capabilities: requirement.capabilities,
-        plan_digest: frozen.plan_digest(),
-        plan_artifact: Sha256Hex::ZERO,
-        preview: frozen.preview().clone(),
-        preview_ref: None,
-        preview_digest: frozen.preview_digest(),
-        rule: "test".into(),
-        offered: vec![Scope::Once],
-        requester: operator,
-        role: Role::Human,
-        model: None,
-        claim: None,
-        wp_id: None,
-        mt_id: None,
-        session_id: None,
-        workspace_id: requirement.workspace_id,
-        branch: requirement.branch,
-        paths: requirement.paths,
-        requested_at: Timestamp(0),
-        expires_at: Timestamp(1_000),
-        presented: None,
-        decision: Some(Decision { approve: true, scope: Scope::Once, reason: None, decider: operator, decided_at: Timestamp(0), seen_preview_digest: None, policy_digest: Sha256Hex::ZERO }),
-        ended_reason: None,
-        grant_id: None,
-    }
+    cleared_for(plan, op, "sandbox", unique_id().parse().unwrap(), Timestamp(0))
 }

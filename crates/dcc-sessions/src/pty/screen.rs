@@ -11,8 +11,6 @@ use super::emulator::Emulator;
 
 /// One answer's worth of output.
 const CHUNK_BYTES_MAX: usize = 256 * 1024;
-/// What a command's terminal has until somebody looks at it; the sandbox gives it the same.
-const FIRST_SIZE: TerminalSize = TerminalSize { rows: 24, columns: 80 };
 
 struct Kept {
     bytes: VecDeque<u8>,
@@ -31,7 +29,7 @@ pub struct Screen {
 
 impl Default for Screen {
     fn default() -> Self {
-        let kept = Kept { bytes: VecDeque::new(), from: 0, ended: false, drawn: Emulator::new(FIRST_SIZE), version: 0 };
+        let kept = Kept { bytes: VecDeque::new(), from: 0, ended: false, drawn: Emulator::new(TerminalSize::USUAL), version: 0 };
         Self { kept: Mutex::new(kept), changed: Condvar::new() }
     }
 }

@@ -163,7 +163,7 @@ fn session_row(id: &str, agent: &str, state: &str, reason: &str, wp: &str) -> Se
         tokens_out: Some(38_000),
         tool_calls: 57,
         cost: Some(CostView { amount: "1.84".into(), currency: "USD".into(), source: "reported".into() }),
-        sandbox_posture: "bwrap+landlock+seccomp".into(),
+        sandbox_posture: "namespaces+landlock+seccomp".into(),
         created_at_ms: NOW - HOUR,
         started_at_ms: Some(NOW - HOUR),
         last_activity_at_ms: Some(NOW - 4 * MINUTE),

@@ -70,7 +70,7 @@ pub fn empty_board() -> BoardView {
         machine: vec![
             row("Repository", "ok", "ready", "~/src/meterd, branch main at 4e1f0aa, clean"),
             row("git", "ok", "ready", "2.47.1, hooks and filters of this repository will not run"),
-            row("Sandbox", "ok", "ready", "bwrap+landlock+seccomp, self-test passed"),
+            row("Sandbox", "ok", "ready", "namespaces+landlock+seccomp, self-test passed"),
             row("gemini", "needs", "login", "installed, not logged in. Sessions with it will wait."),
             row("opencode", "absent", "absent", "not on PATH. Nothing is downloaded for you."),
         ],

@@ -241,7 +241,7 @@ pub fn health() -> HealthView {
             group("Derived", "may be deleted and comes back", vec![row("devcc.db", "ok", "", "integrity ok, 28 MB, WAL 1.2 MB, cursor at seq 18 234", None), row("TASK_BOARD.md", "drift", "stale", "2 changes behind", op("Write the file", "locus.sync_task_board"))]),
             group("Git", "", vec![row("Worktree WP-035-split-handlers", "fault", "missing", "directory is gone, branch at c0d91ab is merged, nothing uncommitted was recorded", Some(FixView { label: "Open it".into(), href: some("/ws/ws-035"), ..FixView::default() })), row("Disk", "ok", "", "184 GB free, worktrees 6.1 GB", None)]),
             group("Agents", "", vec![row("gemini", "needs", "login", "0.21.0, token expires at 11:15; 1 session uses it", Some(FixView { label: "Copy the login command".into(), command: some("gemini auth"), ..FixView::default() })), row("opencode", "unknown", "", "version did not answer within 2 s", None)]),
-            group("Machine", "", vec![row("Sandbox", "ok", "", "bwrap+landlock+seccomp, self-test: write outside, connect, signal refused", None)]),
+            group("Machine", "", vec![row("Sandbox", "ok", "", "namespaces+landlock+seccomp, self-test: write outside, connect, signal refused", None)]),
         ],
         recovery: vec![RecoveryRow { session_id: some("0192f3a4-1111-7abc-8def-0123b81d04aa"), agent: some("codex"), wp_id: some("WP-049"), state: "crash_recovery".into(), evidence: "checkpoint 9, 40 s before the end · 1 pending write, effect unknown · 3 dirty files".into(), since_at_ms: Some(NOW - 2 * HOUR), safe_to_resume: false, ..RecoveryRow::default() }],
         recovery_note: some("The server ended without a shutdown at 08:26:40 and came back at 08:28:02."),

@@ -9,6 +9,8 @@ use std::io::Write as _;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use dcc_core::session::Posture;
+
 /// 0 kills nowhere.
 static KILL_AT: AtomicU64 = AtomicU64::new(0);
 static REACHED: AtomicU64 = AtomicU64::new(0);
@@ -34,9 +36,10 @@ pub fn clock_offset_ms() -> i64 {
     file.as_ref().and_then(|path| std::fs::read_to_string(path).ok()?.trim().parse().ok()).unwrap_or(0)
 }
 
-/// True when a test wants a machine without a sandbox.
-pub fn is_sandbox_absent() -> bool {
-    std::env::var_os("DCC_SANDBOX_ABSENT").is_some()
+/// What a test wants to be seen of this machine's sandbox; none: what is so.
+pub fn believed_posture() -> Option<Posture> {
+    std::env::var_os("DCC_SANDBOX_ABSENT")?;
+    Some(Posture { layers: vec!["none".into()], notes: vec!["a test says that there is none".into()], ..Posture::default() })
 }
 
 fn reached(name: &str) {

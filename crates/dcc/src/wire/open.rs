@@ -133,8 +133,8 @@ fn private_dirs(found: &Found) -> [PathBuf; 2] {
 pub fn sandbox(run_dir: PathBuf) -> Outcome<LandlockSandbox> {
     let host_command = vec![std::env::current_exe().map_err(|e| Failure::engine(format!("the program's own path is unknown: {e}")))?.into_os_string(), "sandbox-host".into()];
     #[cfg(debug_assertions)]
-    if super::failpoint::is_sandbox_absent() {
-        return Ok(LandlockSandbox::none(host_command, run_dir, "a test says that there is none"));
+    if let Some(posture) = super::failpoint::believed_posture() {
+        return Ok(LandlockSandbox::believing(posture, host_command, run_dir));
     }
     Ok(LandlockSandbox::new(host_command, run_dir))
 }

@@ -1,23 +1,23 @@
 //! A person at a session's terminal: the real command on a pseudo-terminal of the test, whose screen is drawn as he sees it.
 
 use std::io::{Read as _, Write as _};
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::process::{Child, Command, ExitStatus};
 use std::sync::{Arc, Mutex};
 
 use dcc_core::op::Op;
 use dcc_core::ports::terminal::TerminalSize;
+use dcc_engines::sandbox::Terminal;
 use dcc_sessions::pty::Emulator;
 use dcc_testkit::World;
-use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
-use rustix::termios::{Termios, Winsize, tcgetattr, tcsetwinsize};
+use rustix::termios::{Termios, tcgetattr};
 
 use crate::contract::assert_table;
 use crate::{DCC, approved_worktree, asking_session, session_state, started_packet, until};
 
 /// A person's terminal with a command in it.
 pub struct Desk {
-    keys: std::fs::File,
+    keys: Terminal,
     command_end: OwnedFd,
     shows: Arc<Mutex<Emulator>>,
     child: Child,
@@ -26,13 +26,10 @@ pub struct Desk {
 
 impl Desk {
     pub fn new(world: &World, rows: u16, columns: u16, arguments: &[&str]) -> Self {
-        let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
-        grantpt(&ours).and_then(|()| unlockpt(&ours)).unwrap();
-        let theirs = ioctl_tiocgptpeer(&ours, OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
+        let (keys, theirs) = Terminal::open().unwrap();
         let size = TerminalSize::new(rows, columns).unwrap();
-        let keys = std::fs::File::from(ours);
         let before = tcgetattr(&theirs).unwrap();
-        set_size(&keys, size);
+        keys.resize(size.rows, size.columns).unwrap();
         // A session of its own with this as its controlling terminal, so that a change of size is told.
         let like = world.command();
         let mut command = Command::new("setsid");
@@ -66,7 +63,7 @@ impl Desk {
     pub fn resize(&self, rows: u16, columns: u16) {
         let size = TerminalSize::new(rows, columns).unwrap();
         self.shows.lock().unwrap().resize(size);
-        set_size(&self.keys, size);
+        self.keys.resize(size.rows, size.columns).unwrap();
     }
 
     fn text(&self) -> String {
@@ -84,6 +81,7 @@ impl Desk {
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
         while self.text().matches(what).count() < times {
             assert!(std::time::Instant::now() < deadline, "{what:?} did not come, but: {}", self.text());
+            // tidy, allowed: the pause between two looks; the wait has a deadline
             std::thread::park_timeout(std::time::Duration::from_millis(20));
         }
     }
@@ -121,10 +119,6 @@ impl Drop for Desk {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-fn set_size(terminal: &std::fs::File, size: TerminalSize) {
-    tcsetwinsize(terminal.as_fd(), Winsize { ws_row: size.rows, ws_col: size.columns, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
 }
 
 /// A world with a shell command in a terminal; the session's id.

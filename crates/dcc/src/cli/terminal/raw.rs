@@ -71,7 +71,7 @@ pub fn restore() {
 /// The terminal's size; the usual one when it does not say.
 pub fn size() -> TerminalSize {
     let asked = tcgetwinsize(stdout()).ok().filter(|size| size.ws_row > 0 && size.ws_col > 0);
-    asked.map_or(TerminalSize { rows: 24, columns: 80 }, |size| TerminalSize { rows: size.ws_row.min(limits::TERMINAL_ROWS_MAX), columns: size.ws_col.min(limits::TERMINAL_COLUMNS_MAX) })
+    asked.map_or(TerminalSize::USUAL, |size| TerminalSize { rows: size.ws_row.min(limits::TERMINAL_ROWS_MAX), columns: size.ws_col.min(limits::TERMINAL_COLUMNS_MAX) })
 }
 
 /// A terminal hands on and takes no more at once.
