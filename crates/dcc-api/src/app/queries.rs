@@ -32,14 +32,7 @@ impl App {
                 let items = ports.store.workspaces()?.iter().map(|w| self.workspace_json(w)).collect::<Outcome<Vec<_>>>()?;
                 Ok(page(items, &paging))
             }
-            Query::Workspace { workspace_id } => {
-                let mut value = self.workspace_json(&self.workspace(workspace_id)?)?;
-                value["archive"] = match dcc_jobs::kinds::would_archive(self.cx(), workspace_id) {
-                    Ok(would) => json!({ "would": would, "refused": null }),
-                    Err(failure) => json!({ "would": null, "refused": failure }),
-                };
-                Ok(value)
-            }
+            Query::Workspace { workspace_id } => self.workspace_shown(workspace_id),
             Query::Status { workspace_id } => {
                 let mut map = object(&ports.version.status(&self.workspace(workspace_id)?.binding)?);
                 map.insert("workspace_id".into(), json!(workspace_id));
@@ -96,6 +89,15 @@ impl App {
                 Ok(json!({ "items": items, "next_cursor": null }))
             }
         }
+    }
+
+    fn workspace_shown(&self, workspace_id: WorkspaceId) -> Outcome<Value> {
+        let mut value = self.workspace_json(&self.workspace(workspace_id)?)?;
+        value["archive"] = match dcc_jobs::kinds::would_archive(self.cx(), workspace_id) {
+            Ok(would) => json!({ "would": would, "refused": null }),
+            Err(failure) => json!({ "would": null, "refused": failure }),
+        };
+        Ok(value)
     }
 
     fn log(&self, workspace_id: WorkspaceId, path: Option<RepoPath>, limit: usize) -> Outcome<Value> {
