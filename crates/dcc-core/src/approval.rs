@@ -268,7 +268,7 @@ fn word(value: &impl Serialize) -> String {
 
 fn already(approval: &Approval) -> Failure {
     let who = approval.decision.as_ref().map_or_else(String::new, |d| {
-        format!(" by {} over {} at {}", d.decider.id(), word(&d.decider.surface), d.decided_at)
+        format!(" by {} over {} at {}", d.decider.id(), d.decider.surface.words(), d.decided_at)
     });
     let code = match approval.status {
         ApprovalStatus::Expired => Code::ApprovalExpired,

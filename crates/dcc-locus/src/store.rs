@@ -331,7 +331,7 @@ fn micro_task_entry(accepted: &Accepted) -> Option<LocusEntry<MicroTask>> {
 
 fn require_found(index: &Index, key: &IndexKey) -> Outcome<()> {
     match index.lost.get(key) {
-        Some((_, why)) => Err(Failure::new(Code::Integrity, why.clone()).hint("bring the artifact back from the mirror, then start again")),
+        Some((_, why)) => Err(Failure::new(Code::Integrity, why.clone()).hint("put the artifact back from your backup, then start again")),
         None => Ok(()),
     }
 }

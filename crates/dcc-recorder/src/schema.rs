@@ -111,7 +111,7 @@ pub fn is_damage(error: &rusqlite::Error) -> bool {
 
 /// HSK-500-INTEGRITY with the step that helps.
 pub fn damaged(message: impl Into<String>) -> Failure {
-    Failure::new(Code::Integrity, message).hint("the file was left as it is; keep a copy, then restore the recorder from its mirror")
+    Failure::new(Code::Integrity, message).hint("the file was left as it is; keep a copy, then put the file back from your backup")
 }
 
 /// Device and inode of a regular file; None when nothing is there; a link or a directory is refused.

@@ -256,7 +256,7 @@ fn traits_of(name: &str, config: Option<&AgentConfig>) -> AgentTraits {
 fn unknown(name: &str, configured: &BTreeMap<String, AgentConfig>) -> Failure {
     let names: Vec<&str> = CATALOGUE.iter().map(|e| e.name).chain([SCRIPTED]).chain(configured.keys().map(String::as_str)).collect();
     Failure::new(Code::NotFoundAgent, format!("there is no agent {name:?}"))
-        .hint(format!("known are {}; add another under [agents.{name}] in the configuration", names.join(", ")))
+        .hint(format!("known are {}; add another under [agents.{name}] in the configuration; a server that runs read it when it was started", names.join(", ")))
 }
 
 /// Finds the program of a command: a path as it is, a name in PATH.

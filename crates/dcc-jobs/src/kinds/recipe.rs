@@ -34,7 +34,7 @@ impl JobKind for RunRecipe {
     fn plan(&self, cx: &Context, job: &Job) -> Outcome<Planned<RecipePlan>> {
         let p: Params = params::parse(cx, job)?;
         let recipe = cx.config.recipes.get(&p.recipe).ok_or_else(|| {
-            Failure::new(Code::NotFoundRecipe, format!("no recipe {:?}", p.recipe)).hint("recipes stand in your own config.toml as [recipes.NAME] argv = [...]; never in a repository")
+            Failure::new(Code::NotFoundRecipe, format!("no recipe {:?}", p.recipe)).hint("recipes stand in your own config.toml as [recipes.NAME] argv = [...], never in a repository; a server that runs read them when it was started")
         })?;
         // The operator's configuration is his own; a plan, which holds this of it, is kept for good.
         redact::refuse_known(&format!("[recipes.{}]", p.recipe), &json!({ "argv": recipe.argv, "env": recipe.env }))?;

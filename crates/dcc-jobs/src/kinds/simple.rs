@@ -171,6 +171,7 @@ pub fn would_archive(cx: &Context, id: WorkspaceId) -> Outcome<String> {
     let name = workspace.branch.clone().unwrap_or_else(|| id.short());
     let changed = match cx.ports.version.status(&workspace.binding) {
         Ok(status) if status.entries.is_empty() => "no uncommitted change".to_owned(),
+        Ok(status) if status.entries.len() == 1 => "1 changed path".to_owned(),
         Ok(status) => format!("{} changed paths", status.entries.len()),
         Err(failure) => format!("what cannot be read now ({})", failure.message),
     };

@@ -96,7 +96,8 @@ fn repo_path(path: &OsString) -> Outcome<RepoPath> {
 }
 
 fn path_text(value: &Value) -> String {
-    one_line(&value.as_str().map_or_else(|| value.to_string(), str::to_owned))
+    // A name that is no text shows as the preview of a commit shows it.
+    one_line(&serde_json::from_value::<RepoPath>(value.clone()).map_or_else(|_| value.to_string(), |path| path.display()))
 }
 
 fn diff_text(file: &Value) -> String {

@@ -119,6 +119,11 @@ fn odd_names_survive_the_whole_way() {
     let mut want = names.to_vec();
     want.sort_unstable();
     assert_eq!(got, want);
+    // A name that is no text is shown as one on a terminal and whole to a machine.
+    std::fs::write(path.join(<std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(b"n\xff")), "x\n").unwrap();
+    let shown = world.dcc(&["vcs", "status", "--ws", &ws]).stdout;
+    assert!(shown.contains("?? n") && !shown.contains("b64"), "{shown}");
+    assert_eq!(world.ok(&["vcs", "status", "--ws", &ws])["entries"][0]["path"]["b64"], "bv8=");
     for bad in ["../x", "/etc/passwd", ".git/config"] {
         let ran = world.json(&["vcs", "commit", "--ws", &ws, "-m", "Bad", "--", bad]);
         assert_eq!((ran.code, ran.code_text().as_str()), (2, "VCS_PATH_DENIED"), "{bad}: {ran:?}");
@@ -166,6 +171,34 @@ fn a_misspelt_configuration_is_refused_with_its_line() {
     world.configure("[recipes.x]\nargv = [\"true\"]\nwrties = true\n");
     let ran = world.json(&["init"]);
     assert_eq!((ran.code, ran.code_text().as_str()), (2, "HSK-400-INVALID-INPUT"), "{ran:?}");
+}
+
+#[test]
+fn a_server_that_runs_says_that_it_read_its_configuration_before() {
+    let world = World::new(DCC);
+    world.ok(&["init"]);
+    let wp = started_packet(&world);
+    let (ws, _) = approved_worktree(&world, &wp);
+    let _server = world.serve();
+    world.configure("[agents.mine]\ncommand = [\"true\"]\n[recipes.mine]\nargv = [\"true\"]\n");
+    for words in [&["session", "start", "--ws", &ws, "--agent", "mine"][..], &["run", "--ws", &ws, "mine"]] {
+        let ran = world.json(words);
+        assert!(ran.code == 6 && ran.stdout.contains("a server that runs read"), "{words:?}: {ran:?}");
+    }
+}
+
+#[test]
+fn a_micro_task_is_shown_in_lines() {
+    let world = World::new(DCC);
+    world.ok(&["init"]);
+    let wp = started_packet(&world);
+    let shown = world.dcc(&["mt", "show", &wp, "MT-001"]).stdout;
+    assert!(shown.starts_with("mt  ") && shown.contains("Write it"), "{shown}");
+    let parked = world.json(&["ws", "create", "--wp", &wp]).json();
+    let approval = parked["approval_id"].as_str().unwrap();
+    world.ok(&["approvals", "approve", approval]);
+    let again = world.json(&["approvals", "approve", approval]);
+    assert!(again.code_text() == "HSK-409-APPROVAL-CONSUMED" && again.stdout.contains("over the credential at"), "{again:?}");
 }
 
 #[test]

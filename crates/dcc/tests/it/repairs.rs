@@ -133,7 +133,7 @@ fn archiving_can_be_tried_and_changes_nothing() {
     let (ws, path) = approved_worktree(&world, &wp);
     std::fs::write(path.join("new.txt"), "x\n").unwrap();
     let would = world.ok(&["ws", "archive", &ws, "--dry-run"]);
-    assert!(would["would"].as_str().unwrap().contains("1 changed paths") && would["would"].as_str().unwrap().contains(&wp), "{would}");
+    assert!(would["would"].as_str().unwrap().contains("with 1 changed path,") && would["would"].as_str().unwrap().contains(&wp), "{would}");
     let root = world.ok(&["ws", "list"])["items"].as_array().unwrap().iter().find(|w| w["kind"] == "root").unwrap()["workspace_id"].as_str().unwrap().to_owned();
     for words in [&["ws", "archive", &root, "--dry-run"][..], &["ws", "archive", &root]] {
         let ran = world.json(words);
