@@ -1,6 +1,6 @@
 // Keys: go to, move, peek, act. Single letters are off while a person types, and altogether when he switched them off.
 import { CHANGING, find, findAll, announce, inTextField, visible, hear, readStore, writeStore } from "./core.js";
-import { navigate, fetchPage } from "./morph.js";
+import { navigate, fetchPage, isWalking } from "./morph.js";
 import { sayBeside, setPanel } from "./actions.js";
 import { GUARD_MS, sayNothingToDecide, sayOnCard } from "./approvals.js";
 import { moveCurrent } from "./board.js";
@@ -81,7 +81,7 @@ function noteNeighbour(id) {
 
 /** After a decision the next request stands there with its card; a wider one may have let it go as well, then the oldest. */
 function goOn(scope) {
-  if (screenName() === "inbox" && isWide() && find("#main .c-inbox")) openCard(scope === "once" ? neighbour : "/inbox");
+  if (!isWalking() && screenName() === "inbox" && isWide() && find("#main .c-inbox")) openCard(scope === "once" ? neighbour : "/inbox");
 }
 
 function nextNeeding(by) {

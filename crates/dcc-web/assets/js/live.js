@@ -2,7 +2,7 @@
 // the others. An event leads to one refresh of the present page, and so does a file that changed in a
 // worktree which the page shows; nothing is asked without one of them.
 import { CHANGING, find, findAll, make, makeState, metaValue, announce, announceNow, emit, root } from "./core.js";
-import { refresh } from "./morph.js";
+import { pauseMs, refresh } from "./morph.js";
 
 const STREAM = "/api/v1/events/stream";
 let seenSeq = Number(metaValue("dcc-seq")) || 0;
@@ -28,7 +28,7 @@ export const offlineReason = () => `Stale since ${new Date(offlineSince).toTimeS
 
 function scheduleRefresh() {
   if (document.hidden) { stale = true; return; }
-  if (!gather) gather = setTimeout(() => { gather = 0; refresh(); }, 70);
+  if (!gather) gather = setTimeout(() => { gather = 0; refresh(); }, pauseMs());
 }
 
 /** Pages that show what git says of a worktree; others name workspaces too and have nothing to read again. */

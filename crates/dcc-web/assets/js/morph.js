@@ -10,6 +10,11 @@ let refreshAgain = false;
 /** Counts wishes to refresh: one that came while a page was fetched is made good after it is shown. */
 let asked = 0;
 let typedAt = 0;
+/** What the last refresh took, from the question to the page. */
+let tookMs = 0;
+
+/** How long events are gathered before the next refresh: as long as one takes, so that a busy page or machine is not drawn without a pause. */
+export const pauseMs = () => Math.min(Math.max(tookMs, 30), 250);
 
 /** A page of ours; `part` is main for its live parts, peek for its short form. */
 export async function fetchPage(url, signal, part = "main") {
@@ -87,6 +92,7 @@ export async function refresh() {
     return;
   }
   refreshing = true;
+  const began = performance.now();
   try {
     const here = location.href;
     const { page } = await fetchPage(here);
@@ -97,7 +103,8 @@ export async function refresh() {
     if (!(error instanceof TypeError && /fetch/i.test(error.message))) console.error(error);
   } finally {
     refreshing = false;
-    if (refreshAgain) { refreshAgain = false; setTimeout(refresh, 50); }
+    tookMs = performance.now() - began;
+    if (refreshAgain) { refreshAgain = false; setTimeout(refresh, pauseMs()); }
   }
 }
 
@@ -116,14 +123,22 @@ function restoreScroll(scrolls) {
 
 /** Goes to another page of ours. Falls back to the browser when the answer is not one of our pages. */
 export async function navigate(url, how = "push") {
-  const askedBefore = asked;
   walking?.abort();
-  walking = new AbortController();
+  const mine = new AbortController();
+  walking = mine;
+  try { await walk(url, how, mine.signal); } finally { if (walking === mine) walking = null; }
+}
+
+/** A person is on the way to another page; nothing of ours overtakes him. */
+export const isWalking = () => walking !== null;
+
+async function walk(url, how, signal) {
+  const askedBefore = asked;
   const target = new URL(url, location.href);
   if (how === "push") history.replaceState({ ...history.state, scrolls: scrollKey() }, "");
   let answer;
   try {
-    answer = await fetchPage(target.href, walking.signal);
+    answer = await fetchPage(target.href, signal);
   } catch (error) {
     if (error.name !== "AbortError") location.assign(target.href);
     return;
