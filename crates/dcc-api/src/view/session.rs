@@ -60,7 +60,7 @@ pub struct TurnView {
     /// Stable within the session.
     pub turn_id: String,
     pub number: Option<i64>,
-    /// operator, agent, system.
+    /// operator, session (another one), agent, system.
     pub who: String,
     pub name: String,
     pub started_at_ms: i64,

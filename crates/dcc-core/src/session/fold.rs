@@ -55,7 +55,7 @@ pub fn apply(session: &mut Option<Session>, event: &Event) {
             let count = s.checkpoint.map_or(0, |c| c.count) + 1;
             s.checkpoint = Some(CheckpointMark { seq: event.seq, at: event.ts, count });
         }
-        EventCode::SessionMessage if event.payload["role"].as_str() == Some("user") => s.turns += 1,
+        EventCode::SessionMessage if event.payload["role"].as_str().is_some_and(super::is_prompt) => s.turns += 1,
         EventCode::SessionUpdate => usage(s, &event.payload),
         // A write in the name of a call is part of it.
         EventCode::ToolCallStarted if event.payload["write"].is_null() => s.tool_calls += 1,

@@ -24,6 +24,21 @@ pub enum Source {
     Session,
 }
 
+impl Source {
+    /// As whose words a message stands in the record once it is delivered.
+    pub fn role(self) -> &'static str {
+        match self {
+            Self::Operator | Self::Dcc => "user",
+            Self::Session => "session",
+        }
+    }
+}
+
+/// True for what began a turn: a person's prompt, or another session's.
+pub fn is_prompt(role: &str) -> bool {
+    matches!(role, "user" | "session")
+}
+
 /// How far a waiting message has come.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(tag = "status", rename_all = "snake_case")]

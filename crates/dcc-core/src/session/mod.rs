@@ -12,6 +12,6 @@ pub use family::open_below;
 pub use fold::{DECISIVE_CODES, apply};
 pub use handoff::{EvidenceKind, EvidenceLink, Handoff, HandoffText};
 pub use machine::{Need, SessionState, StateReason, step};
-pub use messages::{Delivery, Source, Steering, WaitingMessage, delivery_of, position_of};
+pub use messages::{Delivery, Source, Steering, WaitingMessage, delivery_of, is_prompt, position_of};
 pub use record::{CheckpointMark, Pausing, Posture, ProcessIdentity, QueuedRun, Session};
 pub use schedule::{Lane, Occupied, Run, RunLimits, fits, next, provider_of};

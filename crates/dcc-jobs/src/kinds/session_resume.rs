@@ -18,7 +18,7 @@ use dcc_core::ports::sessions::{ResumeStyle, Steer};
 use dcc_core::ports::version::index_locked;
 use dcc_core::ports::{EventFilter, JobFilter, Order};
 use dcc_core::principal::Actor;
-use dcc_core::session::{Run, Session, SessionState, Source, StateReason, Steering};
+use dcc_core::session::{Run, Session, SessionState, Source, StateReason, Steering, is_prompt};
 use dcc_core::{Code, Failure, Outcome, limits};
 
 use super::{Done, Effect, JobKind, Planned, Recovered, launch, params, session_retry};
@@ -226,8 +226,8 @@ fn summary(cx: &Context, session: &Session) -> Outcome<String> {
     let recorder = cx.ports.recorder.as_ref();
     let said = EventFilter { session_id: Some(session.session_id), codes: vec![EventCode::SessionMessage], order: Order::Descending, limit: 200, ..EventFilter::default() };
     let said = recorder.read(&said)?;
-    let of = |role: &str, max: usize| {
-        let mut lines: Vec<String> = said.iter().filter(|e| e.payload["role"] == role).filter_map(|e| e.payload["text"].as_str()).take(max).map(|t| format!("- {}", host::cut_text(t, 1_500))).collect();
+    let of = |role: fn(&str) -> bool, max: usize| {
+        let mut lines: Vec<String> = said.iter().filter(|e| e.payload["role"].as_str().is_some_and(role)).filter_map(|e| e.payload["text"].as_str()).take(max).map(|t| format!("- {}", host::cut_text(t, 1_500))).collect();
         lines.reverse();
         if lines.is_empty() { "- nothing".to_owned() } else { lines.join("\n") }
     };
@@ -235,9 +235,9 @@ fn summary(cx: &Context, session: &Session) -> Outcome<String> {
     let calls: Vec<String> = calls.iter().rev().take(30).rev().map(|c| format!("- {} ({})", host::cut_text(&c.tool.title, 200), json!(c.tool.status).as_str().unwrap_or_default())).collect();
     Ok(format!(
         "An earlier conversation about this work ended and could not be taken up. This is the command center's own summary of it, from its records; the worktree holds what was done.\n\
-         The person asked, oldest first:\n{}\nThe agent said last:\n{}\nIt did last:\n{}",
-        of("user", 10),
-        of("agent", 5),
+         What was asked, oldest first:\n{}\nThe agent said last:\n{}\nIt did last:\n{}",
+        of(is_prompt, 10),
+        of(|role| role == "agent", 5),
         if calls.is_empty() { "- nothing".to_owned() } else { calls.join("\n") },
     ))
 }

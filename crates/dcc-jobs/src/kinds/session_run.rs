@@ -12,7 +12,7 @@ use dcc_core::ids::{JobId, MessageId};
 use dcc_core::job::{Job, JobState};
 use dcc_core::plans::TurnPlan;
 use dcc_core::principal::Actor;
-use dcc_core::session::{Run, Session, SessionState, StateReason, Steering, provider_of};
+use dcc_core::session::{Run, Session, SessionState, Source, StateReason, Steering, provider_of};
 use dcc_core::{Code, Failure, Outcome};
 
 use super::{Done, Effect, JobKind, Planned, Recovered, params, preamble};
@@ -127,7 +127,8 @@ fn begin(cx: &Context, job: &Job, session: &Session, plan: &TurnPlan) -> Outcome
         said.actor = Actor::SYSTEM;
         events.push(said);
     }
-    let mut said = host::message_payload(cx, "user", &plan.prompt)?;
+    let source = plan.message.and_then(|(id, _)| session.waiting.iter().find(|m| m.message_id == id)).map_or(Source::Operator, |m| m.source);
+    let mut said = host::message_payload(cx, source.role(), &plan.prompt)?;
     said["message_id"] = json!(plan.message.map(|(id, _)| id));
     events.push(about(EventCode::SessionMessage, said));
     cx.journal.append(events).map(drop)

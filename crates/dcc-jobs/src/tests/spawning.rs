@@ -79,6 +79,9 @@ fn an_agent_asks_a_person_approves_and_its_child_runs() {
     // The words are another session's, sent in the name of the person who approved them.
     let queued = rig.events(child, EventCode::SessionSteered).into_iter().find(|e| e.payload["steer"] == "queued").unwrap().payload;
     assert_eq!((&queued["message"]["source"], &queued["message"]["from"]), (&json!("session"), &json!(Rig::operator())));
+    let said = rig.events(child, EventCode::SessionMessage).into_iter().find(|e| e.payload["text"] == "count them").unwrap();
+    assert_eq!((said.payload["role"].as_str(), rig.session(child).parent_session_id), (Some("session"), Some(root)), "nobody takes them for the person's");
+    assert_eq!(rig.shown(child).turns, 1);
     // Its agent reads how it stands, and nobody else's child.
     rig.puppets.report(child, AgentReport::Message { text: "There are three.".into() });
     rig.puppets.end_turn(child, "end_turn");

@@ -104,6 +104,7 @@ fn session(event: &Event) -> String {
         EventCode::SessionMessage => {
             let who = match at(p, "/role") {
                 "user" => "prompt",
+                "session" => "another session's prompt",
                 "thought" => "agent thinks",
                 "system" => "note",
                 _ => "agent says",

@@ -11,7 +11,7 @@ use dcc_core::op::Op;
 use dcc_core::ports::sessions::{Observed, SideEffect, Steer, ToolStatus};
 use dcc_core::ports::store::{Message, ToolCall};
 use dcc_core::ports::{Driver, EventFilter, JobFilter, Order};
-use dcc_core::session::{Delivery, Session, SessionState, StateReason, WaitingMessage, delivery_of};
+use dcc_core::session::{Delivery, Session, SessionState, StateReason, WaitingMessage, delivery_of, is_prompt};
 use dcc_core::{Code, Failure, JobId, Outcome, SessionId, limits};
 use dcc_jobs::ledger;
 
@@ -179,7 +179,7 @@ impl App {
             .take(5)
             .map(tool_call_row)
             .collect();
-        let said = recent(EventCode::SessionMessage, 200).into_iter().find(|e| e.payload["role"] == "user");
+        let said = recent(EventCode::SessionMessage, 200).into_iter().find(|e| e.payload["role"].as_str().is_some_and(is_prompt));
         let text = said.and_then(|e| {
             let kept = serde_json::from_value(e.payload["text_ref"].clone()).ok();
             e.payload["text"].as_str().map(line).filter(|t| !t.is_empty()).or_else(|| self.text_of(kept).map(|t| line(&t)))

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use dcc_core::JobId;
 use dcc_core::job::{Job, JobState};
 use dcc_core::ports::store::{Message, ToolCall};
+use dcc_core::session::is_prompt;
 
 use super::rows::{failure_view, tool_call_row};
 use crate::view::{TurnItem, TurnView};
@@ -45,9 +46,9 @@ pub(super) fn turns(messages: &[Message], calls: &[ToolCall], agent: &str, jobs:
     let (mut number, mut called) = (0, 0);
     for (seq, part) in parts {
         match part {
-            Part::Said(message) if message.role == "user" => {
+            Part::Said(message) if is_prompt(&message.role) => {
                 number += 1;
-                drafts.push(operator_turn(message, number, called).into());
+                drafts.push(prompt_turn(message, number, called).into());
                 drafts.push(agent_turn(seq, message.ts.as_ms(), agent, Some(number), message.job_id, jobs).into());
             }
             Part::Said(message) if message.role == "system" => drafts.push(system_turn(message).into()),
@@ -97,12 +98,14 @@ fn current<'a, 'b>(drafts: &'a mut Vec<Draft<'b>>, seq: u64, at_ms: i64, agent: 
     drafts.last_mut().expect("a turn is there now")
 }
 
-fn operator_turn(message: &Message, number: i64, called: i64) -> TurnView {
+/// What began a turn: the operator's words, or those of the session that asked for this one.
+fn prompt_turn(message: &Message, number: i64, called: i64) -> TurnView {
+    let (who, name) = if message.role == "session" { ("session", "another session") } else { ("operator", "operator") };
     TurnView {
         turn_id: format!("o{}", message.seq),
         number: Some(number),
-        who: "operator".to_owned(),
-        name: "operator".to_owned(),
+        who: who.to_owned(),
+        name: name.to_owned(),
         started_at_ms: message.ts.as_ms(),
         status: "done".to_owned(),
         note: (called > 0).then(|| format!("delivered after call {called}")),
@@ -193,10 +196,10 @@ mod tests {
 
     #[test]
     fn messages_and_calls_are_merged_by_sequence() {
-        let messages = [said(1, "user", "do"), said(2, "thought", "hm"), said(5, "agent", "done"), said(6, "user", "more")];
+        let messages = [said(1, "session", "do"), said(2, "thought", "hm"), said(5, "agent", "done"), said(6, "user", "more")];
         let (_, turns) = turns(&messages, &[called(3), called(4)], "claude", &HashMap::new(), &["ap".to_owned()]);
         let shape: Vec<(&str, Option<i64>, usize)> = turns.iter().map(|t| (t.who.as_str(), t.number, t.items.len())).collect();
-        assert_eq!(shape, [("operator", Some(1), 1), ("agent", Some(1), 3), ("operator", Some(2), 1), ("agent", Some(2), 1)]);
+        assert_eq!(shape, [("session", Some(1), 1), ("agent", Some(1), 3), ("operator", Some(2), 1), ("agent", Some(2), 1)]);
         assert!(matches!(&turns[1].items[1], TurnItem::Calls { calls } if calls.len() == 2));
         assert!(matches!(&turns[3].items[0], TurnItem::Held { approval_id } if approval_id == "ap"));
     }

@@ -153,7 +153,11 @@ impl Feed<'_> {
         let is = |wanted: EventCode| code == wanted.as_str();
         if is(EventCode::SessionMessage) {
             let role = text(payload, "role");
-            let who = if role == "user" { "you" } else { role.as_str() };
+            let who = match role.as_str() {
+                "user" => "you",
+                "session" => "another session",
+                other => other,
+            };
             let said = visible(&self.said(payload)?);
             self.cli.out.say(&format!("{who}: {}", said.trim_end().replace('\n', "\n    ")));
         } else if is(EventCode::ToolCallStarted) || is(EventCode::ToolCallFinished) {
