@@ -192,3 +192,20 @@ pub const SESSION_ATTACHMENTS_MAX: usize = 8;
 pub const ATTACHMENT_LEASE_MS: u64 = 15_000;
 /// A page says nothing while nobody types in it; after this long its attachment ends, and the next key begins another.
 pub const ATTACHMENT_IDLE_MS: u64 = 120_000;
+/// What is ended for a person, a recipe, a command, an attachment, is waited for this long, milliseconds: above the graces of
+/// its processes; what is still there then is told as it is, and the next start finds it.
+pub const RUN_END_WAIT_MS: u64 = 15_000;
+/// How often waivers of the sandbox are looked at while one stands, milliseconds: an agent runs unconfined so much longer.
+pub const WAIVER_LOOK_MS: u64 = 500;
+/// A write to a terminal whose program reads nothing fails after this, seconds.
+pub const TERMINAL_WRITE_WAIT_S: i64 = 2;
+/// How often a worktree's entry that git is making is looked at, milliseconds; git tells nobody when it is done.
+pub const GIT_ENTRY_LOOK_MS: u64 = 20;
+/// So long the git of a killed process may go on filling a worktree, milliseconds, as long as a person would wait.
+pub const GIT_FILLING_WAIT_MS: u64 = 10_000;
+/// Of a line of an agent that is no message so much is kept, characters: enough to see what printed it.
+pub const AGENT_NOISE_CHARS: usize = 200;
+/// Events before it that a feed at a terminal begins with: what a screen shows.
+pub const FEED_EARLIER_EVENTS: usize = 40;
+/// The log of a detached server is begun anew above this.
+pub const SERVER_LOG_BYTES_MAX: u64 = 1024 * 1024;

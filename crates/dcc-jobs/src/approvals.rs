@@ -391,8 +391,8 @@ impl Runner {
             }
             // Approved, and what should have begun did not.
             (JobState::AwaitingUser | JobState::Queued | JobState::Stalled, _) => self.try_end(&job, JobState::Cancelled, failure, Vec::new())?,
-            (JobState::Running, _) if self.cx.commands.get(job_id).is_some_and(|command| command.stop()) => return self.wait(job_id, Some(std::time::Duration::from_secs(15))),
-            (JobState::Running, _) if self.cx.attachments.end(job_id, crate::attachments::Left::Cancelled) => return self.wait(job_id, Some(std::time::Duration::from_secs(15))),
+            (JobState::Running, _) if self.cx.commands.get(job_id).is_some_and(|command| command.stop()) => return self.wait(job_id, Some(std::time::Duration::from_millis(limits::RUN_END_WAIT_MS))),
+            (JobState::Running, _) if self.cx.attachments.end(job_id, crate::attachments::Left::Cancelled) => return self.wait(job_id, Some(std::time::Duration::from_millis(limits::RUN_END_WAIT_MS))),
             (JobState::Running, _) => {
                 return Err(Failure::new(Code::IllegalTransition, "the job is running").hint("a turn ends with dcc session cancel S; other jobs end by themselves"));
             }

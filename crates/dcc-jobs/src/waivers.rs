@@ -25,7 +25,7 @@ use crate::host::{self, Move, move_if};
 use crate::runner::Runner;
 use crate::{delivery, kinds, ledger};
 
-const LOOK_EVERY: Duration = Duration::from_millis(500);
+const LOOK_EVERY: Duration = Duration::from_millis(limits::WAIVER_LOOK_MS);
 
 /// What was waived and not revoked, in or out of time.
 fn standing(recorder: &dyn Recorder) -> Outcome<Vec<Waiver>> {

@@ -9,13 +9,14 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use dcc_core::failure::{Code, Failure, Outcome};
+use dcc_core::limits;
 use dcc_core::workspace::{WorkspaceHealth, WorktreeBinding, escape_path};
 
 /// How many entries beside a missing worktree are compared with it, to say where it went.
 const SIBLINGS_MAX: usize = 1_000;
 /// How often an entry in the making is looked at, and how long the files of its worktree are waited for.
-pub(super) const ENTRY_LOOK_EVERY: Duration = Duration::from_millis(20);
-const FILLING_WAIT: Duration = Duration::from_secs(10);
+pub(super) const ENTRY_LOOK_EVERY: Duration = Duration::from_millis(limits::GIT_ENTRY_LOOK_MS);
+const FILLING_WAIT: Duration = Duration::from_millis(limits::GIT_FILLING_WAIT_MS);
 
 /// The answer about one binding.
 #[derive(Clone, PartialEq, Eq, Debug)]

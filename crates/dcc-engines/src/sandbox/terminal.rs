@@ -8,6 +8,7 @@ use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use dcc_core::failure::{Failure, Outcome};
+use dcc_core::limits;
 use dcc_core::ports::terminal::TerminalSize;
 use rustix::fs::{Mode, OFlags};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -17,7 +18,7 @@ use rustix::termios::{Winsize, tcsetwinsize};
 use super::posture::unavailable;
 
 /// How long a write waits for a command that reads nothing.
-const WRITE_WAIT: Timespec = Timespec { tv_sec: 2, tv_nsec: 0 };
+const WRITE_WAIT: Timespec = Timespec { tv_sec: limits::TERMINAL_WRITE_WAIT_S, tv_nsec: 0 };
 
 /// Readable and writable; clones are the same terminal.
 #[derive(Debug)]

@@ -11,16 +11,13 @@ use dcc_core::ports::{Driver, JobFilter};
 use dcc_core::job::JobState;
 use dcc_core::principal::Actor;
 use dcc_core::session::{Delivery, Session, SessionState, StateReason, Steering};
-use dcc_core::Outcome;
+use dcc_core::{Outcome, limits};
 
 use super::RecoveryReport;
 use crate::host::{self, Move, checkpoints, move_if, note};
 use crate::kinds;
 use crate::runner::Runner;
 use crate::{delivery, ledger};
-
-/// What a closing server runs for a person ends within this, or the next start finds it.
-const ENDS: Duration = Duration::from_secs(15);
 
 impl Runner {
     pub(super) fn recover_sessions(&self, report: &mut RecoveryReport) -> Outcome<()> {
@@ -79,7 +76,7 @@ impl Runner {
         self.cx.scheduler.close();
         self.cx.commands.close();
         let rested = self.rest_all();
-        let deadline = Instant::now() + ENDS;
+        let deadline = Instant::now() + Duration::from_millis(limits::RUN_END_WAIT_MS);
         for job_id in self.running_commands()? {
             let left = deadline.saturating_duration_since(Instant::now());
             match self.wait(job_id, Some(left)) {

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dcc_core::failure::{Code, Failure};
+use dcc_core::limits;
 use dcc_core::ports::sessions::{AgentReport, TokenUsage, UsageStyle, Withdrawn};
 
 use crate::launch::Output;
@@ -95,7 +96,7 @@ impl Pump<'_> {
     /// A line that is no message. Some agents greet in words before they speak the protocol, which costs nothing; one
     /// whose first word is broken JSON will not get better, and nobody waits for its time to run out.
     fn no_message(&mut self, line: &str) {
-        self.noise(&line.chars().take(200).collect::<String>());
+        self.noise(&line.chars().take(limits::AGENT_NOISE_CHARS).collect::<String>());
         if !self.has_spoken && line.starts_with('{')
             && let Some(said) = self.live.noise()
         {
@@ -105,7 +106,7 @@ impl Pump<'_> {
 
     fn line(&mut self, bytes: &[u8]) {
         let Ok(text) = std::str::from_utf8(bytes) else {
-            return self.noise(&format!("not UTF-8: {}", String::from_utf8_lossy(&bytes[..bytes.len().min(200)])));
+            return self.noise(&format!("not UTF-8: {}", String::from_utf8_lossy(&bytes[..bytes.len().min(limits::AGENT_NOISE_CHARS)])));
         };
         // Before anything of it is read: what was handed over in confidence comes back in no report.
         let text = self.live.scrub(text.trim());
@@ -130,7 +131,7 @@ impl Pump<'_> {
                 };
                 self.reply(id.get(), reply);
             }
-            (None, None) => self.noise(&text.chars().take(200).collect::<String>()),
+            (None, None) => self.noise(&text.chars().take(limits::AGENT_NOISE_CHARS).collect::<String>()),
         }
     }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use dcc_core::{Code, Failure, Outcome};
+use dcc_core::{Code, Failure, Outcome, limits};
 use dcc_web::server::{AgentListener, Ready, ServeOptions, serve};
 
 use super::Cli;
@@ -19,8 +19,6 @@ use crate::wire::project::Found;
 
 /// A server that is being started answers within this, or its start has failed.
 const START: Duration = Duration::from_secs(30);
-/// The log of servers in the background is begun anew above this.
-const LOG_BYTES_MAX: u64 = 1024 * 1024;
 
 pub fn run(cli: &Cli, args: &UpArgs) -> Outcome<u8> {
     let here = Cli { path: args.path.clone().unwrap_or_else(|| cli.path.clone()), out: cli.out, wait: cli.wait, clock: std::sync::Arc::clone(&cli.clock) };
@@ -162,7 +160,7 @@ fn detach(path: &PathBuf, port: u16, found: &Found) -> Outcome<String> {
 
 /// The log that servers in the background write to. A long one becomes the former one, whose place it takes.
 fn open_log(path: &std::path::Path) -> Outcome<std::fs::File> {
-    if std::fs::metadata(path).is_ok_and(|meta| meta.len() > LOG_BYTES_MAX) {
+    if std::fs::metadata(path).is_ok_and(|meta| meta.len() > limits::SERVER_LOG_BYTES_MAX) {
         // Without the rename it goes on growing, which loses nothing.
         let _ = std::fs::rename(path, path.with_extension("log.old"));
     }
@@ -176,7 +174,7 @@ fn since(path: &std::path::Path, begins: u64) -> String {
         let mut log = std::fs::File::open(path)?;
         log.seek(std::io::SeekFrom::Start(begins))?;
         let mut bytes = Vec::new();
-        log.take(LOG_BYTES_MAX).read_to_end(&mut bytes)?;
+        log.take(limits::SERVER_LOG_BYTES_MAX).read_to_end(&mut bytes)?;
         Ok::<_, std::io::Error>(String::from_utf8_lossy(&bytes).into_owned())
     };
     read().unwrap_or_default()

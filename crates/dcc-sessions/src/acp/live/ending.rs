@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use dcc_core::failure::{Code, Failure, Outcome};
 use dcc_core::limits::FREEZE_MS_MAX;
 use dcc_core::ports::sessions::AgentReport;
+use dcc_core::limits;
 use dcc_core::redact::redact_text;
 
 use super::{Live, State};
@@ -22,8 +23,6 @@ const STDERR_KEPT_BYTES: usize = 64 * 1024;
 const DRAIN: Duration = Duration::from_secs(2);
 /// How long the last reports may take before `Exited` goes out without them.
 const LAST_REPORTS: Duration = Duration::from_secs(30);
-/// Of a line that is no message.
-const NOISE_CHARS: usize = 200;
 /// How long whoever ended an agent waits for its last reports.
 const TOLD: Duration = Duration::from_secs(3);
 /// Lines of standard error shown to a person.
@@ -161,7 +160,7 @@ impl Live {
     pub fn heard(&self, noise: Option<&str>) {
         let mut state = self.lock();
         match noise {
-            Some(line) if state.noise.is_none() => state.noise = Some(shown(&redact_text(line).0, NOISE_CHARS)),
+            Some(line) if state.noise.is_none() => state.noise = Some(shown(&redact_text(line).0, limits::AGENT_NOISE_CHARS)),
             Some(_) => {}
             None => state.noise = None,
         }

@@ -27,9 +27,6 @@ use super::super::work::{items, text};
 use super::questions::Questions;
 use crate::link::Link;
 
-/// Of what was said before, so much is shown first.
-const EARLIER: usize = 40;
-
 enum Next {
     /// With the moment at which it was read.
     Person(Told, Instant),
@@ -124,7 +121,7 @@ impl Feed<'_> {
 
     /// The end of what is on record, and the requests that wait.
     fn earlier(&mut self) -> Outcome<()> {
-        let mut events = self.events(EventFilter { order: Order::Descending, limit: EARLIER, ..EventFilter::default() })?;
+        let mut events = self.events(EventFilter { order: Order::Descending, limit: limits::FEED_EARLIER_EVENTS, ..EventFilter::default() })?;
         events.reverse();
         for event in events {
             self.seen = event["seq"].as_u64().unwrap_or(self.seen);

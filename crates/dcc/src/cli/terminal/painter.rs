@@ -5,11 +5,9 @@
 
 use std::fmt::Write as _;
 
+use dcc_core::limits;
 use dcc_core::ports::terminal::{TerminalLine, TerminalRun, TerminalSize};
 use dcc_sessions::pty::{Emulator, Modes, dressed};
-
-/// At most so many lines of history are drawn at once.
-const CATCH_UP_LINES: usize = 1_000;
 
 pub struct Painter {
     /// Of the person's terminal.
@@ -143,7 +141,7 @@ impl Painter {
             let _ = write!(out, "\u{1b}[{};1H{}", self.size.rows, "\n".repeat(self.size.rows.into()));
         }
         let _ = write!(out, "\u{1b}[{};1H\u{1b}[0m\u{1b}[J", self.top(lines.len()));
-        let most = usize::try_from(gone).unwrap_or(usize::MAX).min(CATCH_UP_LINES);
+        let most = usize::try_from(gone).unwrap_or(usize::MAX).min(limits::TERMINAL_HISTORY_LINES);
         for line in emulator.history(most) {
             out.push_str(&self.cut(&line, emulator.size().columns));
             out.push_str("\r\n");
