@@ -194,8 +194,8 @@ mod tests {
 
     #[test]
     fn what_needs_a_person_is_open_and_said_by_its_reason() {
-        let needing: Vec<_> = StateReason::ALL.into_iter().filter(|reason| reason.need().is_some()).collect();
         use StateReason::{ApprovalWait, ConsentMissing, ConsentRevoked, CrashRecovery, InputWait, ReviewWait};
+        let needing: Vec<_> = StateReason::ALL.into_iter().filter(|reason| reason.need().is_some()).collect();
         assert_eq!(needing, [ApprovalWait, ConsentMissing, ConsentRevoked, InputWait, ReviewWait, CrashRecovery]);
         for reason in needing {
             assert_eq!(StateReason::parse(&reason.as_str()), Some(reason));
