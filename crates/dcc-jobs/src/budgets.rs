@@ -69,6 +69,11 @@ pub fn totals_of(cx: &Context, scope: &BudgetScope) -> Outcome<Totals> {
     Ok(measure(cx, scope, None)?.0)
 }
 
+/// What a session has used with its running turn; none when no turn runs.
+pub fn running(cx: &Context, id: SessionId) -> Option<Totals> {
+    cx.meters.with(id, |meter| meter.totals())
+}
+
 /// What has been used, and how many turns go on using. `over` is a turn whose meter left the table and is not on record yet.
 fn measure(cx: &Context, scope: &BudgetScope, over: Option<(SessionId, &Totals)>) -> Outcome<(Totals, u64)> {
     let (mut totals, mut running) = (Totals::default(), 0);

@@ -52,6 +52,8 @@ pub struct CardView {
     pub wp_type: String,
     pub labels: Vec<String>,
     pub version: i64,
+    /// Its file is not as last accepted.
+    pub has_drift: bool,
     /// Derived: workflow family and queue reason (DATA 1).
     pub family: String,
     pub reason: String,

@@ -13,6 +13,8 @@ pub struct HealthView {
     /// What happened before the recovery queue came to be.
     pub recovery_note: Option<String>,
     pub checked_at_ms: Option<i64>,
+    /// Worktrees for which the sandbox can be waived, where none can be had: id and branch.
+    pub waivable: Option<Vec<(String, String)>>,
 }
 
 /// Checks that belong together.

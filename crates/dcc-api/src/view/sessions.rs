@@ -18,6 +18,8 @@ pub struct SessionsView {
     /// Backends that occur, for the filter.
     pub backends: Vec<String>,
     pub ended: i64,
+    /// How many the filter leaves out.
+    pub hidden: i64,
     /// What was used, by project, packet, provider and session, up to each session's last turn or checkpoint.
     pub costs: Vec<CostRow>,
     /// Workspaces a session can start in.

@@ -80,6 +80,8 @@ pub struct NoticeView {
 pub struct LoginView {
     /// Host and port.
     pub server: String,
+    /// The command that prints a fresh link of this very server.
+    pub command: String,
     /// Why the link did not open: code, sentence, next step.
     pub failure: Option<FailureView>,
 }

@@ -43,7 +43,7 @@ impl JobKind for Waive {
         let p: Asked = params::parse(cx, job)?;
         let reason = params::reason(&p.reason)?;
         if !(limits::WAIVER_MS_MIN..=limits::WAIVER_MS_MAX).contains(&p.for_ms) {
-            return Err(Failure::invalid(format!("for_ms: {} to {} milliseconds", limits::WAIVER_MS_MIN, limits::WAIVER_MS_MAX)));
+            return Err(Failure::invalid(format!("a waiver is for {} second to {} hours (--for, for_ms)", limits::WAIVER_MS_MIN / 1_000, limits::WAIVER_MS_MAX / 3_600_000)));
         }
         let workspace = super::launch::usable(cx, params::workspace_id(job)?)?;
         if waivers::has_sandbox(cx) {

@@ -5,6 +5,7 @@ import { isOff, isOffline, offReason, offlineReason } from "./live.js";
 
 const DONE = new Set(["completed", "completed_with_issues"]);
 const ENDED = new Set(["failed", "cancelled", "poisoned", "stalled"]);
+const MAKES_SESSION = new Set(["session.start", "session.retry"]);
 const watched = new Map();
 const keyOf = new WeakMap();
 /** Modules that add parameters of their own to a form, such as the chosen paths of a commit. */
@@ -112,6 +113,8 @@ function showProblem(slot, data) {
   const note = problemNote(data);
   const id = data?.job_id ?? data?.error?.job_id;
   if (id) note.append(" ", make("a", { class: "link m", href: `/job/${id}` }, `job ${shortId(id)}`));
+  // A session whose start failed was made: its page holds the whole of what its agent said.
+  if (data?.session_id) note.append(" ", make("a", { class: "link m", href: `/session/${data.session_id}` }, `session ${shortId(data.session_id)}`));
   slot.replaceChildren(note);
   const { code, message } = problemParts(data);
   announceNow(`${message} ${code}`);
@@ -121,7 +124,7 @@ const jobLine = (job) => make("a", { class: "link m", href: `/job/${job.job_id}`
 
 function follow(job, way) {
   if (DONE.has(job.state)) return finish(job, way);
-  if (ENDED.has(job.state)) { watched.delete(job.job_id); showProblem(way.slot, { ...(job.failure ?? { message: `The job is ${job.state}.` }), job_id: job.job_id }); refresh(); return; }
+  if (ENDED.has(job.state)) { watched.delete(job.job_id); showProblem(way.slot, { ...(job.failure ?? { message: `The job is ${job.state}.` }), job_id: job.job_id, session_id: MAKES_SESSION.has(way.op) ? idsOf(job).session_id : undefined }); refresh(); return; }
   const first = !watched.has(job.job_id);
   watched.set(job.job_id, way);
   if (job.state === "awaiting_user" && job.approval_id) { if (way.shownApproval !== job.approval_id) { way.shownApproval = job.approval_id; showCard(job, way); } }

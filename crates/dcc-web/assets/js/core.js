@@ -91,7 +91,8 @@ export function problemParts(data) {
 
 export function problemNote(data) {
   const { code, message, hint } = problemParts(data);
-  return make("p", { class: "said-bad", role: "alert" }, makeState("failed", "refused"), " ", message, hint ? make("span", { class: "lab" }, ` ${hint}`) : null, code ? make("span", { class: "m mut" }, ` ${code}`) : null);
+  const [first, ...more] = String(message).split("\n");
+  return make("div", { class: "said-bad", role: "alert" }, makeState("failed", "refused"), " ", first, more.length ? make("pre", { class: "code" }, more.join("\n")) : null, hint ? make("span", { class: "lab" }, ` ${hint}`) : null, code ? make("span", { class: "m mut" }, ` ${code}`) : null);
 }
 
 export const shortId = (id) => (!id || id.length <= 14 ? id ?? "" : id.length === 40 || id.length === 64 ? id.slice(0, 7) : id.slice(-8));

@@ -250,7 +250,7 @@ pub fn health() -> HealthView {
 }
 
 pub fn login() -> LoginView {
-    LoginView { server: "127.0.0.1:4173".into(), failure: Some(failure("HSK-401-LINK-USED", "This link was used or is older than 60 seconds.", "Get a new one below.")) }
+    LoginView { server: "127.0.0.1:4173".into(), command: "dcc up --detach".into(), failure: Some(failure("HSK-401-LINK-USED", "This link was used or is older than 60 seconds.", "Get a new one below.")) }
 }
 
 pub fn problem() -> ProblemView {

@@ -29,14 +29,16 @@ pub struct App {
     /// The TCP port, whatever channel this is: where a browser goes.
     pub port: u16,
     pub auth: Arc<Auth>,
+    /// The command that prints a fresh sign-in link.
+    pub link_command: Arc<str>,
     /// Turns true when the server ends; streams end with it.
     pub ending: watch::Receiver<bool>,
     stop: Arc<Notify>,
 }
 
 impl App {
-    pub fn new(door: Arc<dyn Screens>, port: u16, auth: Arc<Auth>, ending: watch::Receiver<bool>) -> Self {
-        Self { door, channel: Channel::Tcp, port, auth, ending, stop: Arc::new(Notify::new()) }
+    pub fn new(door: Arc<dyn Screens>, port: u16, auth: Arc<Auth>, link_command: String, ending: watch::Receiver<bool>) -> Self {
+        Self { door, channel: Channel::Tcp, port, auth, link_command: link_command.into(), ending, stop: Arc::new(Notify::new()) }
     }
 
     /// The same application over the Unix socket.

@@ -54,6 +54,9 @@ pub struct Auth {
     now: Now,
 }
 
+/// Characters of a link's token, as [`secret`] makes them.
+const TOKEN_CHARS: usize = 64;
+
 impl Auth {
     pub fn new(credential: &str, instance: InstanceId) -> Outcome<Self> {
         Self::with_clock(credential, instance, Box::new(Instant::now))
@@ -99,10 +102,13 @@ impl Auth {
 
     /// Opens a session for a token: the cookie's value. The token is gone whether or not it was still young.
     pub fn redeem(&self, token: &str) -> Outcome<String> {
+        if token.len() != TOKEN_CHARS || !token.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Err(Failure::new(Code::Unauthenticated, "This is no sign-in link, nor the code at its end.").hint("Paste the whole line that the command below prints."));
+        }
         let now = (self.now)();
         let issued = lock(&self.links).remove(&digest(token));
         if !issued.is_some_and(|issued| is_young(issued, now)) {
-            return Err(Failure::new(Code::Unauthenticated, "This link was used already, or is older than 60 seconds.").hint("Run dcc up again: it prints a new one."));
+            return Err(Failure::new(Code::Unauthenticated, "This link was used already, is older than 60 seconds, or belongs to another server.").hint("The command below prints a new one."));
         }
         let value = secret();
         let mut sessions = lock(&self.sessions);

@@ -2,7 +2,8 @@
 //!
 //! Authority: ephemeral. Invariants: a link is redeemed only for the person's own navigation, never for a page of
 //! another site or for a fetch ahead of the wish; the answer to a good link is a redirect, so that the token does not
-//! stay in the address. Failure: the page says why and how to get a new link; it holds nothing of the project.
+//! stay in the address. Failure: the page says why and how to get a new link; it holds nothing of the project but,
+//! in a demo, the directory that the demo was made in.
 
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
@@ -24,6 +25,7 @@ const FORM_BYTES_MAX: usize = 4 * 1024;
 pub fn login_page(app: &App, failure: Option<&Failure>, status: StatusCode) -> Response {
     let view = LoginView {
         server: format!("127.0.0.1:{}", app.port),
+        command: app.link_command.to_string(),
         failure: failure.map(|failure| FailureView { code: failure.code.to_string(), message: failure.message.clone(), hint: failure.hint.clone() }),
     };
     (status, Html(ui::login(&view).into_string())).into_response()

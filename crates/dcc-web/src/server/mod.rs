@@ -55,6 +55,8 @@ pub struct ServeOptions {
     pub port: u16,
     /// The operator's credential, as it stands in its 0600 file without the line end.
     pub credential: String,
+    /// The command that prints a fresh sign-in link of this server.
+    pub link_command: String,
     /// Where the Unix socket is made, mode 0600. Its folder is made with 0700 when absent.
     pub socket_path: PathBuf,
     /// Told once both listeners accept.
@@ -78,7 +80,7 @@ pub async fn serve(options: ServeOptions, shutdown: impl Future<Output = ()> + S
     let socket = OwnUser::bind(&options.socket_path)?;
     let auth = Arc::new(Auth::new(&options.credential, options.door.project().instance_id)?);
     let (end, ending) = watch::channel(false);
-    let over_tcp = App::new(Arc::clone(&options.door), port, Arc::clone(&auth), ending.clone());
+    let over_tcp = App::new(Arc::clone(&options.door), port, Arc::clone(&auth), options.link_command, ending.clone());
     let over_unix = over_tcp.over_unix();
     let stop = over_tcp.stop_signal();
     let base_url = format!("http://127.0.0.1:{port}");

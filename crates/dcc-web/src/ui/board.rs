@@ -59,7 +59,7 @@ fn head(view: &BoardView, list: bool) -> Markup {
             h1.sr { "Board" }
             nav.tabs aria-label="Views" {
                 @for (at, (key, name)) in [("all", "All packets"), ("waits", "Waits for me"), ("stale", "Stale over 3 d")].iter().enumerate() {
-                    a href=(address(view, &view.layout, key)) aria-current=[(filter == *key).then_some("page")] data-key=((at + 1)) { (name) " " kbd { (at + 1) } }
+                    a href=(address(view, &view.layout, key)) aria-current=[(filter == *key).then_some("page")] data-key=((at + 1)) title={ "Key " (at + 1) } { (name) }
                 }
             }
             // The file is behind for a moment after each change: said where nothing has to move for it.
@@ -153,6 +153,7 @@ fn card_item(card: &CardView, now_ms: i64) -> Markup {
                     span.m.push title="changed files" { @match card.dirty_files { Some(0) => "clean", Some(n) => { "±" (n) }, None => "± ?" } }
                 }
             }
+            @if card.has_drift { div.why.st-stale { a.over href={ (href) "#drift" } { (st(Pip::Stale, "file edited by hand")) } } }
             (why(card, pip, now_ms))
         }
     }

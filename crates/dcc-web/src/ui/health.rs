@@ -8,7 +8,7 @@ use dcc_api::view::{HealthRow, HealthView, RecoveryRow, Shell};
 
 use super::components::forms::OpButton;
 use super::components::path::query;
-use super::components::{Pip, ago, ago_words, bind, fix_button, job_link, not_built, op_button, params, session_link, st, wp_link};
+use super::components::{Pip, ago, ago_words, bind, field_text, fix_button, job_link, not_built, op_button, params, said, session_link, st, wp_link};
 use super::shell::{Place, page};
 use crate::safe_text::t;
 
@@ -17,6 +17,7 @@ use crate::safe_text::t;
 pub fn health(shell: &Shell, view: &HealthView, now_ms: i64) -> Markup {
     let body = html! {
         (head(view, now_ms))
+        @if let Some(worktrees) = &view.waivable { (waive(worktrees)) }
         @if !view.recovery.is_empty() { (recovery(view, now_ms)) }
         section.fill.scroll aria-label="Checks" {
             table.tbl.hl.stackable {
@@ -67,6 +68,27 @@ fn line(row: &HealthRow, now_ms: i64) -> Markup {
             td.lab.cut[calm].wrap-any[!calm] title=(t(&row.evidence)) { (t(&row.evidence)) }
             td.nw.lab { @if let Some(at) = row.since_at_ms { (ago(at, now_ms)) } }
             td.nw { span.row { @if let Some(fix) = &row.fix { (fix_button(fix)) } @if let Some(other) = &row.other { (fix_button(other)) } } }
+        }
+    }
+}
+
+/// Asks for agents without a sandbox in one worktree; what that means stands on the card, which wants a typed word.
+fn waive(worktrees: &[(String, String)]) -> Markup {
+    html! {
+        section.panel id="waive" hidden data-panel aria-labelledby="waive-h" {
+            form.stack data-op="sandbox.waive" data-then="reload" {
+                div.row { h2 id="waive-h" { "Let agents run without a sandbox" } span.lab { "R3: you will be asked, with what it means and a word to type" } button.btn.flat.sm.push type="button" data-close="waive" { "Close " kbd { "Esc" } } }
+                @if worktrees.is_empty() { p.lab { "There is no worktree to waive it for. " a href="/workspaces" { "Workspaces" } } }
+                @else {
+                    div.two-up {
+                        div.fl { label.lab for="wv-ws" { "Worktree" } select.field id="wv-ws" name="bind:workspace_id" required { @for (id, branch) in worktrees { option value=(id) { (t(branch)) } } } }
+                        div.fl { label.lab for="wv-for" { "For" } select.field id="wv-for" name="for_ms" data-type="minutes" { @for (minutes, words) in [(15, "15 minutes"), (30, "30 minutes"), (60, "1 hour"), (240, "4 hours"), (480, "8 hours")] { option value=(minutes) selected[minutes == 30] { (words) } } } }
+                    }
+                    (field_text("wv-why", "reason", "Reason, kept on record", "", true))
+                    div.row { button.btn.no.push type="submit" { "Ask for the waiver" } }
+                }
+                (said())
+            }
         }
     }
 }

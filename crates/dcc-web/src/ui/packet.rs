@@ -75,6 +75,7 @@ fn lead(view: &PacketView) -> Markup {
             "ready" if view.pre_work.status == "pending" => button.btn.sm.go type="button" data-toggle="gate-pre_work" aria-controls="gate-pre_work" aria-expanded="false" { "Decide pre_work gate" },
             "ready" => (button("locus.start_wp", "Start", None, &why_not(&view.actions, "locus.start_wp"))),
             "in_progress" if view.workspaces.is_empty() => button.btn.sm.go type="button" data-toggle="new-ws" data-key="o" aria-controls="new-ws" aria-expanded="false" { "Create worktree " kbd { "o" } },
+            "in_progress" if view.workspaces.iter().any(|ws| ws.repair.is_some()) => @if let Some(ws) = view.workspaces.iter().find(|ws| ws.repair.is_some()) { a.btn.sm.go href={ "/ws/" (query(&ws.workspace_id)) } data-key="o" { "Repair the worktree " kbd { "o" } } },
             "in_progress" if view.close_refusal.is_none() => (button("locus.close_wp", "Close packet", None, &why_not(&view.actions, "locus.close_wp"))),
             "in_progress" if waits_for_review(view).is_some() => @if let Some((id, files)) = waits_for_review(view) { a.btn.sm.go href={ "/ws/" (query(id)) } data-key="o" { "Review " (files) @if files == 1 { " file " } @else { " files " } kbd { "o" } } },
             "in_progress" => button.btn.sm.go type="button" data-toggle="start-session" data-key="s" aria-controls="start-session" aria-expanded="false" { "Start session " kbd { "s" } },

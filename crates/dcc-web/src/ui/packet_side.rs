@@ -52,10 +52,10 @@ fn bindings(view: &PacketView, now_ms: i64) -> Markup {
         section.sec id="bindings" {
             header.ph {
                 h2 { "Bindings" }
-                span.push.row {
+                @if !is_closed(view) { span.push.row {
                     button.btn.sm type="button" data-toggle="new-ws" aria-controls="new-ws" aria-expanded="false" { "Worktree" }
                     button.btn.sm type="button" data-toggle="start-session" aria-controls="start-session" aria-expanded="false" aria-disabled=[view.workspaces.is_empty().then_some("true")] data-why=[view.workspaces.is_empty().then_some("A session needs a worktree: create one first.")] { "Session" }
-                }
+                } }
             }
             ul.rows {
                 @for ws in &view.workspaces {
@@ -87,6 +87,11 @@ fn bindings(view: &PacketView, now_ms: i64) -> Markup {
     }
 }
 
+/// Nothing is decided, bound or started on it any more, but by reopening it.
+fn is_closed(view: &PacketView) -> bool {
+    matches!(view.status.as_str(), "done" | "cancelled")
+}
+
 fn readiness(view: &PacketView, now_ms: i64) -> Markup {
     let open = view.readiness.iter().filter(|row| row.status != "done").count();
     html! {
@@ -96,20 +101,20 @@ fn readiness(view: &PacketView, now_ms: i64) -> Markup {
                 span.push { @if view.status == "done" { (st(Pip::Done, "closed")) } @else if open == 0 && view.close_refusal.is_none() { (st(Pip::Done, "yes")) } @else { @if open == 0 { (st(Pip::Queued, "not yet")) } @else { (st(Pip::Queued, &format!("not yet, {open} open"))) } } }
             }
             ul.rows {
-                (gate("pre_work", &view.pre_work, now_ms))
-                (gate("post_work", &view.post_work, now_ms))
+                (gate("pre_work", &view.pre_work, is_closed(view), now_ms))
+                (gate("post_work", &view.post_work, is_closed(view), now_ms))
                 @for row in &view.readiness {
                     li { (st(Pip::of_step(&row.status), &row.name)) span.push.lab.cut { @if let Some(detail) = &row.detail { (t(detail)) } } }
                 }
             }
-            @if let Some(refusal) = &view.close_refusal {
+            @if let Some(refusal) = view.close_refusal.as_ref().filter(|_| !is_closed(view)) {
                 p.pad.lab id="close-why" { span.m { (t(&refusal.code)) } " " (t(&refusal.message)) @if let Some(hint) = &refusal.hint { ". Next: " (t(hint)) } }
             }
         }
     }
 }
 
-fn gate(name: &str, view: &GateView, now_ms: i64) -> Markup {
+fn gate(name: &str, view: &GateView, is_closed: bool, now_ms: i64) -> Markup {
     html! {
         li {
             (st(Pip::of_step(&view.status), name))
@@ -119,7 +124,7 @@ fn gate(name: &str, view: &GateView, now_ms: i64) -> Markup {
                 @if let Some(at) = view.validated_at_ms { ", " (ago(at, now_ms)) }
                 @if let Some(reason) = &view.reason { ": " (t(reason)) }
             }
-            button.btn.sm type="button" data-toggle={ "gate-" (name) } aria-controls={ "gate-" (name) } aria-expanded="false" { "Decide" }
+            @if !is_closed { button.btn.sm type="button" data-toggle={ "gate-" (name) } aria-controls={ "gate-" (name) } aria-expanded="false" { "Decide" } }
         }
     }
 }

@@ -32,11 +32,11 @@ pub fn login(view: &LoginView) -> Markup {
                             }
                             dl.kv { dt { "Server" } dd.m { (t(&view.server)) } }
                             div {
-                                p.lab { "Get a new link: in a terminal, in the folder of your project" }
-                                div.code.row { code { "dcc up" } button.btn.flat.sm.push type="button" data-copy-text="dcc up" { (icon("copy")) " Copy" } }
+                                p.lab { "Get a new link: in a terminal" @if view.command.starts_with("dcc up") { ", in the folder of your project" } }
+                                div.code.row { code.wrap-any { (t(&view.command)) } button.btn.flat.sm.push type="button" data-copy-text=(t(&view.command)) { (icon("copy")) " Copy" } }
                             }
                             form method="post" action="/login" {
-                                label.lab for="tok" { "or paste the code it prints" }
+                                label.lab for="tok" { "or paste the link it prints" }
                                 div.row {
                                     input.field.m id="tok" name="code" autocomplete="one-time-code" spellcheck="false" required;
                                     button.btn.go type="submit" { "Sign in" }

@@ -207,7 +207,7 @@ fn empty(view: &SessionsView, state: &str, group: &str) -> Markup {
         div.solo.stack {
             @if is_filtered {
                 h2.hero { "No session fits" }
-                p.mut { "Shown are those that are " b { (t(&words(state))) } @for one in [&view.filter.role, &view.filter.backend].into_iter().flatten() { ", " b { (t(one)) } } "." }
+                p.mut { @if view.hidden == 1 { "One session is hidden. " } @else { (view.hidden) " sessions are hidden. " } "Shown are those that are " b { (t(&words(state))) } @for one in [&view.filter.role, &view.filter.backend].into_iter().flatten() { ", " b { (t(one)) } } "." }
                 div.row { a.btn.go href={ "/sessions?filter=all&group=" (query(group)) } { "Clear the filter" } }
             } @else {
                 h2.hero { "No session is open" }

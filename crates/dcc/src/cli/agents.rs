@@ -38,7 +38,7 @@ pub fn run(cli: &Cli, command: &AgentCommand) -> Outcome<u8> {
             Ok(0)
         }
         AgentCommand::Login { name, status: true } => {
-            let agent = listed()?.into_iter().find(|a| a.name == *name).ok_or_else(|| Failure::new(Code::NotFoundAgent, format!("there is no agent {name:?}")).hint("dcc agent list"))?;
+            let agent = known(name)?;
             cli.out.show(&json!({ "name": agent.name, "login": agent.login, "login_evidence": agent.login_evidence }), |_| format!("{}: {} ({})", agent.name, agent.login.as_str(), agent.login_evidence));
             Ok(0)
         }
@@ -52,11 +52,16 @@ fn listed() -> Outcome<Vec<AgentListing>> {
     Ok(Agents::new(config.agents, &dirs).list())
 }
 
+fn known(name: &str) -> Outcome<AgentListing> {
+    listed()?.into_iter().find(|a| a.name == name).ok_or_else(|| Failure::new(Code::NotFoundAgent, format!("there is no agent {name:?}")).hint("dcc agent list"))
+}
+
 fn status(agent: &AgentListing) -> &'static str {
     if agent.installed { "installed" } else { "absent" }
 }
 
 fn login(cli: &Cli, name: &str) -> Outcome<u8> {
+    known(name)?;
     if !cli.attended() || cli.out.is_json() {
         return Err(Failure::new(Code::SameTurnConsent, "a login needs a terminal, with a person at it").hint(format!("in a terminal: dcc agent login {name}")));
     }

@@ -43,7 +43,7 @@ pub fn run(cli: &Cli, args: &UpArgs) -> Outcome<u8> {
     integrity::warn_once(&found.dirs, found.require_project_id()?);
     say_recovery(&here, &project);
     let no_open = args.no_open || here.out.is_json();
-    serve_project(&found, &project, args.port, |ready| {
+    serve_project(&found, &project, args.port, "dcc up --detach", |ready| {
         here.out.show(&json!({ "url": ready.login_url, "base_url": ready.base_url, "status": "running" }), |v| {
             format!("{} is served at {}\n  sign in (once, within 60 s): {}\n  Ctrl C ends it", found.root.display(), v["base_url"].as_str().unwrap_or_default(), v["url"].as_str().unwrap_or_default())
         });
@@ -71,13 +71,13 @@ fn say_recovery(cli: &Cli, project: &Project) {
     }
 }
 
-/// Serves until a signal or the stop route; then ends agents and leaves canon closed.
-pub fn serve_project(found: &Found, project: &Project, port: u16, ready: impl FnOnce(&Ready)) -> Outcome<()> {
+/// `link_command` prints a fresh sign-in link. Serves until a signal or the stop route; then ends agents and leaves canon closed.
+pub fn serve_project(found: &Found, project: &Project, port: u16, link_command: &str, ready: impl FnOnce(&Ready)) -> Outcome<()> {
     let credential = found.dirs.require_credential(found.clock.as_ref())?;
     let socket_path = found.dirs.socket(found.require_project_id()?);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(|e| Failure::engine(format!("no runtime: {e}")))?;
     let (tell, told) = tokio::sync::oneshot::channel();
-    let options = ServeOptions { door: std::sync::Arc::clone(&project.app) as _, port, credential, socket_path, ready: tell };
+    let options = ServeOptions { door: std::sync::Arc::clone(&project.app) as _, port, credential, link_command: link_command.to_owned(), socket_path, ready: tell };
     let verifier = std::sync::Arc::clone(&project.app);
     // The chain is walked once in the background, so that the status line can say how far it was verified.
     let (dirs, project_id, clock) = (found.dirs.clone(), found.require_project_id()?, std::sync::Arc::clone(&found.clock));

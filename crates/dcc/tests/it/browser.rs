@@ -12,6 +12,7 @@ mod read_only_files;
 mod screens;
 mod steering;
 mod terminal;
+mod waiver;
 
 use std::future::Future;
 use std::io::{BufRead, BufReader, Read, Write};

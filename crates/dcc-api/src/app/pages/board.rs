@@ -2,7 +2,7 @@
 //!
 //! Authority: derived. Failure: when Locus cannot be read the lanes are empty and the failure says so.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use dcc_core::event::EventCode;
 use dcc_core::locus::family::{Family, FamilyName, Reason};
@@ -10,14 +10,14 @@ use dcc_core::locus::rules::Packets;
 use dcc_core::locus::{MicroTask, WorkPacket, WpStatus};
 use dcc_core::ports::{EventFilter, Order};
 use dcc_core::workspace::{Workspace, WorkspaceKind, WorkspaceStatus};
-use dcc_core::{Code, Outcome, Timestamp, WpId, limits};
+use dcc_core::{Outcome, Timestamp, WpId, limits};
 
 use super::super::App;
 use super::super::records::{AtWork, family_of};
 use super::checkout::Depth;
 use super::names::Names;
 use super::rows::{approval_row, failure_view, session_ref};
-use crate::view::{BoardView, CardView, FailureView, HealthRow, LaneView, MirrorView};
+use crate::view::{BoardView, CardView, HealthRow, LaneView, MirrorView};
 
 /// Cards of one lane on the page; a filter finds the others.
 const CARDS_MAX: usize = 200;
@@ -66,8 +66,8 @@ impl App {
         let all = self.all_packets()?;
         view.total = all.len() as i64;
         view.lanes = WpStatus::ALL.iter().map(|s| LaneView { status: s.as_str().to_owned(), title: lane_title(*s).to_owned(), ..LaneView::default() }).collect();
-        view.failure = all.iter().find_map(|(packet, _, drift)| drift.as_ref().map(|d| drift_view(&packet.wp_id, d)));
         let at_work = self.at_work()?;
+        let drifted: HashSet<&WpId> = all.iter().filter(|(.., drift)| drift.is_some()).map(|(packet, ..)| &packet.wp_id).collect();
         let names = self.names();
         let index = Packets::new(all.iter().map(|(packet, ..)| packet));
         let since = self.lane_since();
@@ -94,6 +94,7 @@ impl App {
                 .take(CARDS_MAX)
                 .map(|(packet, mts, family)| {
                     let mut card = card(packet, mts, family, &at_work, &names);
+                    card.has_drift = drifted.contains(&packet.wp_id);
                     card.lane_since_at_ms = since_of(packet, &since).map(Timestamp::as_ms);
                     if let Some(workspace) = bound.get(&packet.wp_id) {
                         card.workspace_id = Some(workspace.workspace_id.to_string());
@@ -122,15 +123,6 @@ impl App {
             }
         }
         since
-    }
-}
-
-/// The failure that a drifted record shows as.
-pub(super) fn drift_view(wp_id: &WpId, drift: &str) -> FailureView {
-    FailureView {
-        code: Code::Drift.as_str().to_owned(),
-        message: format!("{wp_id}: {drift}. The last accepted state is shown"),
-        hint: Some(format!("dcc wp restore {wp_id} puts the accepted file back, dcc wp accept {wp_id} takes the edit in; both sides stand on its page")),
     }
 }
 

@@ -6,7 +6,7 @@ use dcc_core::job::JobState;
 use dcc_core::locus::RecordKey;
 use dcc_core::ports::{AgentListing, JobFilter, Locus, LoginState, MirrorState};
 use dcc_core::session::{Posture, StateReason};
-use dcc_core::workspace::WorkspaceStatus;
+use dcc_core::workspace::{WorkspaceKind, WorkspaceStatus};
 use dcc_core::{MtId, WpId, limits};
 use serde_json::json;
 
@@ -34,6 +34,7 @@ impl App {
             recovery_note: (!recovery.is_empty()).then(|| "A process ended while these were at work.".to_owned()),
             recovery,
             checked_at_ms: Some(self.cx().now().as_ms()),
+            waivable: self.waivable(),
         }
     }
 
@@ -134,7 +135,7 @@ impl App {
     /// The main worktree: git answers, and our own directory is not among its changes.
     fn root_check(&self) -> Vec<HealthRow> {
         let ports = &self.cx().ports;
-        let Some(root) = ports.store.workspaces().unwrap_or_default().into_iter().find(|w| w.kind == dcc_core::workspace::WorkspaceKind::Root) else {
+        let Some(root) = ports.store.workspaces().unwrap_or_default().into_iter().find(|w| w.kind == WorkspaceKind::Root) else {
             return vec![row("Repository", "unknown", "the main worktree is not registered")];
         };
         match ports.version.status(&root.binding) {
@@ -164,9 +165,20 @@ impl App {
         rows.extend(here.into_iter().map(agent_row));
         if !absent.is_empty() {
             let names: Vec<&str> = absent.iter().map(|agent| agent.name.as_str()).collect();
-            rows.push(fixed(row("Other agents", "absent", &format!("known and not installed: {}", names.join(", "))), "How to install", None, Some("dcc agent list")));
+            rows.push(fixed(row("Other agents", "absent", &format!("known and not installed: {}", names.join(", "))), "Copy: dcc agent list", None, Some("dcc agent list")));
         }
         rows
+    }
+
+    /// Worktrees that a waiver could be asked for; none where agents are confined.
+    fn waivable(&self) -> Option<Vec<(String, String)>> {
+        let ports = &self.cx().ports;
+        if ports.sandbox.posture().confines_agents() {
+            return None;
+        }
+        let all = ports.store.workspaces().unwrap_or_default();
+        let usable = all.into_iter().filter(|w| w.kind == WorkspaceKind::Worktree && w.status == WorkspaceStatus::Active);
+        Some(usable.map(|w| (w.workspace_id.to_string(), w.branch.unwrap_or_else(|| w.workspace_id.short()))).collect())
     }
 
     fn recovery(&self) -> Vec<RecoveryRow> {
@@ -240,7 +252,8 @@ fn sandbox_rows(posture: &Posture) -> Vec<HealthRow> {
     };
     let mut rows = vec![row("Sandbox", status, &format!("{}{notes}", posture_word(posture)))];
     if !posture.confines_agents() {
-        rows.push(fixed(row("Waiver", "absent", "agents are refused here unless you waive the sandbox for one worktree and a time"), "How to waive", None, Some("dcc sandbox waive --ws WS --for 30m --reason R")));
+        let ask = FixView { label: "Ask to waive it…".to_owned(), href: Some("/health#waive".to_owned()), ..FixView::default() };
+        rows.push(HealthRow { fix: Some(ask), ..row("Waiver", "absent", "agents are refused here unless you waive the sandbox for one worktree and a time") });
     }
     rows
 }

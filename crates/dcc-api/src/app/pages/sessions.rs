@@ -11,6 +11,7 @@ use dcc_core::{Outcome, limits};
 use dcc_jobs::budgets;
 
 use super::super::App;
+use super::costs::cost_view;
 use super::checkout::{Depth, workspace_row};
 use super::family::family_row;
 use super::rows::budget_view;
@@ -39,6 +40,7 @@ impl App {
             next_cursor: (next < shown.len()).then(|| next.to_string()),
             group,
             filter,
+            hidden: (all.len() - shown.len()) as i64,
             ended: all.iter().filter(|s| s.state.is_terminal()).count() as i64,
             workspaces: open.iter().map(|w| workspace_row(w, seen.get(&w.workspace_id), &names)).collect(),
         })
@@ -46,6 +48,13 @@ impl App {
 
     /// Adds how much of the session's own limits is used.
     pub(super) fn budgeted(&self, mut row: SessionRow, session: &Session) -> SessionRow {
+        // What a running turn has used is not in its session yet.
+        if let Some(used) = budgets::running(self.cx(), session.session_id) {
+            row.cost = row.cost.or_else(|| used.cost.as_ref().map(cost_view));
+            if row.tokens_in.is_none() && used.tokens() > 0 {
+                (row.tokens_in, row.tokens_out) = (Some(used.tokens_in as i64), Some(used.tokens_out as i64));
+            }
+        }
         let scope = BudgetScope::Session { session_id: session.session_id };
         let limited = budgets::budget_of(self.cx(), &scope).ok().filter(|budget| !budget.is_unlimited());
         row.budget = limited.and_then(|budget| budget_view(&budget, &budgets::totals_of(self.cx(), &scope).ok()?));

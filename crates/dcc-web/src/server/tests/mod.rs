@@ -210,7 +210,7 @@ impl Site {
         let hand = Arc::clone(&clock);
         let auth = Auth::with_clock(CREDENTIAL, instance(), Box::new(move || *hand.lock().unwrap())).unwrap();
         let (end, ending) = watch::channel(false);
-        let app = App::new(fake.clone(), PORT, Arc::new(auth), ending);
+        let app = App::new(fake.clone(), PORT, Arc::new(auth), "dcc up --detach".into(), ending);
         Self { router: routes::router(&app), unix: routes::router(&app.over_unix()), fake, app, clock, end }
     }
 

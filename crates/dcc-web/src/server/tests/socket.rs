@@ -27,7 +27,7 @@ async fn start() -> Running {
     let fake = Arc::new(Fake::default());
     let (ready, told) = oneshot::channel();
     let (stop, stopped) = oneshot::channel::<()>();
-    let options = ServeOptions { door: fake.clone(), port: 0, credential: CREDENTIAL.into(), socket_path: socket.clone(), ready };
+    let options = ServeOptions { door: fake.clone(), port: 0, credential: CREDENTIAL.into(), link_command: "dcc up --detach".into(), socket_path: socket.clone(), ready };
     let server = tokio::spawn(serve(options, async { stopped.await.unwrap_or(()) }));
     Running { fake, ready: told.await.unwrap(), socket, stop, server, _folder: folder }
 }
@@ -89,7 +89,7 @@ async fn a_taken_port_is_named_and_a_stale_socket_is_replaced() {
     drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
     let options = |port| {
         let (ready, told) = oneshot::channel();
-        (ServeOptions { door: Arc::new(Fake::default()), port, credential: CREDENTIAL.into(), socket_path: socket.clone(), ready }, told)
+        (ServeOptions { door: Arc::new(Fake::default()), port, credential: CREDENTIAL.into(), link_command: "dcc up --detach".into(), socket_path: socket.clone(), ready }, told)
     };
     let failure = serve(options(running.ready.port).0, std::future::pending()).await.unwrap_err();
     assert_eq!(failure.code, Code::Locked);

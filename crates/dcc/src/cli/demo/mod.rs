@@ -41,7 +41,7 @@ pub fn run(cli: &Cli, args: &DemoArgs) -> Outcome<u8> {
     let (tell, told) = mpsc::channel();
     let (out, headless, no_open, root) = (cli.out, args.headless, args.no_open, dir.clone());
     let app = std::sync::Arc::clone(&project.app);
-    serve_project(&place, &project, args.port, move |ready| {
+    serve_project(&place, &project, args.port, &format!("dcc demo --dir {}", dir.display()), move |ready| {
         let (ready, remote) = (ready.clone(), Remote::over_tcp(ready.port, credential));
         // The player talks to this very server, so it must not stand in its way.
         std::thread::spawn(move || {

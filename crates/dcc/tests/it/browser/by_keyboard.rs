@@ -159,6 +159,8 @@ impl Hands {
         self.reach("#commit-go").await;
         self.press(Key::Enter).await;
         w.until("the question", "return document.querySelector('#commit-form [data-approval][data-decidable]:not([data-guard])') !== null").await;
+        let placed = w.js("const top = (what) => Math.round(document.querySelector(what).getBoundingClientRect().top); const bottom = (what) => Math.round(document.querySelector(what).getBoundingClientRect().bottom); return { scrolled: document.getElementById('main').scrollTop, head: top('#main > .head') - top('#main'), under: bottom('.pane-commit') - bottom('#main') }").await;
+        assert!(placed["scrolled"] == 0 && placed["head"].as_i64() >= Some(0) && placed["under"].as_i64() <= Some(0), "head and panes stay where they are: {placed}");
         self.reach("#commit-form [data-decide=approve][data-scope=once]").await;
         self.press(Key::Enter).await;
         w.until("the commit", "return document.querySelector('#commit-form .said').innerText.includes('commit') && document.querySelectorAll('#tree li[data-id]').length === 0").await;
@@ -194,6 +196,7 @@ impl Hands {
         self.reach(".head .tools > button[data-op='locus.close_wp']").await;
         self.press(Key::Enter).await;
         w.until("a closed packet", "return document.querySelector('#readiness header').innerText.includes('closed')").await;
+        assert_eq!(w.js("return [...document.querySelectorAll('#close-why, #readiness button, #bindings header button')].map(one => one.innerText)").await, serde_json::json!([]), "nothing failed, nothing more to decide or start");
         self.types("gb").await;
         w.until("the packet in Done", "return document.querySelector('#lane-done #wp-WP-0001') !== null").await;
     }

@@ -56,6 +56,9 @@ fn browser_states_scopes_and_buttons_are_never_cut() {
             let card = walk.js("return document.querySelector('.pane-queue a[href*=\"?a=\"]').getAttribute('href')").await;
             walk.visit(card.as_str().expect("an address")).await;
             whole(&walk, "article.card .scopes .btn small, article.card .fact .st", width).await;
+            walk.visit("/board").await;
+            let said = walk.js("return [document.querySelectorAll('#main > .note').length, document.querySelector('#wp-WP-0001').innerText.includes('file edited by hand')]").await;
+            assert_eq!(said, json!([1, true]), "one banner, and the card says it too, at {width}");
             walk.visit(&format!("/wp/{wp}")).await;
             whole(&walk, "#drift .ph [data-op]", width).await;
         }

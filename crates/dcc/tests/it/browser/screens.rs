@@ -78,6 +78,9 @@ fn browser_sign_in_and_error_pages_are_accessible() {
         for (name, path) in [("sign in", "/login"), ("sign in, refused", "/login?token=nope")] {
             walk.client.goto(&format!("{base}{path}")).await.expect("the page");
             walk.client.execute(AXE, Vec::new()).await.expect("axe");
+            let said = walk.js("return document.getElementById('login').innerText").await;
+            let said = said.as_str().expect("a text");
+            assert!(said.contains("dcc demo --dir /") && !said.contains("dcc up") && !said.contains("used"), "the command of this very server, and a wrong word is not called used: {said}");
             for (width, height) in [(1440, 900), (360, 740)] {
                 walk.width(width, height);
                 let wide = walk.js("return document.documentElement.scrollWidth").await;

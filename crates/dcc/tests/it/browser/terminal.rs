@@ -29,6 +29,8 @@ fn browser_shows_a_terminal_and_types_into_it() {
         walk.client.execute(AXE, Vec::new()).await.expect("axe");
         for (width, height) in [(1440, 900), (360, 740)] {
             walk.width(width, height);
+            let field = walk.js("const box = document.getElementById('terminal-keys').getBoundingClientRect(); const hit = document.elementFromPoint(box.left + 20, box.top + box.height / 2); return hit?.id").await;
+            assert_eq!(field, "terminal-keys", "the field can be touched at {width}");
             judge(&walk, &format!("terminal at {width}"), width, &mut faults).await;
         }
         walk.width(1440, 900);
