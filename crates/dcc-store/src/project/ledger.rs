@@ -5,6 +5,7 @@
 //! the agent starts the same id again; once gated it is shown as gated, because a later report of the agent does not undo
 //! our decision; a write by which DCC fulfils a call stands in the call's row and neither renames nor ends it.
 
+use dcc_core::ApprovalId;
 use dcc_core::event::{Event, EventCode};
 use dcc_core::ports::sessions::{FulfilledWrite, Observed, ToolReport, ToolStatus};
 use dcc_core::ports::store::ToolCall;
@@ -28,6 +29,8 @@ pub(super) fn take(batch: &mut Batch<'_>, event: &Event) -> Result<(), Fault> {
 fn tool_call(batch: &mut Batch<'_>, event: &Event) -> Result<(), Fault> {
     let Ok(report) = serde_json::from_value::<ToolReport>(event.payload["tool"].clone()) else { return Ok(()) };
     let observed = serde_json::from_value(event.payload["observed"].clone()).unwrap_or(Observed::Reported);
+    // A held permission request names its approval beside the call.
+    let approval_id = approval_of(event);
     let write = serde_json::from_value::<FulfilledWrite>(event.payload["write"].clone()).ok();
     let session = text(event.session_id.as_ref()).unwrap_or_default();
     let key = (session, event.tool_call_id.clone().unwrap_or_else(|| report.tool_call_id.clone()));
@@ -43,7 +46,7 @@ fn tool_call(batch: &mut Batch<'_>, event: &Event) -> Result<(), Fault> {
                 workspace_id: event.workspace_id,
                 wp_id: event.wp_id.clone(),
                 job_id: event.job_id,
-                approval_id: event.approval_id,
+                approval_id,
                 observed,
                 started_at: event.ts,
                 seq: event.seq,
@@ -100,7 +103,11 @@ fn merge(call: &mut ToolCall, report: ToolReport, observed: Observed, event: &Ev
     call.workspace_id = call.workspace_id.or(event.workspace_id);
     call.wp_id = call.wp_id.take().or_else(|| event.wp_id.clone());
     call.job_id = call.job_id.or(event.job_id);
-    call.approval_id = event.approval_id.or(call.approval_id);
+    call.approval_id = approval_of(event).or(call.approval_id);
+}
+
+fn approval_of(event: &Event) -> Option<ApprovalId> {
+    event.approval_id.or_else(|| serde_json::from_value(event.payload["approval_id"].clone()).ok())
 }
 
 fn is_over(status: ToolStatus) -> bool {

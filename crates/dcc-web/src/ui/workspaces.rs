@@ -109,7 +109,7 @@ fn create(view: &WorkspacesView) -> Markup {
                     div.fl { label.lab for="nw-base" { "Base" } input.field.m id="nw-base" name="base" placeholder="branch of HEAD" autocomplete="off"; }
                 }
                 @if view.packets.is_empty() { p.lab { "Every packet has its worktree, or there is none yet. " a href="/board" { "Board" } } }
-                div.row { @let none = view.packets.is_empty().then_some("There is no packet that a worktree could be made for."); button.btn.go.push type="submit" aria-disabled=[none.map(|_| "true")] data-why=[none] { "Ask for the worktree" } }
+                div.row { @if !view.packets.is_empty() { button.btn.go.push type="submit" { "Ask for the worktree" } } }
                 (said())
             }
         }
