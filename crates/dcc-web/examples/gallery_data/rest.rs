@@ -236,6 +236,7 @@ pub fn health() -> HealthView {
     let op = |label: &str, op: &str| Some(FixView { label: label.into(), op: some(op), ..FixView::default() });
     let group = |title: &str, note: &str, rows: Vec<HealthRow>| HealthGroup { title: title.into(), note: note.into(), rows };
     HealthView {
+        waivable: Some(vec![("ws-1".into(), "dcc/WP-047".into())]),
         groups: vec![
             group("Record", "what cannot be rebuilt", vec![row("Recorder chain", "ok", "", "18 234 events, 41 MB, verified to seq 18 200", None), row("Artifacts", "ok", "", "2 118 files, 312 MB, 0 hashes differ, sampled 200", None)]),
             group("Derived", "may be deleted and comes back", vec![row("devcc.db", "ok", "", "integrity ok, 28 MB, WAL 1.2 MB, cursor at seq 18 234", None), row("TASK_BOARD.md", "drift", "stale", "2 changes behind", op("Write the file", "locus.sync_task_board"))]),
