@@ -44,7 +44,9 @@ pub fn standing<'a>(events: impl IntoIterator<Item = &'a Event>) -> Vec<Waiver> 
             EventCode::SandboxWaiverEnded => waivers.retain(|(w, _)| serde_json::to_value(w.waiver_id).ok().as_ref() != Some(&event.payload["waiver_id"])),
             EventCode::ClockWentBack => {
                 let step = event.payload["back_ms"].as_i64().unwrap_or(i64::MAX);
-                waivers.iter_mut().for_each(|(_, back)| *back = back.saturating_add(step));
+                for (_, back) in &mut waivers {
+                    *back = back.saturating_add(step);
+                }
                 waivers.retain(|(_, back)| *back <= limits::SAME_TURN_START_MS);
             }
             _ => {}

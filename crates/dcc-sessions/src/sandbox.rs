@@ -141,12 +141,9 @@ impl Launcher for SandboxLauncher {
         let child = self.sandbox.spawn_on(spec, terminal)?;
         let ended = child.wait_timeout(Duration::from_millis(plan.timeout_ms))?;
         let timed_out = ended.is_none();
-        let report = match ended {
-            Some(report) => report,
-            None => {
-                child.end(Ending::Terminate);
-                child.wait()?
-            }
+        let report = if let Some(report) = ended { report } else {
+            child.end(Ending::Terminate);
+            child.wait()?
         };
         Ok(LoginReport { exit_code: report.exit_code, timed_out, posture })
     }

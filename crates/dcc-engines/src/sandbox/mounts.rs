@@ -11,7 +11,7 @@
 #![allow(unsafe_code, reason = "three system calls for mounts, and leaving a namespace, which is unsafe for the threads that this process does not have")]
 
 use std::ffi::{CStr, c_long};
-use std::io;
+use std::io::{self, Write as _};
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -72,9 +72,14 @@ fn unshare() -> io::Result<()> {
     // SAFETY: as above.
     unsafe { rustix::thread::unshare_unsafe(mounts | UnshareFlags::NEWUSER) }?;
     let (user, group) = (user.as_raw(), group.as_raw());
-    std::fs::write("/proc/self/setgroups", "deny")?;
-    std::fs::write("/proc/self/uid_map", format!("{user} {user} 1"))?;
-    std::fs::write("/proc/self/gid_map", format!("{group} {group} 1"))
+    tell("/proc/self/setgroups", "deny")?;
+    tell("/proc/self/uid_map", &format!("{user} {user} 1"))?;
+    tell("/proc/self/gid_map", &format!("{group} {group} 1"))
+}
+
+/// Says something to the kernel.
+fn tell(file: &str, words: &str) -> io::Result<()> {
+    std::fs::OpenOptions::new().write(true).open(file)?.write_all(words.as_bytes())
 }
 
 /// Every mount of the namespace.

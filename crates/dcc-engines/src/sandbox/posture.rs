@@ -108,7 +108,7 @@ fn attempt(host_command: &[OsString], run_dir: &Path, name: &str, network: Netwo
     // A socket's path is short by nature; a deep run directory cannot hold one, and then it stays untried.
     let _unix = UnixListener::bind(outside.join("s"));
     let _datagrams = UnixDatagram::bind(outside.join("d"));
-    std::fs::write(outside.join("file"), "").map_err(io)?;
+    std::fs::File::create_new(outside.join("file")).map_err(io)?;
     let plan = Attempt {
         inside: text_of(&inside),
         outside: text_of(&outside),

@@ -207,7 +207,7 @@ impl Profile {
         }
         let Some(session) = &plan.place else {
             let mut profile = Self::system(tmp, tmp);
-            profile.open_worktree(&place, plan.writes)?;
+            profile.open_worktree(&place, plan.writes);
             profile.finish(&place, &path_of(&plan.executable), &[])?;
             return Ok(profile);
         };
@@ -224,7 +224,7 @@ impl Profile {
     pub fn for_recipe(plan: &RecipePlan, tmp: &Path) -> Outcome<Self> {
         let place = Place::new(&plan.cwd, &plan.git_dir, &plan.common_dir)?;
         let mut profile = Self::system(tmp, tmp);
-        profile.open_worktree(&place, plan.writes)?;
+        profile.open_worktree(&place, plan.writes);
         profile.finish(&place, &path_of(&plan.executable), &plan.read_paths)?;
         Ok(profile)
     }
@@ -313,16 +313,15 @@ impl Profile {
     }
 
     /// The worktree, writable when that is wanted and possible.
-    fn open_worktree(&mut self, place: &Place, writes: bool) -> Outcome<()> {
+    fn open_worktree(&mut self, place: &Place, writes: bool) {
         if writes && !place.holds_git() {
             self.writable.push(place.worktree.clone());
-            return Ok(());
+            return;
         }
         if writes {
             self.notes.push("the main worktree is read-only to recipes: run it in a worktree of its own to let it write".into());
         }
         self.exposed.push(place.worktree.clone());
-        Ok(())
     }
 
     fn finish(&mut self, place: &Place, executable: &Path, read_paths: &[String]) -> Outcome<()> {

@@ -159,10 +159,8 @@ impl Cover {
                 batch.seen.config |= is_config;
                 batch.seen.refs |= matches!(name, b"HEAD" | b"packed-refs" | b"refs" | b"reftable" | b"worktrees");
                 batch.git |= kind == Kind::Made;
-                if !is_config {
-                    if let Some(id) = self.main_id() {
-                        batch.touch(id, None);
-                    }
+                if !is_config && let Some(id) = self.main_id() {
+                    batch.touch(id, None);
                 }
             }
             Some(Place::Info) => {

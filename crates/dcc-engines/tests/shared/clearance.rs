@@ -65,7 +65,7 @@ pub fn cleared_for<P: PlanBody>(body: P, op: Op, engine: &str, job_id: JobId, no
         policy: &policy,
         grants: &[],
         approval: Some(&approval),
-        now: now,
+        now,
     };
     let verdict = evaluate(&facts);
     clear(frozen, &verdict).unwrap()

@@ -44,12 +44,9 @@ impl Host {
         // Before the file is written, not after: what rests changes nothing.
         self.rest_here(session.session_id, || false)?;
         // What waits for a person waits as long as this call, so a secret need not outlive it.
-        let (sha256, _held) = match redact::known_in(content) {
-            None => (self.cx().ports.artifacts.put(content.as_bytes())?, None),
-            Some(_) => {
-                let (sha256, held) = self.cx().unkept.hold(content.as_bytes());
-                (sha256, Some(held))
-            }
+        let (sha256, _held) = if redact::known_in(content).is_none() { (self.cx().ports.artifacts.put(content.as_bytes())?, None) } else {
+            let (sha256, held) = self.cx().unkept.hold(content.as_bytes());
+            (sha256, Some(held))
         };
         let job = self.request(session, Op::FsWrite, json!({ "path": path, "content_sha256": sha256 }))?;
         let job = if job.state == JobState::AwaitingUser {

@@ -73,10 +73,8 @@ impl Host {
             };
             attachment.sha256 = Some(kept);
         }
-        for slot in [&mut attachment.mime, &mut attachment.name, &mut attachment.uri] {
-            if let Some(text) = slot {
-                *text = cut_text(text, limits::LINE_BYTES_MAX / 2);
-            }
+        for text in [&mut attachment.mime, &mut attachment.name, &mut attachment.uri].into_iter().flatten() {
+            *text = cut_text(text, limits::LINE_BYTES_MAX / 2);
         }
         Ok(attachment)
     }

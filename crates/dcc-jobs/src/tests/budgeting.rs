@@ -98,7 +98,7 @@ fn a_limit_covers_what_the_session_spawned_and_what_succeeds_it() {
     stopped(&rig, child);
     let (code, said) = rig.refused(Op::SessionResume, child, json!({}));
     assert_eq!(code, Code::BudgetExceeded);
-    assert!(said.contains(&parent.short().to_string()), "{said}");
+    assert!(said.contains(&parent.short().clone()), "{said}");
     assert_eq!(rig.state(child), (SessionState::Paused, StateReason::BudgetHard), "it says so, and goes on resting for its reason");
     stopped(&rig, parent);
     assert_eq!(spawn(&rig, parent).failure.unwrap().code, Code::BudgetExceeded);

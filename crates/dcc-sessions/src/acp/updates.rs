@@ -298,12 +298,9 @@ impl Updates {
 
     fn typed<T: DeserializeOwned>(&mut self, update: Value, tag: &str, out: &mut Vec<AgentReport>) -> Option<T> {
         self.joiner.flush(out);
-        match T::deserialize(&update) {
-            Ok(read) => Some(read),
-            Err(_) => {
-                self.kept(&format!("{tag}:unreadable"), &update, out);
-                None
-            }
+        if let Ok(read) = T::deserialize(&update) { Some(read) } else {
+            self.kept(&format!("{tag}:unreadable"), &update, out);
+            None
         }
     }
 }

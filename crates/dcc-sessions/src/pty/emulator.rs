@@ -47,12 +47,9 @@ impl Emulator {
             let (text, used) = match std::str::from_utf8(rest) {
                 Ok(text) => (text, rest.len()),
                 Err(error) if error.valid_up_to() > 0 => (std::str::from_utf8(&rest[..error.valid_up_to()]).unwrap_or_default(), error.valid_up_to()),
-                Err(error) => match error.error_len() {
-                    Some(wrong) => ("\u{fffd}", wrong),
-                    None => {
-                        self.cut = rest.to_vec();
-                        break;
-                    }
+                Err(error) => if let Some(wrong) = error.error_len() { ("\u{fffd}", wrong) } else {
+                    self.cut = rest.to_vec();
+                    break;
                 },
             };
             for c in text.chars() {

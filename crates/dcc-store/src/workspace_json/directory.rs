@@ -171,7 +171,7 @@ pub(super) fn read(directory: &OwnedFd) -> Result<Found, Failure> {
     if bytes.len() as u64 > FILE_BYTES_MAX {
         return Ok(refused("is far too large to be ours"));
     }
-    let modified_at = Timestamp(i64::from(stat.st_mtime).saturating_mul(1_000).saturating_add(i64::try_from(stat.st_mtime_nsec).unwrap_or(0) / 1_000_000));
+    let modified_at = Timestamp(stat.st_mtime.saturating_mul(1_000).saturating_add(i64::try_from(stat.st_mtime_nsec).unwrap_or(0) / 1_000_000));
     Ok(Found::Bytes(bytes, modified_at))
 }
 

@@ -233,6 +233,7 @@ pub fn open_browser(url: &str) {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "tests write files of their own")]
 mod tests {
     use super::*;
 

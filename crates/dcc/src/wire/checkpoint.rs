@@ -103,6 +103,7 @@ fn hmac_sha256(key: &[u8], message: &[u8]) -> Sha256Hex {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "tests write files of their own")]
 mod tests {
     use super::*;
     use crate::wire::clock::SystemClock;

@@ -256,12 +256,9 @@ fn waive(http: &Http, ws: &str) -> Option<()> {
     if !items("/api/v1/health", "waivers")?.is_empty() {
         return Some(());
     }
-    let waiting = match items("/api/v1/approvals?status=pending", "items")?.first() {
-        Some(waiting) => waiting.clone(),
-        None => {
-            let body = json!({ "op": "sandbox.waive", "bindings": { "workspace_id": ws }, "params": { "for_ms": 1_800_000, "reason": "no kernel for it here" } });
-            browser.try_call("POST", "/api/v1/jobs", Some(&body))?.json()
-        }
+    let waiting = if let Some(waiting) = items("/api/v1/approvals?status=pending", "items")?.first() { waiting.clone() } else {
+        let body = json!({ "op": "sandbox.waive", "bindings": { "workspace_id": ws }, "params": { "for_ms": 1_800_000, "reason": "no kernel for it here" } });
+        browser.try_call("POST", "/api/v1/jobs", Some(&body))?.json()
     };
     let approval = text(&waiting, "approval_id");
     let shown = browser.try_call("POST", &format!("/api/v1/approvals/{approval}/presentation"), Some(&json!({})))?.json();

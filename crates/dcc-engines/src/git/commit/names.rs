@@ -19,7 +19,7 @@ pub(super) fn mode_change(path: &RepoPath, old: &str, new: &str) -> Option<Strin
         "160000" => "a submodule",
         _ => "something else",
     };
-    let both_there = old.trim_matches('0') != "" && new.trim_matches('0') != "";
+    let both_there = !old.trim_matches('0').is_empty() && !new.trim_matches('0').is_empty();
     (both_there && old != new).then(|| format!("{}: the mode changes from {old} to {new}: it was {} and becomes {}", path.display(), word(old), word(new)))
 }
 
@@ -33,7 +33,7 @@ pub(super) fn warnings(changed: &[CommitPath], tree: &[RepoPath]) -> Vec<String>
     let mut told: BTreeSet<String> = BTreeSet::new();
     for path in changed.iter().filter(|p| p.change != CommitChange::Deleted).map(|p| &p.path) {
         if let Some(same) = folded.get(&String::from_utf8_lossy(path.as_bytes()).to_lowercase()).filter(|same| same.len() > 1) {
-            let names: Vec<String> = same.iter().map(|p| p.display().to_string()).collect();
+            let names: Vec<String> = same.iter().map(|p| p.display()).collect();
             told.insert(format!("{} differ in case only: where case does not count, one of them is lost", names.join(" and ")));
         }
         if path.usually_holds_secrets() {

@@ -64,12 +64,9 @@ impl Painter {
         }
         let known = before.filter(|d| d.full_screen == full_screen && d.of == emulator.size() && !d.lines.is_empty());
         if full_screen {
-            match &known {
-                Some(drawn) => self.differences(&mut out, &drawn.lines, &lines),
-                None => {
-                    out.push_str("\u{1b}[0m\u{1b}[2J");
-                    self.differences(&mut out, &[], &lines);
-                }
+            if let Some(drawn) = &known { self.differences(&mut out, &drawn.lines, &lines) } else {
+                out.push_str("\u{1b}[0m\u{1b}[2J");
+                self.differences(&mut out, &[], &lines);
             }
         } else {
             let is_first = scrolled == 0 && known.is_none() && !was_full;

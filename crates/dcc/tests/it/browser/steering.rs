@@ -113,5 +113,5 @@ async fn press(walk: &Walk, at: usize, label: &str) {
 }
 
 async fn waits(walk: &Walk, order: &str) {
-    walk.until(order, &format!("{} === '{order}'", WAITING)).await;
+    walk.until(order, &format!("{WAITING} === '{order}'")).await;
 }
