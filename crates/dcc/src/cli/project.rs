@@ -58,16 +58,22 @@ pub fn status(cli: &Cli) -> Outcome<u8> {
         let slot = lanes.entry(text(wp, "status")).or_insert(json!(0));
         *slot = json!(slot.as_u64().unwrap_or(0) + 1);
     }
+    let workspaces = link.query(&Query::Workspaces { paging: Paging::default() })?;
+    let broken_worktrees = items(&workspaces).filter(|w| w["status"] != "archived" && !matches!(w["health"].as_str(), None | Some("ok" | "locked"))).count();
+    let drifted = items(&wps).filter(|wp| !wp["drift"].is_null()).count() + wps["not_accepted"].as_array().map_or(0, Vec::len);
     let value = json!({
-        "root_path": root, "served": link.is_served(), "read_only": link.read_only()?, "integrity": broken, "approvals_pending": items(&approvals).count(), "sessions_open": open.len(), "sessions_to_recover": to_recover, "packets": lanes,
+        "root_path": root, "worktrees_broken": broken_worktrees, "records_not_accepted": drifted, "served": link.is_served(), "read_only": link.read_only()?, "integrity": broken, "approvals_pending": items(&approvals).count(), "sessions_open": open.len(), "sessions_to_recover": to_recover, "packets": lanes,
     });
     cli.out.show(&value, |v| {
+        let number = |what: &str, count: &Value| count.as_u64().filter(|count| *count > 0).map(|count| format!("\n  {count} {what}")).unwrap_or_default();
         let lanes: Vec<String> = v["packets"].as_object().into_iter().flatten().map(|(k, n)| format!("{n} {k}")).collect();
         format!(
-            "{}{}{}\n  server {}\n  {} approvals wait for you\n  {} sessions open, {} rest without an agent (dcc session list --recovery)\n  packets: {}",
+            "{}{}{}{}{}\n  server {}\n  {} approvals wait for you\n  {} sessions open, {} rest without an agent (dcc session list --recovery)\n  packets: {}",
             text(v, "root_path"),
             v["read_only"].as_str().map(|why| format!("\n  read only: {}", visible(why))).unwrap_or_default(),
             v["integrity"].as_str().map(|found| format!("\n  BROKEN: {}", visible(found))).unwrap_or_default(),
+            number("worktrees do not stand as they were registered (dcc ws list)", &v["worktrees_broken"]),
+            number("records are not as they were accepted (dcc wp list)", &v["records_not_accepted"]),
             if v["served"] == true { "running" } else { "not running (dcc up)" },
             v["approvals_pending"],
             v["sessions_open"],

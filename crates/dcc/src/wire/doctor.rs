@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use dcc_core::ports::{JsonStanding, Locus as _, VersionEngine as _};
-use dcc_core::workspace::{JSON_PATH, WorkspaceKind, WorkspaceStatus, WorktreeBinding};
+use dcc_core::workspace::{JSON_PATH, Workspace, WorkspaceKind, WorkspaceStatus, WorktreeBinding};
 use dcc_core::{Outcome, RepoPath};
 
 use super::project::Found;
@@ -43,7 +43,8 @@ fn exclude_check(found: &Found) -> Check {
     ("exclude".to_owned(), status.to_owned(), evidence.to_owned(), (!there).then(|| "dcc init".to_owned()))
 }
 
-/// The linkage file of every worktree: not tracked by git, and of a form that this program knows. Asked of canon and of
+/// Every worktree where and as it was registered, and its linkage file: not tracked by git, and of a form that this
+/// program knows. Asked of canon and of
 /// the files themselves, so that it works while nobody can own the project.
 pub fn workspace_checks(found: &Found) -> Vec<Check> {
     let registered = if found.is_initialised() {
@@ -60,7 +61,7 @@ pub fn workspace_checks(found: &Found) -> Vec<Check> {
             WorkspaceKind::Root => "workspace.json".to_owned(),
             WorkspaceKind::Worktree => format!("workspace.json {}", workspace.branch.clone().unwrap_or_else(|| workspace.workspace_id.short())),
         };
-        checks.extend(workspace_check(found, &workspace.binding, &name, Some(&workspace.workspace_id.short())));
+        checks.extend(worktree_check(found, workspace).map_or_else(|| workspace_check(found, &workspace.binding, &name, Some(&workspace.workspace_id.short())), |broken| vec![broken]));
     }
     checks
 }
@@ -96,6 +97,19 @@ pub fn record_checks(found: &Found) -> Outcome<Vec<Check>> {
     }
     checks.extend(dcc_jobs::ledger::written_back(recorder.as_ref(), found.clock.now())?.into_iter().map(|(key, said)| (format!("record {key}"), "ok".to_owned(), said, None)));
     Ok(checks)
+}
+
+/// A worktree that does not stand as it was registered; none for one that does.
+fn worktree_check(found: &Found, workspace: &Workspace) -> Option<Check> {
+    let name = format!("worktree {}", workspace.branch.clone().unwrap_or_else(|| workspace.workspace_id.short()));
+    match found.git.probe(&workspace.binding) {
+        Ok(probe) if dcc_jobs::repairs::is_whole(&probe) => None,
+        Ok(probe) => {
+            let evidence = format!("{}: {}", probe.health.as_str().replace('_', " "), probe.message);
+            Some((name, "needs".to_owned(), evidence, Some(format!("dcc ws repair {}", workspace.workspace_id.short()))))
+        }
+        Err(failure) => Some((name, "unknown".to_owned(), failure.message, failure.hint)),
+    }
 }
 
 fn workspace_check(found: &Found, binding: &WorktreeBinding, name: &str, short: Option<&str>) -> Vec<Check> {

@@ -35,6 +35,9 @@ fn finding(world: &World, ws: &str) -> Value {
     let found = world.ok(&["ws", "repair", ws]);
     assert_eq!(before.difference(&world.snapshot()), Vec::<PathBuf>::new(), "looking changes nothing");
     assert_eq!(found["items"].as_array().unwrap().len(), 1, "{found}");
+    let (doctor, status) = (world.dcc(&["doctor"]).stdout, world.dcc(&["status"]).stdout);
+    assert!(doctor.contains(&format!("dcc ws repair {}", &ws[ws.len() - 8..])), "{doctor}");
+    assert!(status.contains("1 worktrees do not stand as they were registered"), "{status}");
     found["items"][0].clone()
 }
 
