@@ -197,14 +197,15 @@ export function setPanel(id, open) {
   }
 }
 
-const sayWhy = (control) => sayBeside(control, control.dataset.why || control.title || "Not possible now.");
+const sayWhy = (control) => sayBeside(control, control.dataset.why || control.title || "Not possible now.").setAttribute("data-off", "");
 
-/** Why a control did nothing, beside it until the next click. */
+/** Why a control did nothing, beside it until the next click; of one that was off, until it is on again. */
 export function sayBeside(control, why) {
   announceNow(why);
   find(".why-said")?.remove();
   const note = make("p", { class: "why-said", role: "alert", "data-local": true }, why);
   (control.closest(".seg") ?? control.closest(".menu") ?? control).after(note);
+  return note;
 }
 
 function onClick(event) {
@@ -294,7 +295,7 @@ export function startActions() {
   document.addEventListener("keydown", (event) => {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && event.target.form && event.target.tagName === "TEXTAREA") { event.preventDefault(); event.target.form.requestSubmit(); }
   });
-  hear("dcc:shown", () => { const said = find(".why-said"); if (said && said.previousElementSibling?.getAttribute("aria-disabled") !== "true" && !find("[aria-disabled=true]", said.previousElementSibling ?? document.createElement("i"))) said.remove(); });
+  hear("dcc:shown", () => { const said = find(".why-said[data-off]"); if (said && said.previousElementSibling?.getAttribute("aria-disabled") !== "true" && !find("[aria-disabled=true]", said.previousElementSibling ?? document.createElement("i"))) said.remove(); });
   hear("dcc:panel", ({ id }) => setPanel(id, true));
   hear("dcc:event", (event) => { if (event.job_id && watched.has(event.job_id)) look(event.job_id); });
   hear("dcc:decided", ({ job }) => { if (job?.job_id && watched.has(job.job_id)) follow(job, watched.get(job.job_id)); });

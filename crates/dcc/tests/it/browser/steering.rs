@@ -93,6 +93,8 @@ fn browser_a_word_typed_beside_the_fields_pauses_nothing() {
         hands.word("hop").await;
         let walk = &hands.walk;
         walk.until("why it was held back", "return document.querySelector('.why-said')?.innerText.includes('Letters were typed just before')").await;
+        let anew = "const said = document.querySelector('.why-said'); document.dispatchEvent(new CustomEvent('dcc:shown', { detail: { navigated: false } })); return said.isConnected";
+        assert!(walk.js(anew).await == true, "a page that is drawn anew still says so");
         assert!(walk.js("return document.querySelector('#lead [data-op=\"session.pause\"]') !== null && document.querySelector('#lead .said, .head + .said') === null").await == true, "nothing was asked for");
         walk.js("window.quietSince = performance.now()").await;
         walk.until("no letter for as long as the guard lasts", "return performance.now() - window.quietSince > 400").await;
