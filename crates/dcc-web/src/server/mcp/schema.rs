@@ -105,6 +105,8 @@ fn written_out(schema: &Value, all: &Map<String, Value>) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use crate::server::openapi;
 
@@ -141,8 +143,8 @@ mod tests {
             let of_http = written_out(of_http, &all);
             let mine = input(tool);
             if tool == AgentTool::Spawn {
-                let names: Vec<&String> = mine["properties"].as_object().unwrap().keys().collect();
-                assert_eq!(names, ["agent", "mt_id", "paths", "prompt", "purpose", "role", "wait_ms"], "no command, no limits, no lane");
+                let names: BTreeSet<&str> = mine["properties"].as_object().unwrap().keys().map(String::as_str).collect();
+                assert_eq!(Vec::from_iter(names), ["agent", "mt_id", "paths", "prompt", "purpose", "role", "wait_ms"], "no command, no limits, no lane");
                 for name in ["agent", "paths", "prompt", "purpose", "role"] {
                     assert_eq!(mine["properties"][name], of_http["properties"][name], "{name}");
                 }
