@@ -4,14 +4,15 @@
 //! speech, tool calls and updates only, whatever may change a session's state is taken alone after what came before it;
 //! a tool call begins in a turn once, which the recorder's unique key decides.
 //!
-//! On failure nothing of the batch is recorded, and nothing of it is shown.
+//! On failure nothing of the batch is recorded, and nothing of it is shown. A report that makes no event, whatever its agent
+//! put into it, takes no other with it.
 
 use std::collections::HashSet;
 use std::sync::PoisonError;
 
 use serde_json::Value;
 
-use dcc_core::Outcome;
+use dcc_core::{Code, Failure, Outcome};
 use dcc_core::event::{EventCode, NewEvent};
 use dcc_core::ids::JobId;
 use dcc_core::ports::Appended;
@@ -79,7 +80,10 @@ impl Host {
     pub(super) fn flush(&self, batch: &mut Batch) -> Outcome<()> {
         let Batch { session: Some(session), items, is_due } = std::mem::take(batch) else { return Ok(()) };
         let session = &session;
-        self.append(session, &items)?;
+        let recorded = match self.append(session, &items) {
+            Err(failure) if failure.code == Code::InvalidEvent => items.iter().map(|item| self.append(session, std::slice::from_ref(item))).fold(Ok(()), Outcome::and),
+            recorded => Ok(recorded?),
+        };
         let has_ended = items.iter().any(|item| matches!(item, Item::Call { is_over: true, .. }));
         if is_due {
             checkpoints::make(self.cx(), session, Why::Stream)?;
@@ -88,7 +92,7 @@ impl Host {
             checkpoints::make(self.cx(), session, Why::ToolCall)?;
             delivery::at_boundary(&self.runner, session, "a finished tool call")?;
         }
-        Ok(())
+        recorded
     }
 
     fn append(&self, session: &Session, items: &[Item]) -> Outcome<()> {
@@ -107,7 +111,7 @@ impl Host {
                 // It began before this host could see it: a permission that was asked for it, or an earlier process.
                 Appended::Taken { key, .. } => match seen.into_iter().find(|id| key_of(session, id) == key) {
                     Some(id) => _ = begun.ids.insert(id),
-                    None => return Err(dcc_core::Failure::engine(format!("already recorded: {key}"))),
+                    None => return Err(Failure::engine(format!("already recorded: {key}"))),
                 },
             }
         }

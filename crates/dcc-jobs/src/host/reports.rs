@@ -56,9 +56,10 @@ impl Host {
             *slot = slot.take().map(|value| inline_or_ref(self.cx(), value)).transpose()?;
         }
         tool.content = self.shown(std::mem::take(&mut tool.content))?;
-        tool.title = cut_text(&tool.title, limits::LINE_BYTES_MAX);
+        tool.title = cut_json(&tool.title, limits::LINE_BYTES_MAX).to_owned();
         tool.locations = bounded(tool.locations, LOCATIONS_BYTES_MAX);
-        let id = cut_text(&tool.tool_call_id, 200);
+        let id = cut_json(&tool.tool_call_id, 200).to_owned();
+        tool.tool_call_id.clone_from(&id);
         batch.call(session, id, json!({ "tool": tool, "observed": Observed::Reported }), is_over);
         Ok(())
     }
@@ -134,11 +135,26 @@ pub(super) fn inline_or_ref(cx: &Context, value: Value) -> Outcome<Value> {
 
 /// A message's payload; large text goes by artifact with its beginning inline.
 pub(crate) fn message_payload(cx: &Context, role: &str, text: &str) -> Outcome<Value> {
-    if text.len() <= INLINE_TEXT_BYTES {
+    if cut_json(text, INLINE_TEXT_BYTES).len() == text.len() {
         return Ok(json!({ "role": role, "text": text, "sha256": Sha256Hex::of(text.as_bytes()) }));
     }
     let sha256 = cx.ports.artifacts.put(dcc_core::redact::redact_text(text).0.as_bytes())?;
     Ok(json!({ "role": role, "text": cut_text(text, 2000), "text_ref": sha256 }))
+}
+
+/// The longest beginning that takes at most so many bytes as JSON: an event is measured as it is written, and an agent must
+/// not make its own unwritable by signs that are written six times as long.
+fn cut_json(text: &str, max: usize) -> &str {
+    let mut used = 0;
+    let end = text.char_indices().find(|(_, c)| {
+        used += match c {
+            '"' | '\\' | '\n' | '\r' | '\t' => 2,
+            '\0'..'\u{20}' => 6,
+            other => other.len_utf8(),
+        };
+        used > max
+    });
+    end.map_or(text, |(at, _)| &text[..at])
 }
 
 pub(crate) fn cut_text(text: &str, max: usize) -> String {

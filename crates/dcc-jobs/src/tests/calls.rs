@@ -71,3 +71,40 @@ fn what_comes_together_is_recorded_together_in_its_order() {
     assert_eq!(said_after(&rig, id, begun), calls);
     assert!(rig.runner.cx.ports.recorder.verify(None).unwrap().ok);
 }
+
+#[test]
+fn no_report_is_left_out_whatever_its_agent_puts_beside_it() {
+    use EventCode::{SessionMessage, ToolCallFinished, ToolCallStarted};
+    let rig = Rig::new();
+    let id = rig.start(Some("first"));
+    rig.puppets.turn(id);
+    let begun = rig.runner.cx.ports.recorder.head().unwrap().seq;
+    // Each is within its own bound as text, and far above an event's as it is written.
+    let signs = "\u{1}".repeat(16_000);
+    let mut odd = Puppets::tool(&signs, ToolStatus::Ok);
+    odd.title = signs.clone();
+    odd.raw_input = Some(serde_json::json!(signs));
+    rig.puppets.report_together(id, vec![
+        AgentReport::Tool(Puppets::tool("plain", ToolStatus::Ok)),
+        AgentReport::Message { text: signs.clone() },
+        AgentReport::Tool(odd),
+        AgentReport::Message { text: "the last".into() },
+    ]);
+    let codes: Vec<EventCode> = said_after(&rig, id, begun).into_iter().map(|(code, _)| code).collect();
+    assert_eq!(codes, [ToolCallStarted, ToolCallFinished, SessionMessage, ToolCallStarted, ToolCallFinished, SessionMessage]);
+}
+
+#[test]
+fn an_event_that_cannot_be_written_takes_no_other_with_it() {
+    let rig = Rig::new();
+    let id = rig.start(Some("first"));
+    rig.puppets.turn(id);
+    let begun = rig.runner.cx.ports.recorder.head().unwrap().seq;
+    let mut huge = Puppets::tool("huge", ToolStatus::Ok);
+    // What only a backend of ours could hand over.
+    huge.kind = "k".repeat(40_000);
+    let plain = |call| AgentReport::Tool(Puppets::tool(call, ToolStatus::Ok));
+    rig.puppets.report_together(id, vec![plain("a"), AgentReport::Tool(huge), plain("b")]);
+    let calls: Vec<String> = said_after(&rig, id, begun).into_iter().map(|(_, call)| call).collect();
+    assert_eq!(calls, ["a", "a", "b", "b"]);
+}
